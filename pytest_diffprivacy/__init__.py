@@ -1,0 +1,67 @@
+"""Audits of image diffusion models for leakage of their training data.
+
+A table of contents: names are imported when they are first used, so that `import pytest_diffprivacy` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_diffprivacy.assertions import (
+        assert_mia_tpr_below,
+        assert_no_extraction,
+        assert_sharpness_below,
+    )
+    from pytest_diffprivacy.audit import Auditor
+    from pytest_diffprivacy.errors import (
+        AuditError,
+        DiffPrivacyError,
+        Inconclusive,
+        PrivacyViolation,
+        UsageError,
+    )
+    from pytest_diffprivacy.models import load_model
+    from pytest_diffprivacy.probes import ProbeSet
+    from pytest_diffprivacy.statistics import Verdict
+
+_WHERE = {
+    "AuditError": "errors",
+    "Auditor": "audit",
+    "DiffPrivacyError": "errors",
+    "Inconclusive": "errors",
+    "PrivacyViolation": "errors",
+    "ProbeSet": "probes",
+    "UsageError": "errors",
+    "Verdict": "statistics",
+    "assert_mia_tpr_below": "assertions",
+    "assert_no_extraction": "assertions",
+    "assert_sharpness_below": "assertions",
+    "load_model": "models",
+}
+
+__all__ = [
+    "AuditError",
+    "Auditor",
+    "DiffPrivacyError",
+    "Inconclusive",
+    "PrivacyViolation",
+    "ProbeSet",
+    "UsageError",
+    "Verdict",
+    "assert_mia_tpr_below",
+    "assert_no_extraction",
+    "assert_sharpness_below",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,102 @@
+"""How do scores and methods look in a record? Statistics as curves, histograms and tables, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.evidence import records
+from pytest_diffprivacy.models.schedule import MatchedTimestep
+from pytest_diffprivacy.statistics import roc_band, roc_curve, score_histogram
+
+FIXED = "fixed before labels were seen"
+
+
+def method_record(
+    *,
+    name: str,
+    title: str,
+    access: str,
+    source: str,
+    parameters: Mapping[str, Any],
+    timesteps: Sequence[MatchedTimestep] = (),
+    evaluations: int | None = None,
+    threshold: str = "order statistic of the non-members' scores",
+    label_use: str = "evaluation only; orientation, timesteps and parameters were " + FIXED,
+) -> records.Method:
+    """A method with its parameters as text and its timesteps as they were matched."""
+    return records.Method(
+        name=name,
+        title=title,
+        access=access,
+        source=source,
+        parameters={key: _text(value) for key, value in parameters.items()},
+        timesteps=tuple(
+            records.Timestep(
+                requested=t.requested,
+                index=t.index,
+                requested_log_snr=t.requested_log_snr,
+                log_snr=t.log_snr,
+                matched=t.matched,
+            )
+            for t in timesteps
+        ),
+        evaluations_per_image=evaluations,
+        label_use=label_use,
+        threshold=threshold,
+    )
+
+
+def roc_record(
+    title: str,
+    members: NDArray[np.float64],
+    nonmembers: NDArray[np.float64],
+    working_fpr: float,
+    limit: float,
+    confidence: float,
+) -> records.Curve:
+    """The ROC, thinned for drawing, with its pointwise band and the working point."""
+    curve = roc_curve(members, nonmembers).thinned(200)
+    band = roc_band(members, nonmembers, confidence=confidence)
+    return records.Curve(
+        title=title,
+        fpr=tuple(curve.fpr.tolist()),
+        tpr=tuple(curve.tpr.tolist()),
+        band_fpr=tuple(band.max_fpr.tolist()),
+        band_low=tuple(band.low.tolist()),
+        band_high=tuple(band.high.tolist()),
+        working_fpr=working_fpr,
+        limit=limit,
+        smallest_fpr=1.0 / len(nonmembers),
+    )
+
+
+def histogram_record(
+    title: str,
+    label: str,
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    names: tuple[str, str] = ("members", "non-members"),
+    mark: float | None = None,
+    mark_label: str = "",
+) -> records.Histogram:
+    """Two groups over common bins."""
+    counted = score_histogram(first, second)
+    return records.Histogram(
+        title=title,
+        label=label,
+        edges=tuple(counted.edges.tolist()),
+        groups={names[0]: tuple(counted.members.tolist()), names[1]: tuple(counted.nonmembers.tolist())},
+        mark=mark,
+        mark_label=mark_label,
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(int(value)) if isinstance(value, int) else str(value)

@@ -1,0 +1,118 @@
+"""The claim "the landscape is flat": training images sit in no sharper place than unseen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
+from pytest_diffprivacy.audit import Auditor, Findings, Question, ScoreTask, current_auditor, estimate
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.records import Claim
+from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
+from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.sharpness import hessian_score_scores, score_norm_scores
+from pytest_diffprivacy.sharpness.score_norm import TIMESTEP
+from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, tpr_at_fpr
+
+HEADLINES: Mapping[Verdict, str] = {
+    Verdict.PASS: "Training images sit in no sharper places than allowed.",
+    Verdict.FAIL: "More training images than allowed sit where the model's density is needle-sharp.",
+    Verdict.INCONCLUSIVE: "These probes do not decide how sharp the density is at training images.",
+    Verdict.ERROR: "Sharpness could not be judged.",
+}
+
+STATISTICS: Mapping[str, tuple[str, Callable[..., NDArray[np.float64]]]] = {
+    "hessian_score": ("Hessian-score product", hessian_score_scores),
+    "score_norm": ("Score norm", score_norm_scores),
+}
+VERSION = 1
+
+
+def assert_sharpness_below(
+    model: object,
+    probes: ProbeSet,
+    *,
+    statistic: str = "hessian_score",
+    images_per_prompt: int = 4,
+    timestep: int = TIMESTEP,
+    reference_quantile: float = 0.99,
+    limit: float,
+    confidence: float | None = None,
+    auditor: Auditor | None = None,
+) -> Claim:
+    """Assert that at most `limit` of the training images lie sharper than the reference quantile of unseen images.
+
+    Sharpness is `|| H s ||` (or `|| s ||`) of the model's log density at noised copies of an image. The share of members
+    above the non-members' `reference_quantile` is judged with bounds that include the error of that quantile.
+
+    Args:
+        model: white-box access for "hessian_score", grey-box for "score_norm".
+        probes: the ProbeSet; its non-members are the reference.
+        statistic: "hessian_score" or "score_norm".
+        images_per_prompt: noised copies of each image for an unconditional model.
+        timestep: noise level; the default is matched by signal-to-noise ratio, a plain int is the model's own.
+        reference_quantile: quantile of the non-members' sharpness that counts as sharp, e.g. 0.99.
+        limit: allowed share of members that are sharper.
+        confidence: of each one-sided bound; the session's by default.
+        auditor: who judges; the session's by default.
+
+    Returns:
+        The claim's record, with `.verdict`, `.value`, `.low` and `.high`.
+
+    Raises:
+        PrivacyViolation: the claim is refuted.
+        Inconclusive: neither bound decides, or there are too few non-members for this quantile.
+        UsageError: a bad argument, a split with shared images, or a model without the access needed.
+        AuditError: the model returns NaN.
+
+    Source: Inspired by Jeon et al. 2025, section 4 (sharpness of the probability landscape); interval of METHODS 7.2.
+    """
+    judge = auditor or current_auditor()
+    level = judge.confidence(confidence)
+    if statistic not in STATISTICS:
+        raise UsageError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    if not 0.5 <= reference_quantile < 1.0:
+        raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
+    title, function = STATISTICS[statistic]
+    purpose = f"The claim about sharpness ({title})"
+    denoiser = require_white_box(model, purpose) if statistic == "hessian_score" else require_denoiser(model, purpose)
+    probes.check_split()
+    parameters: dict[str, Any] = {"timestep": timestep, "draws": images_per_prompt}
+    task = ScoreTask(statistic, VERSION, function, {**parameters, "seed": judge.seed})
+    max_fpr = round(1.0 - reference_quantile, 12)
+    method = method_record(
+        name=statistic,
+        title=title,
+        access="white box" if statistic == "hessian_score" else "grey box",
+        source="Inspired by Jeon et al. 2025, section 4",
+        parameters={**parameters, "reference_quantile": reference_quantile},
+        timesteps=[denoiser.schedule.match(timestep)],
+        evaluations=images_per_prompt,
+        threshold=f"{reference_quantile:g} quantile of the non-members' sharpness",
+    )
+    counts = f"{len(probes.members)} members, {len(probes.nonmembers)} non-members as reference"
+    sentence = f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at most {limit:.4g}"
+    question = Question(
+        "sharpness", f"sharpness-{statistic}", f"{sentence} ({title})", limit, HEADLINES, denoiser.identity, probes,
+        counts, level,
+    )  # fmt: skip
+
+    def measure(findings: Findings) -> Measured:
+        findings.method = method
+        members = judge.scores(denoiser, probes.members, task, findings.ledger)
+        reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
+        findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
+        findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
+        findings.histograms.append(histogram_record("Sharpness", f"{title} (higher = sharper)", members, reference))
+        findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, level))
+        findings.needed = lambda: (
+            f"about {probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=level)} members and "
+            "as many non-members would decide at the observed share"
+        )
+        return tpr_at_fpr(members, reference, max_fpr=max_fpr, confidence=level)
+
+    return judge.judge(question, measure)

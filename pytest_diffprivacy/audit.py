@@ -1,0 +1,371 @@
+"""How does an attack become a verdict? Attack -> statistic -> verdict -> evidence, the same way for every claim."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_diffprivacy import options
+from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, Unit
+from pytest_diffprivacy.errors import (
+    AuditError,
+    ClaimNotProven,
+    Inconclusive,
+    InsufficientProbes,
+    PrivacyViolation,
+)
+from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, records
+from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.protocols import Generator
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
+from pytest_diffprivacy.statistics.verdict import RULE
+
+UNIT_IMAGES = 256
+SEED_STRIDE = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claim before it is judged.
+
+    Attributes:
+        kind: "extraction", "membership" or "sharpness".
+        slug: short name, part of the record's id.
+        sentence: the claim with its limit, as a sentence.
+        limit: the largest value that is allowed.
+        headlines: what each verdict means, in plain language.
+        model: who is audited; None where scores were made elsewhere.
+        probes: what the model was asked about; None where scores were made elsewhere.
+        counts: the sizes behind the estimate, e.g. "412 members, 409 non-members".
+        confidence: of each one-sided bound.
+    """
+
+    kind: str
+    slug: str
+    sentence: str
+    limit: float
+    headlines: Mapping[Verdict, str]
+    model: ModelIdentity | None
+    probes: ProbeSet | None
+    counts: str
+    confidence: float
+
+
+@dataclass(slots=True)
+class Findings:
+    """What an attack leaves behind besides its measurement; filled while it runs."""
+
+    method: records.Method | None = None
+    needed: Callable[[], str] = lambda: ""
+    also_measured: list[records.Estimate] = field(default_factory=list)
+    curves: list[records.Curve] = field(default_factory=list)
+    histograms: list[records.Histogram] = field(default_factory=list)
+    pairs: list[records.Pair] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTask:
+    """A score to be computed for every image of a set.
+
+    Attributes:
+        name: the method's name.
+        version: raised whenever the same parameters would give other scores.
+        function: (model, images, *, batch_size, **parameters) -> float64 (images,).
+        parameters: its arguments.
+        stored: whether the function is one of ours, so that its name and version define it.
+    """
+
+    name: str
+    version: int
+    function: Callable[..., NDArray[np.float64]]
+    parameters: Mapping[str, Any]
+    stored: bool = True
+
+
+@final
+class Auditor:
+    """Judges claims about models and keeps their records.
+
+    Args:
+        seed: seed of every random number.
+        confidence: of each one-sided bound.
+        images: images in records: "none", "redacted" or "full".
+        engine: where work runs; in this process by default.
+        run: where records and events go; None: memory only.
+        pinned: options that the command line fixed; they override call arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        confidence: float = 0.95,
+        images: str = "redacted",
+        engine: Engine | None = None,
+        run: RunFolder | None = None,
+        pinned: frozenset[str] = frozenset(),
+    ) -> None:
+        self.seed, self.images = seed, images
+        self._confidence, self._pinned = confidence, pinned
+        self.engine = engine or LocalEngine()
+        self.run = run
+        self.claims: list[records.Claim] = []
+
+    @classmethod
+    def from_session(cls, session: options.Session) -> Auditor:
+        """The auditor of a pytest session, with its store and run folder."""
+        settings = session.settings
+        root = Path(str(settings["cache-dir"]))
+        run = RunFolder(root, session.run_id)
+        engine = LocalEngine(
+            Store(root),
+            run,
+            batch_size=settings.whole("batch-size"),
+            fresh=bool(settings["fresh"]),
+            progress=session.progress,
+        )
+        return cls(
+            seed=settings.whole("seed"),
+            confidence=settings.number("confidence"),
+            images=str(settings["images"]),
+            engine=engine,
+            run=run,
+            pinned=frozenset(n for n in settings.values if settings.origin(n) == "command line"),
+        )
+
+    def confidence(self, argument: float | None) -> float:
+        """The confidence of a claim: command line > call argument > environment > ini > default."""
+        return self._confidence if argument is None or "confidence" in self._pinned else argument
+
+    def scores(self, model: Identified, images: ImageSet, task: ScoreTask, ledger: Ledger) -> NDArray[np.float64]:
+        """The score of every image: float64 (n,), computed or reused unit by unit."""
+        units = []
+        for start in range(0, len(images), UNIT_IMAGES):
+            stop = min(start + UNIT_IMAGES, len(images))
+            depends = {
+                "method": task.name,
+                "version": task.version,
+                "parameters": dict(task.parameters),
+                "images": images.part_digest(start, stop),
+            }
+            label = f"{task.name}, {images.role}s {start}-{stop - 1}"
+            compute = partial(_score_part, images, start, stop, task)
+            units.append(Unit(label, depends if task.stored else None, compute, stop - start))
+        title = f"{task.name}: {images.role}s"
+        return np.concatenate([part["scores"] for part in self.engine.run(model, units, title=title, ledger=ledger)])
+
+    def generations(
+        self, model: Generator, count: int, *, steps: int, ledger: Ledger
+    ) -> Iterator[tuple[range, NDArray[np.float32]]]:
+        """Generated images in [0, 1], as 8-bit as a user receives them; image i has seed `run seed * 2^32 + i`."""
+        parts = [range(s, min(s + UNIT_IMAGES, count)) for s in range(0, count, UNIT_IMAGES)]
+        units = []
+        for part in parts:
+            seeds = range(self.generation_seed(part.start), self.generation_seed(part.stop))
+            depends = {"method": "generate", "version": 1, "steps": steps, "seeds": [seeds.start, seeds.stop]}
+            label = f"generations {part.start}-{part.stop - 1}"
+            units.append(Unit(label, depends, partial(_generate_part, seeds, steps), len(part)))
+        results = self.engine.run(model, units, title="generating", ledger=ledger)
+        for part, arrays in zip(parts, results, strict=True):
+            yield part, arrays["images"].astype(np.float32) / np.float32(255.0)
+
+    def generation_seed(self, index: int) -> int:
+        """The seed of a generation."""
+        return self.seed * SEED_STRIDE + index
+
+    def judge(self, question: Question, measure: Callable[[Findings], Measured]) -> records.Claim:
+        """Measure, decide, record; return the claim if it holds.
+
+        Raises:
+            PrivacyViolation: the claim is refuted.
+            Inconclusive: neither bound decides, or there are too few probes.
+            AuditError: the audit could not judge; recorded as ERROR.
+        """
+        findings = Findings()
+        try:
+            measured = measure(findings)
+            decision = decide(measured, question.limit)
+        except InsufficientProbes as error:
+            claim = self._record(question, findings, Verdict.INCONCLUSIVE, str(error), None, str(error))
+        except AuditError as error:
+            self._record(question, findings, Verdict.ERROR, str(error), None, "")
+            raise
+        else:
+            needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
+            claim = self._record(question, findings, decision.verdict, decision.reason, decision, needed)
+        if claim.verdict is Verdict.FAIL:
+            raise PrivacyViolation(self._block(claim), claim)
+        if claim.verdict is Verdict.INCONCLUSIVE:
+            raise Inconclusive(self._block(claim), claim)
+        return claim
+
+    def _record(
+        self,
+        question: Question,
+        findings: Findings,
+        verdict: Verdict,
+        reason: str,
+        decision: Decision | None,
+        needed: str,
+    ) -> records.Claim:
+        node_id = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+        claim_id = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
+        artifacts: tuple[records.Artifact, ...] = ()
+        if findings.arrays and self.run is not None:
+            artifacts = (self.run.keep_arrays(claim_id, findings.arrays, {"claim": question.sentence}),)
+        ledger = findings.ledger
+        claim = records.Claim(
+            id=claim_id,
+            node_id=node_id,
+            kind=question.kind,
+            sentence=question.sentence,
+            headline=question.headlines[verdict],
+            verdict=verdict,
+            reason=reason,
+            rule=decision.rule if decision else RULE,
+            limit=question.limit,
+            estimate=estimate(question.sentence, decision, question.counts) if decision else None,
+            needed=needed,
+            method=findings.method,
+            model=model_record(question.model) if question.model else None,
+            probes=probe_records(question.probes),
+            also_measured=tuple(findings.also_measured),
+            curves=tuple(findings.curves),
+            histograms=tuple(findings.histograms),
+            pairs=tuple(findings.pairs),
+            notes=tuple(findings.notes),
+            incidents=tuple(ledger.incidents),
+            artifacts=artifacts,
+            seed=self.seed,
+            confidence=question.confidence,
+            work=records.Work(
+                units_computed=ledger.computed, units_reused=ledger.reused, seconds=round(ledger.seconds, 3)
+            ),
+            redo=f'pytest "{node_id}" --diffprivacy-seed={self.seed}'
+            if node_id
+            else f"the same call with seed {self.seed}",
+        )
+        self.claims = [c for c in self.claims if c.id != claim.id] + [claim]
+        if self.run is not None:
+            self.run.keep_claim(claim)
+            self.run.event("claim", claim=claim.id, verdict=claim.verdict.value, node_id=node_id)
+        return claim
+
+    def _block(self, claim: records.Claim) -> str:
+        """The aligned block that the terminal shows for a claim that does not hold."""
+        lines = [claim.headline, f"  claim      {claim.sentence}"]
+        if claim.estimate is not None:
+            e = claim.estimate
+            bounds = f"one-sided {e.confidence:.0%} bounds [{e.low:.4g}, {e.high:.4g}]"
+            lines += [f"  observed   {e.value:.4g}, {bounds}", f"  counts     {e.counts}"]
+        if claim.method is not None:
+            shown = ", ".join(f"{k}={v}" for k, v in claim.method.parameters.items())
+            lines.append(f"  attack     {claim.method.title}" + (f" ({shown})" if shown else ""))
+        lines.append(f"  verdict    {claim.verdict.value} at confidence {claim.confidence:g}: {claim.reason}")
+        if claim.needed and claim.needed != claim.reason:
+            lines.append(f"  needed     {claim.needed}")
+        if self.run is not None:
+            lines.append(f"  evidence   {_shown(self.run.folder / 'claims' / claim.id)}.json")
+        lines.append(f"  redo       {claim.redo}")
+        return "\n".join(lines)
+
+
+def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model: Any, batch_size: int) -> Arrays:
+    batch = torch.from_numpy(images.load(range(start, stop)))
+    scores = task.function(model, batch, batch_size=batch_size, **task.parameters)
+    values = np.asarray(scores, dtype=np.float64)
+    if values.shape != (stop - start,) or not np.isfinite(values).all():
+        raise AuditError(
+            f"{task.name} must return {stop - start} finite scores, got shape {values.shape} with "
+            f"{int((~np.isfinite(values)).sum())} that are not finite."
+        )
+    return {"scores": values}
+
+
+def _generate_part(seeds: range, steps: int, model: Generator, batch_size: int) -> Arrays:
+    parts = []
+    for start in range(0, len(seeds), batch_size):
+        images = model.generate(list(seeds[start : start + batch_size]), steps=steps)
+        if not bool(torch.isfinite(images).all()):
+            raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
+        parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
+    return {"images": np.concatenate(parts)}
+
+
+def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:
+    """A measurement as a record."""
+    return records.Estimate(
+        name=name,
+        value=float(measured.value),
+        low=float(measured.low),
+        high=float(measured.high),
+        confidence=float(measured.confidence),
+        counts=counts,
+    )
+
+
+def model_record(identity: ModelIdentity) -> records.Model:
+    """A model's identity as a record."""
+    return records.Model(
+        name=identity.name,
+        family=identity.family,
+        digest=identity.digest,
+        parameters=identity.parameters,
+        dtype=identity.dtype,
+        device=identity.device,
+        access=identity.access,
+    )
+
+
+def probe_records(probes: ProbeSet | None) -> tuple[records.Images, ...]:
+    """Both sides of a probe set as records."""
+    if probes is None:
+        return ()
+    sides = [probes.members, *([probes.nonmembers] if probes.has_nonmembers else [])]
+    return tuple(
+        records.Images(
+            role=side.role,
+            origin=side.origin,
+            count=len(side),
+            total=int(side.repetitions.sum()),
+            shape=side.image_shape,
+            digest=side.digest,
+        )
+        for side in sides
+    )
+
+
+def _shown(path: Path) -> str:
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+_current: Auditor | None = None
+
+
+def current_auditor() -> Auditor:
+    """The auditor of this pytest session; outside pytest one that keeps its records in memory."""
+    global _current
+    session = options.active()
+    run_id = session.run_id if session else None
+    if _current is None or (_current.run.run_id if _current.run else None) != run_id:
+        _current = Auditor.from_session(session) if session else Auditor()
+    return _current
+
+
+__all__ = ["Auditor", "ClaimNotProven", "Findings", "Question", "ScoreTask", "current_auditor", "estimate"]

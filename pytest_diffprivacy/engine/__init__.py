@@ -1,0 +1,6 @@
+"""Where units of work run: in this process, in order, stored as soon as they are finished."""
+
+from pytest_diffprivacy.engine.local import LocalEngine
+from pytest_diffprivacy.engine.units import Engine, Identified, Ledger, Unit
+
+__all__ = ["Engine", "Identified", "Ledger", "LocalEngine", "Unit"]

@@ -1,0 +1,55 @@
+"""What is the smallest piece of work that is stored, skipped and repeated as a whole?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pytest_diffprivacy.evidence import Arrays
+from pytest_diffprivacy.models.identity import ModelIdentity
+
+
+class Identified(Protocol):
+    """A model that says who it is."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A pure function of a picklable description and a model handle.
+
+    Attributes:
+        label: what events and progress call it.
+        depends: everything the result depends on besides model and library versions; None where that cannot be
+            said (a user's callable): such a unit is computed every time.
+        compute: (model, batch size) -> arrays; must not depend on the batch size beyond rounding.
+        items: images in it, for progress.
+    """
+
+    label: str
+    depends: Mapping[str, Any] | None
+    compute: Callable[[Any, int], Arrays]
+    items: int
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a claim's work cost, filled while its units run."""
+
+    computed: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    incidents: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """Where units run. Same units, same results, same evidence."""
+
+    def run(self, model: Identified, units: Sequence[Unit], *, title: str, ledger: Ledger) -> Iterator[Arrays]:
+        """The results of the units, in their order, each stored as soon as it is finished."""
+        ...

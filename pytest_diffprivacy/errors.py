@@ -1,0 +1,75 @@
+"""What can go wrong in an audit, as one small tree.
+
+    DiffPrivacyError                 anything this project raises on purpose
+    ├── UsageError (ValueError)      an argument or option is wrong; the message names it and the cure
+    │   ├── ModelError               the model cannot be loaded, or offers less access than the attack needs
+    │   └── ProbeError               an image, folder or array cannot be used; the message names it
+    ├── EvidenceError                a stored file is corrupt, or the store cannot be written
+    ├── AuditError                   the audit could not judge: NaN scores, failed control (verdict ERROR)
+    ├── InsufficientProbes           a statistic is undefined for so few probes; carries how many are needed
+    └── ClaimNotProven (AssertionError)
+        ├── PrivacyViolation         the lower bound is above the limit (verdict FAIL)
+        └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
+
+Argument errors read "`<name>` must be <condition>, got <value!r>. <What to do.>".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DiffPrivacyError(Exception):
+    """Base of everything that pytest-diffprivacy raises on purpose."""
+
+
+class UsageError(DiffPrivacyError, ValueError):
+    """An argument or option is wrong; the message names the value and the cure."""
+
+
+class ModelError(UsageError):
+    """The model cannot be loaded, or offers less access than an attack needs."""
+
+
+class ProbeError(UsageError):
+    """An image, a folder or an array cannot serve as probes; the message names it."""
+
+
+class EvidenceError(DiffPrivacyError):
+    """A stored file is corrupt, or the evidence store cannot be written."""
+
+
+class AuditError(DiffPrivacyError):
+    """The audit could not judge: NaN scores, a failed control, a model that does not answer."""
+
+
+class InsufficientProbes(DiffPrivacyError):
+    """A statistic is undefined for so few probes.
+
+    Attributes:
+        needed: the smallest number of probes for which it is defined.
+    """
+
+    def __init__(self, message: str, *, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+class ClaimNotProven(DiffPrivacyError, AssertionError):
+    """A claim did not hold; the message is the aligned block that the terminal shows.
+
+    Attributes:
+        claim: the evidence.records.Claim that was judged.
+    """
+
+    def __init__(self, message: str, claim: Any = None) -> None:
+        super().__init__(message)
+        self.claim = claim
+
+
+class PrivacyViolation(ClaimNotProven):
+    """The lower confidence bound is above the limit: the claim is refuted."""
+
+
+class Inconclusive(ClaimNotProven):
+    """Neither confidence bound decides; the message says how many probes would."""

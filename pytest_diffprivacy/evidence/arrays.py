@@ -1,0 +1,91 @@
+"""How are arrays kept so that damage is noticed? Safetensors with a digest of their own content, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from pytest_diffprivacy.errors import EvidenceError
+
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def content_digest(arrays: Arrays) -> str:
+    """sha256 over names, types, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        EvidenceError: the folder cannot be written, e.g. it is read-only or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise EvidenceError(
+            f"Cannot write {str(path)!r}: {error.strerror or error}. "
+            "Free space or set diffprivacy_cache_dir to a writable folder; what is finished is kept."
+        ) from error
+
+
+def write_arrays(path: Path, arrays: Arrays, description: Mapping[str, Any]) -> str:
+    """Write arrays with a description and their content digest.
+
+    Returns:
+        sha256 of the file.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    metadata = {
+        "content_sha256": content_digest(contiguous),
+        "description": json.dumps(description, sort_keys=True, default=str),
+    }
+    content = save(contiguous, metadata=metadata)
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays and check them against their content digest.
+
+    Raises:
+        EvidenceError: the file is damaged; the message names it.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+            expected = (file.metadata() or {}).get("content_sha256")
+    except (OSError, SafetensorError, ValueError) as error:
+        raise EvidenceError(_damaged(path, str(error))) from error
+    if content_digest(arrays) != expected:
+        raise EvidenceError(_damaged(path, "its content does not match its digest"))
+    return arrays
+
+
+def _damaged(path: Path, why: str) -> str:
+    return f"Stored result {str(path)!r} is damaged: {why}. Delete the file, or run with --diffprivacy-fresh."

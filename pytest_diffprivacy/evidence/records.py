@@ -1,0 +1,219 @@
+"""What is written down so that another person can redo a verdict? One schema behind terminal, JSON and HTML."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pytest_diffprivacy.statistics.verdict import Verdict
+
+SCHEMA_VERSION: Final = 1
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown fields, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Record):
+    """A number with its one-sided bounds and the counts it came from."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    confidence: float
+    counts: str
+
+
+class Timestep(Record):
+    """A timestep as the method asked for it and the model's own index that was used."""
+
+    requested: int
+    index: int
+    requested_log_snr: float
+    log_snr: float
+    matched: bool = Field(description="True: matched by signal-to-noise ratio; False: the model's own index.")
+
+
+class Method(Record):
+    """The attack or score that was run, with all its parameters."""
+
+    name: str
+    title: str
+    access: str
+    source: str
+    parameters: dict[str, str]
+    timesteps: tuple[Timestep, ...] = ()
+    evaluations_per_image: int | None = None
+    label_use: str = Field(description="What the labels were used for.")
+    threshold: str = Field(description="Where the decision threshold comes from.")
+
+
+class Model(Record):
+    """Which model was audited."""
+
+    name: str
+    family: str
+    digest: str
+    parameters: int
+    dtype: str
+    device: str
+    access: str
+
+
+class Images(Record):
+    """One side of the probe set."""
+
+    role: str
+    origin: str
+    count: int = Field(description="Distinct images.")
+    total: int = Field(description="Images with their repetitions.")
+    shape: tuple[int, int, int]
+    digest: str
+
+
+class Curve(Record):
+    """An ROC curve with a pointwise band: TPR bounds at FPR limits."""
+
+    title: str
+    fpr: tuple[float, ...]
+    tpr: tuple[float, ...]
+    band_fpr: tuple[float, ...] = ()
+    band_low: tuple[float, ...] = ()
+    band_high: tuple[float, ...] = ()
+    working_fpr: float | None = None
+    limit: float | None = None
+    smallest_fpr: float = Field(description="One over the number of non-members: the resolution of the curve.")
+
+
+class Histogram(Record):
+    """Counts of two groups over common bins."""
+
+    title: str
+    label: str
+    edges: tuple[float, ...]
+    groups: dict[str, tuple[int, ...]]
+    mark: float | None = None
+    mark_label: str = ""
+
+
+class Picture(Record):
+    """One image as PNG, made by us from pixels."""
+
+    label: str
+    png_base64: str
+    width: int
+    height: int
+
+
+class Pair(Record):
+    """A generation beside its nearest training image."""
+
+    pictures: tuple[Picture, ...]
+    caption: str
+    matched: bool
+
+
+class Artifact(Record):
+    """A stored file of arrays that the verdict was computed from."""
+
+    name: str
+    path: str
+    sha256: str
+    arrays: dict[str, str] = Field(description="Array name -> type and shape.")
+
+
+class Work(Record):
+    """What it cost and what was reused."""
+
+    units_computed: int
+    units_reused: int
+    seconds: float
+
+
+class Claim(Record):
+    """One claim, judged."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    node_id: str
+    kind: str
+    sentence: str
+    headline: str
+    verdict: Verdict
+    reason: str
+    rule: str
+    limit: float
+    estimate: Estimate | None
+    needed: str = ""
+    method: Method | None
+    model: Model | None
+    probes: tuple[Images, ...] = ()
+    also_measured: tuple[Estimate, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    notes: tuple[str, ...] = ()
+    incidents: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    seed: int
+    confidence: float
+    work: Work
+    redo: str
+
+    @property
+    def value(self) -> float | None:
+        """The point estimate that the verdict is about; None where it is undefined."""
+        return None if self.estimate is None else self.estimate.value
+
+    @property
+    def low(self) -> float | None:
+        """Its lower one-sided bound."""
+        return None if self.estimate is None else self.estimate.low
+
+    @property
+    def high(self) -> float | None:
+        """Its upper one-sided bound."""
+        return None if self.estimate is None else self.estimate.high
+
+
+class TestOutcome(Record):
+    """What pytest made of an audit test."""
+
+    __test__ = False
+
+    node_id: str
+    outcome: str
+    expected_failure: bool = False
+    detail: str = ""
+
+
+class OptionValue(Record):
+    """An option and where its value came from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+class Run(Record):
+    """A whole run: what was asked, what was judged, with what."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    started: datetime
+    finished: datetime
+    command: str
+    verdict: str
+    verdict_reason: str
+    images: str
+    claims: tuple[Claim, ...]
+    tests: tuple[TestOutcome, ...]
+    missing: tuple[str, ...] = Field(default=(), description="Audit tests that left no record: the run is INCOMPLETE.")
+    options: tuple[OptionValue, ...]
+    versions: dict[str, str]
+    platform: str

@@ -1,0 +1,70 @@
+"""What happened in a run? An append-only events file, a line a finished unit, and the records of its claims."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from pytest_diffprivacy.errors import EvidenceError
+from pytest_diffprivacy.evidence.arrays import Arrays, write_arrays, write_bytes
+from pytest_diffprivacy.evidence.records import Artifact, Claim
+from pytest_diffprivacy.evidence.store import prepare
+
+
+@final
+class RunFolder:
+    """`runs/<run id>/` of the evidence folder; parallel workers of one run share it.
+
+    Args:
+        root: the evidence folder.
+        run_id: starts with the UTC time, so that runs sort by age.
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.root, self.run_id = root, run_id
+        self.folder = root / "runs" / run_id
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Append a line to events.jsonl and force it to disk.
+
+        Raises:
+            EvidenceError: the file cannot be written.
+        """
+        line = json.dumps({"time": datetime.now(UTC).isoformat(), "event": kind, **fields}, default=str) + "\n"
+        path = self.folder / "events.jsonl"
+        try:
+            prepare(self.root)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise EvidenceError(
+                f"Cannot write {str(path)!r}: {error.strerror or error}. Free space or change diffprivacy_cache_dir."
+            ) from error
+
+    def keep_arrays(self, name: str, arrays: Arrays, description: Mapping[str, Any]) -> Artifact:
+        """Store the arrays that a verdict was computed from."""
+        prepare(self.root)
+        relative = Path("runs") / self.run_id / "evidence" / f"{name}.safetensors"
+        sha256 = write_arrays(self.root / relative, arrays, description)
+        shapes = {key: f"{array.dtype} {tuple(array.shape)}" for key, array in sorted(arrays.items())}
+        return Artifact(name=name, path=relative.as_posix(), sha256=sha256, arrays=shapes)
+
+    def keep_claim(self, claim: Claim) -> None:
+        """Store the record of a claim; a rerun of the same test replaces it."""
+        prepare(self.root)
+        write_bytes(self.folder / "claims" / f"{claim.id}.json", claim.model_dump_json(indent=1).encode())
+
+    def claims(self) -> list[Claim]:
+        """All records of the run, in the order of their names."""
+        return [
+            Claim.model_validate_json(path.read_bytes()) for path in sorted((self.folder / "claims").glob("*.json"))
+        ]

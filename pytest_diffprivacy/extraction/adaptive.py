@@ -1,0 +1,109 @@
+"""Is a generation a copy of a training image, or just in a crowded place? The adaptive distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.extraction.neighbours import nearest_images
+from pytest_diffprivacy.probes import ImageSet
+
+NEIGHBOURS = 50
+ALPHA = 0.5
+DUPLICATE_DELTA = 0.02
+BLOCK = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveMatches:
+    """For each query its nearest training image and how conspicuous that nearness is.
+
+    Attributes:
+        nearest: int64 (n,), position of the nearest image in the training set.
+        l2: float64 (n,), RMS distance to it on [0, 1].
+        adaptive: float64 (n,), `l2 / (alpha * mean distance of the neighbourhood)` with the nearest image and its
+            near-duplicates left out of the neighbourhood; lower = closer. The verdict uses this.
+        literal: float64 (n,), the published form, which leaves them in and so misses images repeated many times.
+        neighbours: size of the neighbourhood that was used, min(n, distinct images - 1).
+    """
+
+    nearest: NDArray[np.int64]
+    l2: NDArray[np.float64]
+    adaptive: NDArray[np.float64]
+    literal: NDArray[np.float64]
+    neighbours: int
+
+
+def adaptive_distances(
+    queries: NDArray[np.float32],
+    training: ImageSet,
+    *,
+    neighbours: int = NEIGHBOURS,
+    alpha: float = ALPHA,
+    duplicate_delta: float = DUPLICATE_DELTA,
+) -> AdaptiveMatches:
+    """The adaptive distance of each query to a training set.
+
+    Args:
+        queries: (n, channels, height, width) in [0, 1].
+        training: the training images; exact duplicates are already counted in its repetitions.
+        neighbours: size of the neighbourhood S.
+        alpha: the paper's factor.
+        duplicate_delta: training images within this RMS distance of the nearest one are its duplicates.
+
+    Raises:
+        UsageError: fewer than 3 distinct training images, or no image is left in a neighbourhood.
+
+    Source: Follows Carlini et al. 2023, section 5.2 except that the nearest image and its duplicates are left out of
+    the neighbourhood (METHODS 1.3); the literal form is returned beside it.
+    """
+    distinct = len(training)
+    if distinct < 3:
+        raise UsageError(f"The adaptive distance needs at least 3 distinct training images, got {distinct}.")
+    size = min(neighbours, distinct - 1)
+    adaptive = np.empty(len(queries))
+    literal, l2 = np.empty(len(queries)), np.empty(len(queries))
+    nearest = np.empty(len(queries), dtype=np.int64)
+    pending, k = np.arange(len(queries)), min(size + 8, distinct)
+    while len(pending):
+        found = nearest_images(queries[pending], (images for _, images in training.batches(BLOCK)), k)
+        done = np.zeros(len(pending), dtype=bool)
+        copies = _duplicates(training, found.indices, duplicate_delta)
+        for row, query in enumerate(pending):
+            around = found.distances[row][~copies[row]]
+            if len(around) < size and k < distinct:
+                continue
+            if len(around) == 0:
+                raise UsageError(
+                    f"All training images are within {duplicate_delta} of each other: no neighbourhood is left. "
+                    "Lower duplicate_delta."
+                )
+            nearest[query], l2[query] = found.indices[row, 0], found.distances[row, 0]
+            adaptive[query] = _ratio(l2[query], alpha * around[:size].mean())
+            crowd = np.repeat(found.distances[row], training.repetitions[found.indices[row]])
+            literal[query] = _ratio(l2[query], alpha * crowd[:neighbours].mean())
+            done[row] = True
+        pending, k = pending[~done], min(2 * k, distinct)
+    return AdaptiveMatches(nearest, l2, adaptive, literal, size)
+
+
+def _ratio(distance: float, scale: float) -> float:
+    """Distance / scale, with 0 / 0 = 1: a copy in a neighbourhood of copies stands out no more than its neighbours."""
+    return distance / scale if scale > 0 else 1.0
+
+
+def _duplicates(training: ImageSet, indices: NDArray[np.int64], delta: float) -> NDArray[np.bool_]:
+    """Which found images lie within delta of the nearest found one, itself included: bool (queries, k)."""
+    needed = np.unique(indices)
+    images = dict(zip(needed.tolist(), training.load(needed.tolist()), strict=True))
+    copies = np.zeros(indices.shape, dtype=bool)
+    for first in np.unique(indices[:, 0]):
+        rows = np.flatnonzero(indices[:, 0] == first)
+        around = np.unique(indices[rows])
+        stack = np.stack([images[int(j)] for j in around]).astype(np.float64)
+        distance = np.sqrt(((stack - images[int(first)]) ** 2).reshape(len(around), -1).mean(1))
+        copies[rows] = np.isin(indices[rows], around[distance <= delta])
+    return copies

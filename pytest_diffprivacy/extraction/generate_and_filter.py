@@ -1,0 +1,167 @@
+"""Which generations are copies of training images? A calibrated rule, its false matches, and what was extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold
+
+PAPER_THRESHOLD = 1.0
+SMALLEST_SIDE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRule:
+    """A generation is a copy iff its RMS distance is at most `delta` and its adaptive distance at most the threshold.
+
+    Attributes:
+        delta: limit of the RMS distance to the nearest training image on [0, 1].
+        threshold: limit of the adaptive distance, calibrated before any generation was seen.
+        null: float64, adaptive distances of unseen images to the training set, which calibrated it.
+        control: unseen images that took no part in the calibration, as many as the compared members.
+        compared: positions of the members that the control is compared with; all, or a random subset of equal size.
+    """
+
+    delta: float
+    threshold: MatchThreshold
+    null: NDArray[np.float64]
+    control: ImageSet
+    compared: NDArray[np.int64]
+
+    def copies(self, matches: AdaptiveMatches) -> NDArray[np.bool_]:
+        """Which queries are copies."""
+        return (matches.l2 <= self.delta) & (matches.adaptive <= self.threshold.threshold)
+
+
+def calibrate_rule(
+    probes: ProbeSet,
+    *,
+    delta: float,
+    max_false_match_rate: float,
+    confidence: float,
+    seed: int,
+    ceiling: float = PAPER_THRESHOLD,
+) -> CopyRule:
+    """Fix the copy rule on unseen images, before any generation is seen.
+
+    A model that generalizes perfectly generates images like the unseen ones. Half of them (chosen by the seed) stand
+    for its generations: the threshold is the largest at which at most `max_false_match_rate` of such images would be
+    called copies of a training image, at most the paper's. The other half is the control.
+
+    Raises:
+        InsufficientProbes: too few non-members for this rate and confidence.
+        ProbeError: too few images for a control.
+
+    Source: Follows Carlini et al. 2023, section 5.2 except that the threshold is calibrated (METHODS 1.4).
+    """
+    order = np.random.default_rng([seed, 1]).permutation(len(probes.nonmembers))
+    half = len(order) // 2
+    calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
+    null = adaptive_distances(calibration.load(range(half)), probes.members).adaptive if half else np.empty(0)
+    threshold = false_match_threshold(
+        null, max_false_match_rate=max_false_match_rate, confidence=confidence, ceiling=ceiling
+    )
+    size = min(len(order) - half, len(probes.members))
+    if size < SMALLEST_SIDE:
+        raise ProbeError(f"The control needs at least {SMALLEST_SIDE} non-members and members, got {size}. Add images.")
+    control = probes.nonmembers.subset(sorted(order[half : half + size].tolist()))
+    members = np.random.default_rng([seed, 2]).permutation(len(probes.members))[:size]
+    return CopyRule(delta, threshold, null, control, np.sort(members))
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A generation to show: its number, its nearest member, how conspicuous it is, and its image."""
+
+    index: int
+    nearest: int
+    adaptive: float
+    copy: bool
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What generate-and-filter found.
+
+    Attributes:
+        matches: every generation against the members.
+        control_matches: every generation against the control images.
+        copies: bool (generations,), copies of a member.
+        false_matches: bool (generations,), "copies" of a control image, which the model never saw.
+        compared_copies: bool (generations,), copies of one of the members compared with the control.
+        exhibits: the most conspicuous generations with their images, the closest copy of each member first.
+    """
+
+    matches: AdaptiveMatches
+    control_matches: AdaptiveMatches
+    copies: NDArray[np.bool_]
+    false_matches: NDArray[np.bool_]
+    compared_copies: NDArray[np.bool_]
+    exhibits: list[Exhibit]
+
+    @property
+    def extracted(self) -> NDArray[np.int64]:
+        """Positions of the distinct members of which at least one copy was generated."""
+        return np.unique(self.matches.nearest[self.copies])
+
+
+def filter_generations(
+    generations: Iterable[NDArray[np.float32]], members: ImageSet, rule: CopyRule, *, exhibits: int = 12
+) -> Extraction:
+    """Compare generations, block by block, with all members and with the control images.
+
+    Args:
+        generations: blocks (n, channels, height, width) in [0, 1]; only one is held at a time.
+        members: the training images.
+        rule: what counts as a copy.
+        exhibits: how many generations to keep for showing, one for each nearest member at the most.
+
+    Source: Follows Carlini et al. 2023, section 5.2, with the control of METHODS 1.4.
+    """
+    found, control = [], []
+    kept: list[Exhibit] = []
+    offset = 0
+    for block in generations:
+        matches = adaptive_distances(block, members)
+        found.append(matches)
+        control.append(adaptive_distances(block, rule.control))
+        kept = _most_conspicuous(kept + _exhibits(block, matches, rule, offset), exhibits)
+        offset += len(block)
+    matches, control_matches = _joined(found), _joined(control)
+    copies = rule.copies(matches)
+    compared = copies & np.isin(matches.nearest, rule.compared)
+    return Extraction(matches, control_matches, copies, rule.copies(control_matches), compared, kept)
+
+
+def _exhibits(block: NDArray[np.float32], matches: AdaptiveMatches, rule: CopyRule, offset: int) -> list[Exhibit]:
+    copies = rule.copies(matches)
+    return [
+        Exhibit(offset + i, int(matches.nearest[i]), float(matches.adaptive[i]), bool(copies[i]), block[i])
+        for i in range(len(block))
+    ]
+
+
+def _most_conspicuous(candidates: list[Exhibit], count: int) -> list[Exhibit]:
+    """Copies before others, closer before farther, one for each nearest member."""
+    best: dict[int, Exhibit] = {}
+    for exhibit in sorted(candidates, key=lambda e: (not e.copy, e.adaptive, e.index)):
+        best.setdefault(exhibit.nearest, exhibit)
+    return list(best.values())[:count]
+
+
+def _joined(parts: list[AdaptiveMatches]) -> AdaptiveMatches:
+    return AdaptiveMatches(
+        nearest=np.concatenate([p.nearest for p in parts]),
+        l2=np.concatenate([p.l2 for p in parts]),
+        adaptive=np.concatenate([p.adaptive for p in parts]),
+        literal=np.concatenate([p.literal for p in parts]),
+        neighbours=parts[0].neighbours,
+    )

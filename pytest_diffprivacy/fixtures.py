@@ -1,0 +1,70 @@
+"""The fixtures of an audit: `diffusion_model`, `probe_set` and `diffprivacy`. Override the first two in conftest.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffprivacy import options
+from pytest_diffprivacy.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_diffprivacy.audit import Auditor
+    from pytest_diffprivacy.probes import ProbeSet
+
+AUDIT_FIXTURES = frozenset({"diffusion_model", "probe_set", "diffprivacy"})
+
+
+@pytest.fixture(scope="session")
+def diffusion_model() -> Any:
+    """The model under audit: what the option `diffprivacy_model` names.
+
+    Override it to audit a model of your own: return what `load_model(...)` returns, or an object that satisfies one of
+    the protocols in pytest_diffprivacy.models.
+    """
+    settings = _settings()
+    source = settings.text("model")
+    if source is None:
+        raise UsageError(_unset("model", "diffusion_model", "a diffusers folder"))
+    from pytest_diffprivacy.models import load_model
+
+    return load_model(source, device=settings.text("device"), dtype=settings.text("dtype"))
+
+
+@pytest.fixture(scope="session")
+def probe_set() -> ProbeSet:
+    """The images of the audit: what `diffprivacy_members` and `diffprivacy_nonmembers` name.
+
+    Override it to bring arrays or other sources: return a ProbeSet.
+    """
+    settings = _settings()
+    members = settings.text("members")
+    if members is None:
+        raise UsageError(_unset("members", "probe_set", "an image folder, .npz or .safetensors file"))
+    from pytest_diffprivacy.probes import ProbeSet
+
+    return ProbeSet(members, settings.text("nonmembers"))
+
+
+@pytest.fixture(scope="session")
+def diffprivacy() -> Iterator[Auditor]:
+    """The session's Auditor, for claims that need more than an assertion."""
+    from pytest_diffprivacy.audit import current_auditor
+
+    yield current_auditor()
+
+
+def _settings() -> options.Settings:
+    session = options.active()
+    assert session is not None, "the plugin activates a session before any fixture runs"
+    return session.settings
+
+
+def _unset(name: str, fixture: str, kind: str) -> str:
+    option = options.BY_NAME[name]
+    return (
+        f"No {name} to audit: set `{option.ini}` in pyproject.toml to {kind}, pass {option.flag}, or override the "
+        f"fixture `{fixture}` in conftest.py."
+    )

@@ -1,0 +1,92 @@
+"""Denoising loss: is the noise in a noised copy of the image predicted better than for other images?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
+from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
+from pytest_diffprivacy.models.scoring import (
+    BATCH_SIZE,
+    as_images,
+    batch_condition,
+    batch_noise,
+    score_images,
+)
+
+TIMESTEPS: tuple[int, ...] = (ReferenceTimestep(100),)
+DRAWS = 20
+
+
+def loss_scores(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    timesteps: Sequence[int] = TIMESTEPS,
+    draws: int = DRAWS,
+    noise: Tensor | None = None,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """Score images by minus their denoising loss, averaged over noise draws and timesteps.
+
+    `score = -mean_{t, j} || eps_j - eps_theta(alpha_t x0 + sigma_t eps_j, t) ||_2^2`, a sum over pixels.
+
+    Args:
+        model: grey-box access.
+        images: (n, channels, height, width) in [0, 1].
+        timesteps: the default is the papers' t = 100, matched by signal-to-noise ratio; plain ints are the model's own.
+        draws: noise draws for each image, shared by all timesteps.
+        noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw.
+        seed: seed of the draws; each image's noise also depends on its own digest.
+        prompts: one prompt an image for conditional models; None is the unconditional branch.
+        batch_size: images in one network call.
+
+    Returns:
+        float64 (n,), higher = more likely member.
+
+    Raises:
+        UsageError: bad images, noise, timesteps or prompts.
+        AuditError: the model's output is not finite.
+
+    Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1.
+    """
+    denoiser = require_denoiser(model, "The loss attack")
+    checked = as_images(images)
+    times = [m.index for m in match_all(denoiser.schedule, timesteps)]
+
+    @torch.no_grad()
+    def score_batch(part: slice, batch: Tensor) -> Tensor:
+        x0 = denoiser.encode(batch)
+        condition = batch_condition(denoiser, prompts, part, len(checked))
+        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
+        loss = torch.zeros(len(batch), dtype=torch.float64, device=denoiser.device)
+        for t in times:
+            alpha, sigma = denoiser.schedule.at(t)
+            for eps in drawn:
+                predicted = denoiser.predict_eps(alpha * x0 + sigma * eps, t, condition)
+                loss += (eps - predicted).double().square().flatten(1).sum(1)
+        return -loss / (len(times) * len(drawn))
+
+    return score_images(checked, score_batch, batch_size=batch_size, method="The loss attack")
+
+
+LOSS = Attack(
+    name="loss",
+    title="Denoising loss",
+    access="grey box",
+    source="Yeom et al. 2018; Carlini et al. 2023, section 5.1",
+    scores=loss_scores,
+    defaults={"timesteps": TIMESTEPS, "draws": DRAWS},
+    version=1,
+    seeded=True,
+    evaluations=lambda p: len(p["timesteps"]) * int(p["draws"]),
+    timesteps=lambda p: tuple(p["timesteps"]),
+)

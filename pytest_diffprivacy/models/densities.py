@@ -1,0 +1,135 @@
+"""Which data distributions have an exact score at every noise level? A finite data set, and a Gaussian mixture."""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import UsageError
+
+
+class Density(Protocol):
+    """The law of x_t = alpha x0 + sigma eps for x0 from this density; points are float64 (n, d)."""
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of pixels."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What defines the density, for digests."""
+        ...
+
+    def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Grad log p_t(x): (n, d)."""
+        ...
+
+    def hessian(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Hessian of log p_t(x): (n, d, d)."""
+        ...
+
+
+@final
+class FiniteData:
+    """N points with repetition counts: the density that a model with perfect memory represents.
+
+    Args:
+        points: (N, d) in model space.
+        repetitions: (N,) positive; None: once each.
+
+    Source: Implements METHODS 8.1: x0hat = sum_i w_i x_i, w = softmax(log count_i - ||x - alpha x_i||^2 / (2 sigma^2)).
+    """
+
+    def __init__(self, points: Tensor, repetitions: Tensor | None = None) -> None:
+        if points.ndim != 2 or len(points) == 0:
+            raise UsageError(f"`points` must be (n, d) with n >= 1, got {tuple(points.shape)}.")
+        counts = torch.ones(len(points)) if repetitions is None else torch.as_tensor(repetitions)
+        if counts.shape != (len(points),) or not bool((counts > 0).all()):
+            raise UsageError(f"`repetitions` must be {len(points)} positive numbers, got shape {tuple(counts.shape)}.")
+        self._points, self._log_counts = points.double(), counts.double().log()
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of pixels."""
+        return self._points.shape[1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The points and the logarithms of their counts."""
+        return {"points": self._points, "log_counts": self._log_counts}
+
+    def _weights(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        centres = alpha * self._points
+        squared = (x * x).sum(1, keepdim=True) - 2.0 * x @ centres.T + (centres * centres).sum(1)
+        return (self._log_counts - squared / (2.0 * sigma**2)).softmax(1)
+
+    def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """(alpha x0hat - x) / sigma^2."""
+        return (alpha * self._weights(x, alpha, sigma) @ self._points - x) / sigma**2
+
+    def hessian(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """-I / sigma^2 + (alpha^2 / sigma^4) Cov_w(x_i)."""
+        weights = self._weights(x, alpha, sigma)
+        mean = weights @ self._points
+        second = torch.einsum("nk,ki,kj->nij", weights, self._points, self._points)
+        covariance = second - mean[:, :, None] * mean[:, None, :]
+        return alpha**2 / sigma**4 * covariance - torch.eye(self.dimension, dtype=torch.float64) / sigma**2
+
+
+@final
+class GaussianMixture:
+    """The population sum_k weight_k N(mean_k, covariance_k).
+
+    Args:
+        means: (k, d) in model space.
+        covariances: (k, d, d), positive semi-definite.
+        weights: (k,) positive, normalized here; None: equal.
+
+    Source: Implements METHODS 8.2: p_t = sum_k w_k N(alpha mu_k, C_k), C_k = alpha^2 S_k + sigma^2 I.
+    """
+
+    def __init__(self, means: Tensor, covariances: Tensor, weights: Tensor | None = None) -> None:
+        if means.ndim != 2 or covariances.shape != (len(means), means.shape[1], means.shape[1]):
+            raise UsageError(
+                f"`means` must be (k, d) and `covariances` (k, d, d), got {tuple(means.shape)} and "
+                f"{tuple(covariances.shape)}."
+            )
+        weights = torch.ones(len(means)) if weights is None else torch.as_tensor(weights)
+        if weights.shape != (len(means),) or not bool((weights > 0).all()):
+            raise UsageError(f"`weights` must be {len(means)} positive numbers, got {weights.tolist()}.")
+        self._means, self._covariances = means.double(), covariances.double()
+        self._log_weights = (weights.double() / weights.double().sum()).log()
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of pixels."""
+        return self._means.shape[1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Means, covariances and log weights."""
+        return {"means": self._means, "covariances": self._covariances, "log_weights": self._log_weights}
+
+    def _posterior(self, x: Tensor, alpha: float, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Posterior weights (n, k), component scores (n, k, d) and precisions (k, d, d)."""
+        eye = torch.eye(self.dimension, dtype=torch.float64)
+        cholesky = torch.linalg.cholesky(alpha**2 * self._covariances + sigma**2 * eye)
+        precision = torch.cholesky_inverse(cholesky)
+        difference = x[:, None, :] - alpha * self._means
+        scores = -torch.einsum("kij,nkj->nki", precision, difference)
+        log_determinant = 2.0 * cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+        log_density = 0.5 * (difference * scores).sum(2) - 0.5 * log_determinant + self._log_weights
+        return log_density.softmax(1), scores, precision
+
+    def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """sum_k r_k s_k with s_k = -C_k^-1 (x - alpha mu_k)."""
+        weights, scores, _ = self._posterior(x, alpha, sigma)
+        return torch.einsum("nk,nki->ni", weights, scores)
+
+    def hessian(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """sum_k r_k (-C_k^-1 + s_k s_k^T) - s s^T."""
+        weights, scores, precision = self._posterior(x, alpha, sigma)
+        total = torch.einsum("nk,nki->ni", weights, scores)
+        second = torch.einsum("nk,nki,nkj->nij", weights, scores, scores)
+        curvature = torch.einsum("nk,kij->nij", weights, precision)
+        return second - curvature - total[:, :, None] * total[:, None, :]

@@ -1,0 +1,44 @@
+"""Which model was audited? Name, family and a digest of weights and configuration that a third person can recompute."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What names a model in records and cache keys.
+
+    Attributes:
+        name: what a person calls it, usually the folder's name.
+        family: the adapter's kind, e.g. "pixel diffusion".
+        digest: sha256 over configuration and every weight (name, type, shape, bytes).
+        parameters: number of trainable scalars; 0 for analytic models.
+        dtype: precision that the audit runs in.
+        device: kind of device, e.g. "cpu".
+        access: the strongest access it offers: "black box", "grey box" or "white box".
+    """
+
+    name: str
+    family: str
+    digest: str
+    parameters: int
+    dtype: str
+    device: str
+    access: str
+
+
+def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:
+    """sha256 over a canonical configuration and all tensors in name order."""
+    digest = hashlib.sha256(json.dumps(configuration, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(tensors):
+        cpu = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}|{cpu.dtype}|{tuple(cpu.shape)}|".encode())
+        digest.update(cpu.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,52 @@
+"""Where does the noise come from? From the run's seed and the image's own digest, never from position, label or batch.
+
+Common random numbers: the same image gets the same noise in every attack, model, release, batch size and worker, so
+that comparisons are paired and a score can be recomputed alone. Drawn in float64, so float32 and float64 models see
+the same noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def image_digest(image: NDArray[np.float32]) -> bytes:
+    """sha256 of one image's pixels, (channels, height, width) in [0, 1] as float32, and its shape."""
+    pixels = np.ascontiguousarray(image, dtype="<f4")
+    return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _stream(purpose: str, seed: int, digest: bytes) -> np.random.Generator:
+    key = hashlib.sha256(f"{purpose}|{seed}|".encode() + digest).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
+
+
+def probe_noise(images: Tensor, draws: int, shape: Sequence[int], seed: int) -> Tensor:
+    """Standard normal noise of every probe image.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1].
+        draws: noise draws for each image; draw j does not depend on how many there are.
+        shape: shape of one draw, the model's sample_shape.
+        seed: the run's seed.
+
+    Returns:
+        float64 (draws, n, *shape) on the CPU.
+    """
+    pixels = images.detach().to(device="cpu", dtype=torch.float32).numpy()
+    noise = np.empty((draws, len(pixels), *shape))
+    for i, image in enumerate(pixels):
+        noise[:, i] = _stream("probe", seed, image_digest(image)).standard_normal((draws, *shape))
+    return torch.from_numpy(noise)
+
+
+def start_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """x_T of generations: float64 (len(seeds), *shape), row i a function of seeds[i] alone."""
+    rows = [_stream("generation", int(seed), b"").standard_normal(tuple(shape)) for seed in seeds]
+    return torch.from_numpy(np.stack(rows) if rows else np.empty((0, *shape)))

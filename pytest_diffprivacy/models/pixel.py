@@ -1,0 +1,208 @@
+"""How is a pixel-space diffusers pipeline audited? A UNet2DModel and its scheduler behind the access protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.ddim import ddim_sample
+from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
+from pytest_diffprivacy.models.noise import start_noise
+from pytest_diffprivacy.models.prediction import PredictionType, eps_from
+from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.schedule import NoiseSchedule
+
+
+@final
+class PixelDiffusion:
+    """A diffusers UNet2DModel with a discrete VP scheduler; satisfies Generator and WhiteBoxDenoiser.
+
+    Args:
+        unet: a diffusers UNet2DModel, unconditional or class-conditional; put in eval mode, its weights frozen.
+        scheduler: a diffusers scheduler with `alphas_cumprod` (DDPM, DDIM and relatives).
+        name: what records call it.
+        null_label: the class index trained as "no class", if there is one.
+        device: where to run; the network's own by default.
+        dtype: precision to run in; the network's own by default.
+
+    Generations are drawn by deterministic DDIM on the scheduler's own noise schedule.
+    """
+
+    def __init__(
+        self,
+        unet: Any,
+        scheduler: Any,
+        *,
+        name: str = "pixel diffusion",
+        null_label: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.schedule = schedule_of(scheduler)
+        self._kind = prediction_type_of(scheduler)
+        self._classes = _number_of_classes(unet)
+        if null_label is not None and (self._classes is None or not 0 <= null_label < self._classes):
+            raise ModelError(f"`null_label` must be one of the model's {self._classes} classes, got {null_label!r}.")
+        self._null_label = null_label
+        configuration = {
+            "unet": dict(unet.config),
+            "scheduler": dict(scheduler.config),
+            "null_label": null_label,
+        }
+        digest = weights_digest(unet.state_dict().items(), _public(configuration))
+        unet = unet if device is None else unet.to(device)
+        unet = unet if dtype is None else unet.to(dtype)
+        self._unet = unet.eval().requires_grad_(False)
+        parameter = next(self._unet.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self.image_shape = _image_shape(unet)
+        self.sample_shape: tuple[int, ...] = self.image_shape
+        self.identity = ModelIdentity(
+            name=name,
+            family=f"pixel diffusion, {self._kind.value}",
+            digest=digest,
+            parameters=sum(p.numel() for p in self._unet.parameters()),
+            dtype=str(self.dtype).removeprefix("torch."),
+            device=self.device.type,
+            access="white box",
+        )
+
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+        """The noise in x_t, converted from whatever the network predicts; never clipped."""
+        alpha, sigma = self.schedule.at(timestep)
+        if conditioning is None and self._classes is not None:
+            conditioning = self.condition(None, len(x_t))
+        output = self._unet(x_t, int(timestep), class_labels=conditioning, return_dict=False)[0]
+        return eps_from(output, x_t, alpha, sigma, self._kind)
+
+    def eps_jvp(
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Eps and J_eps @ tangent in one forward-mode pass."""
+        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The network's parameters."""
+        yield from self._unet.named_parameters()
+
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+        """Class labels (count,) for class indices; None for an unconditional model.
+
+        Raises:
+            ModelError: prompts for an unconditional model, no prompts and no null label for a conditional one, or an
+                index outside the classes.
+        """
+        if self._classes is None:
+            if prompts is not None:
+                raise ModelError(f"The model is unconditional, but {len(prompts)} prompts were given. Leave them out.")
+            return None
+        if prompts is None:
+            if self._null_label is None:
+                raise ModelError(
+                    f"The model has {self._classes} classes and no null label: every image needs its class index as "
+                    "its prompt. Pass prompts, or PixelDiffusion(..., null_label=...)."
+                )
+            labels = [self._null_label] * count
+        else:
+            labels = [int(p) for p in prompts]
+        bad = [label for label in labels if not 0 <= label < self._classes]
+        if bad or len(labels) != count:
+            raise ModelError(
+                f"`prompts` must be {count} class indices between 0 and {self._classes - 1}, got {len(labels)}"
+                + (f" with {bad[0]!r} among them." if bad else ".")
+            )
+        return torch.tensor(labels, device=self.device)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 1] to [-1, 1], on the model's device and in its precision.
+
+        Raises:
+            ModelError: the images have another size or number of channels than the model.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise ModelError(
+                f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}. "
+                "Resize them as the training pipeline did."
+            )
+        return (images.to(device=self.device, dtype=torch.float64) * 2.0 - 1.0).to(self.dtype)
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Pixels in [-1, 1] to [0, 1], clamped."""
+        return ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        seeds: Sequence[int],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        steps: int = 50,
+        guidance_scale: float = 1.0,
+    ) -> Tensor:
+        """Images by deterministic DDIM; image i depends on seeds[i] and prompts[i] alone.
+
+        Raises:
+            ModelError: guidance other than 1, which needs a text-to-image pipeline.
+        """
+        if guidance_scale != 1.0:
+            raise ModelError(f"`guidance_scale` must be 1.0 for pixel-space models, got {guidance_scale!r}.")
+        x_T = start_noise(seeds, self.sample_shape)
+        return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=self.condition(prompts, len(seeds))))
+
+
+def schedule_of(scheduler: Any) -> NoiseSchedule:
+    """The noise schedule in a diffusers scheduler's own arrays.
+
+    Raises:
+        ModelError: the scheduler has no `alphas_cumprod`, or its signal vanishes (zero terminal SNR).
+    """
+    abar = getattr(scheduler, "alphas_cumprod", None)
+    if abar is None:
+        raise ModelError(
+            f"Scheduler {type(scheduler).__name__} has no `alphas_cumprod`. "
+            "Pass a DDPMScheduler or DDIMScheduler with the training schedule."
+        )
+    table = abar.double().numpy()
+    config = scheduler.config
+    to_one = config.get("set_alpha_to_one", True)
+    final = (1.0, 0.0) if to_one else (float(table[0]) ** 0.5, float(1.0 - table[0]) ** 0.5)
+    spacing = config.get("timestep_spacing", "leading")
+    return NoiseSchedule.from_alphas_cumprod(
+        table, spacing=spacing, steps_offset=config.get("steps_offset", 0), final=final
+    )
+
+
+def prediction_type_of(scheduler: Any) -> PredictionType:
+    """What the network was trained to predict, as the scheduler's configuration says."""
+    text = scheduler.config.get("prediction_type", "epsilon")
+    try:
+        return PredictionType(text)
+    except ValueError:
+        raise ModelError(f"`prediction_type` must be epsilon, sample or v_prediction, got {text!r}.") from None
+
+
+def _number_of_classes(unet: Any) -> int | None:
+    kind, count = unet.config.get("class_embed_type"), unet.config.get("num_class_embeds")
+    if kind not in (None, "timestep"):
+        raise ModelError(f"`class_embed_type` must be None or 'timestep', got {kind!r}. Wrap the model as a Denoiser.")
+    return None if count is None else int(count)
+
+
+def _image_shape(unet: Any) -> tuple[int, int, int]:
+    size, channels = unet.config.get("sample_size"), int(unet.config["in_channels"])
+    if size is None:
+        raise ModelError("The UNet's configuration has no `sample_size`. Set it to the training resolution.")
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    return channels, height, width
+
+
+def _public(configuration: Any) -> Any:
+    """The configuration without private entries such as the file it was loaded from."""
+    if isinstance(configuration, dict):
+        return {k: _public(v) for k, v in configuration.items() if not str(k).startswith("_")}
+    return configuration

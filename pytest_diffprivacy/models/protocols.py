@@ -1,0 +1,152 @@
+"""What must a model offer? Three levels of access; every attack names the one it needs.
+
+The calling contract, relied on everywhere:
+
+- `x_t = alpha_t * x0 + sigma_t * eps`. Inside a model, x0 lies in [-1, 1] (or is a latent); outside, images are in [0, 1].
+- A timestep is an index 0..T-1 of `model.schedule`; index 0 is the clean end.
+- `predict_eps` returns eps whatever the network predicts, and never clips.
+- Tensors are batched (n, channels, height, width) on `model.device` in `model.dtype`; encode and decode move them.
+- A prompt is a text, or for a class-conditional model the class index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.schedule import NoiseSchedule
+
+Prompt: TypeAlias = str | int
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Black box: images from prompts or from nothing, by seed."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the model."""
+        ...
+
+    def generate(
+        self,
+        seeds: Sequence[int],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        steps: int = 50,
+        guidance_scale: float = 1.0,
+    ) -> Tensor:
+        """Images (n, channels, height, width) in [0, 1], image i depending on seeds[i] and prompts[i] alone."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Grey box: the noise prediction at any point and time."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name and digest of the model."""
+        ...
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """Alpha and sigma of every timestep."""
+        ...
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape (channels, height, width) of one x_t."""
+        ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of one image."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where x_t lives."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of x_t."""
+        ...
+
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+        """The noise in x_t as the model sees it; same shape as x_t."""
+        ...
+
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+        """What `predict_eps` takes as conditioning for these prompts (None: the unconditional branch)."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """x0 of images in [0, 1]."""
+        ...
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Images in [0, 1] of x0; values outside are clamped."""
+        ...
+
+
+@runtime_checkable
+class WhiteBoxDenoiser(Denoiser, Protocol):
+    """White box: derivatives and parameters as well."""
+
+    def eps_jvp(
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Eps and its directional derivative J_eps @ tangent with respect to x_t, by forward-mode differentiation."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Every trainable tensor with its name; empty for analytic models."""
+        ...
+
+
+def require_generator(model: object, purpose: str) -> Generator:
+    """The model as a Generator, or a ModelError that says what is missing."""
+    if isinstance(model, Generator):
+        return model
+    raise ModelError(_missing(model, purpose, "black-box", "Generator", ("identity", "generate")))
+
+
+def require_denoiser(model: object, purpose: str) -> Denoiser:
+    """The model as a Denoiser, or a ModelError that says what is missing."""
+    if isinstance(model, Denoiser):
+        return model
+    names = (
+        "identity",
+        "schedule",
+        "sample_shape",
+        "image_shape",
+        "predict_eps",
+        "condition",
+        "encode",
+        "decode",
+    )
+    raise ModelError(_missing(model, purpose, "grey-box", "Denoiser", names))
+
+
+def require_white_box(model: object, purpose: str) -> WhiteBoxDenoiser:
+    """The model as a WhiteBoxDenoiser, or a ModelError that says what is missing."""
+    if isinstance(model, WhiteBoxDenoiser):
+        return model
+    names = ("predict_eps", "eps_jvp", "named_parameters")
+    raise ModelError(_missing(model, purpose, "white-box", "WhiteBoxDenoiser", names))
+
+
+def _missing(model: object, purpose: str, access: str, protocol: str, names: tuple[str, ...]) -> str:
+    absent = [name for name in names if name not in dir(model)]
+    lacks = f" It lacks {', '.join(absent)}." if absent else ""
+    return (
+        f"{purpose} needs {access} access, but {type(model).__name__} does not satisfy models.{protocol}.{lacks} "
+        "Pass what load_model(...) returns, or implement the protocol."
+    )

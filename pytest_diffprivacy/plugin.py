@@ -1,0 +1,225 @@
+"""pytest's hooks, and nothing else. Importing this file loads the standard library and pytest only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO, final
+
+import pytest
+
+from pytest_diffprivacy import options
+from pytest_diffprivacy.errors import AuditError, DiffPrivacyError, Inconclusive, PrivacyViolation, UsageError
+from pytest_diffprivacy.fixtures import AUDIT_FIXTURES, diffprivacy, diffusion_model, probe_set
+
+__all__ = ["diffprivacy", "diffusion_model", "probe_set"]
+
+RUN_KEY = "diffprivacy_run"
+MARKER = "diffprivacy"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register every option as flag and ini key."""
+    group = parser.getgroup("diffprivacy", "audits of diffusion models")
+    for option in options.OPTIONS:
+        text = option.help + (f" Default: {option.default}." if option.default else "")
+        action: dict[str, Any] = {"action": "append"} if option.repeatable else {}
+        action = {"action": "store_true"} if option.switch else action
+        group.addoption(option.flag, dest=option.ini, default=None, help=text, **action)
+        parser.addini(option.ini, help=text, default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Resolve the options and name the run; refuse bad values before anything is collected."""
+    config.addinivalue_line("markers", f"{MARKER}: this test is an audit even though it uses no audit fixture.")
+    flags = {option.name: config.getoption(option.ini, None) for option in options.OPTIONS}
+    ini = {option.name: str(config.getini(option.ini) or "") for option in options.OPTIONS}
+    try:
+        settings = options.resolve(
+            flags,
+            ini,
+            invocation_dir=Path(config.invocation_params.dir),
+            ini_dir=config.inipath.parent if config.inipath else config.rootpath,
+        )
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    worker = getattr(config, "workerinput", None)
+    started = datetime.now(UTC)
+    run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    progress = None if worker else _Uncaptured(config)
+    options.activate(options.Session(settings, run_id, progress))  # type: ignore[arg-type]  # write, flush, isatty
+    config.pluginmanager.register(_AuditRun(config, settings, run_id, started, worker is not None), "diffprivacy-run")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Forget the session."""
+    options.activate(None)
+
+
+@final
+class _Uncaptured:
+    """A text stream to the terminal that pytest's capture does not swallow."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def _target(self) -> TextIO:
+        return sys.stderr
+
+    def write(self, text: str) -> int:
+        manager = self._config.pluginmanager.getplugin("capturemanager")
+        if manager is None:
+            return self._target().write(text)
+        with manager.global_and_fixture_disabled():
+            written = self._target().write(text)
+            self._target().flush()
+        return written
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
+
+    def isatty(self) -> bool:
+        """Whether a person watches."""
+        return os.isatty(2)
+
+
+@final
+class _AuditRun:
+    """What one pytest run knows about its audits."""
+
+    def __init__(
+        self, config: pytest.Config, settings: options.Settings, run_id: str, started: datetime, worker: bool
+    ) -> None:
+        self.config, self.settings, self.run_id, self.started, self.worker = (
+            config,
+            settings,
+            run_id,
+            started,
+            worker,
+        )
+        self.policy = str(settings["inconclusive"])
+        self.expected: dict[str, str] = {}
+        self.outcomes: dict[str, dict[str, Any]] = {}
+        self.lines: list[str] = []
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """xdist: all workers write to one run folder."""
+        node.workerinput[RUN_KEY] = self.run_id
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        """xdist: which audits did the workers collect?"""
+        output = getattr(node, "workeroutput", {})
+        self.expected.update(output.get(RUN_KEY, {}))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
+        """Which of the collected tests are audits, deselected ones included?"""
+        audits = {item.nodeid for item in items if _is_audit(item)}
+        yield
+        chosen = {item.nodeid for item in items}
+        self.expected = {node: "selected" if node in chosen else "deselected" for node in sorted(audits)}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        """Our exceptions show their own block, no traceback; INCONCLUSIVE follows the policy."""
+        report = yield
+        error = call.excinfo.value if call.excinfo else None
+        if isinstance(error, DiffPrivacyError):
+            if report.outcome == "failed" and not self.config.option.fulltrace:
+                report.longrepr = f"{type(error).__name__}: {error}"
+            report.diffprivacy = _category(error)
+            if isinstance(error, Inconclusive) and report.outcome == "failed" and self.policy != "fail":
+                report.outcome = "passed" if self.policy == "warn" else "skipped"
+                path, line, _ = item.location
+                report.longrepr = None if self.policy == "warn" else (path, line or 0, f"Skipped: {error}")
+                report.diffprivacy_text = str(error)
+        return report
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
+        """INCONCLUSIVE has its own letter and count; an audit that could not judge is an error."""
+        category = getattr(report, "diffprivacy", None)
+        if category is None or hasattr(report, "wasxfail"):
+            return None
+        if category == "INCONCLUSIVE":
+            return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+        if category == "ERROR" and report.failed:
+            return "error", "E", ("ERROR", {"red": True})
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember what became of each test; kept only for audits."""
+        if report.when == "call" or report.outcome != "passed":
+            expected = hasattr(report, "wasxfail")
+            self.outcomes[report.nodeid] = {
+                "outcome": "xfailed" if expected and report.skipped else "xpassed" if expected else report.outcome,
+                "expected_failure": expected and getattr(report, "diffprivacy", None) == "FAIL",
+                "detail": getattr(report, "diffprivacy", None) or "",
+            }
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Put the run together and write the reports; workers only say what they collected."""
+        if self.worker:
+            session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
+            return
+        if session.config.option.collectonly or not (self.expected or self._has_claims()):
+            return
+        from pytest_diffprivacy.evidence.run_folder import RunFolder
+        from pytest_diffprivacy.evidence.runs import conclude_run
+        from pytest_diffprivacy.report import write_report
+
+        try:
+            run = conclude_run(
+                RunFolder(Path(str(self.settings["cache-dir"])), self.run_id),
+                self.settings,
+                started=self.started,
+                command=" ".join(["pytest", *map(str, self.config.invocation_params.args)]),
+                expected=self.expected,
+                outcomes=self.outcomes,
+            )
+            self.lines = [*map(_line, run.claims), *(f"MISSING       {text}" for text in run.missing)]
+            self.lines.append(f"run           {run.verdict}: {run.verdict_reason}")
+            for path in self.settings.paths("report"):
+                write_report(run, path)
+                self.lines.append(f"report        {path}")
+        except DiffPrivacyError as error:
+            self.lines.append(f"ERROR         the report was not written: {error}")
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _has_claims(self) -> bool:
+        """Whether this run left claims, for tests that need no audit fixture."""
+        return (Path(str(self.settings["cache-dir"])) / "runs" / self.run_id / "claims").is_dir()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The INCONCLUSIVE claims in full, then a line a claim, and last where the report is."""
+        for report in terminalreporter.stats.get("inconclusive", []):
+            terminalreporter.section(f"{report.nodeid}: INCONCLUSIVE", sep="_", yellow=True)
+            terminalreporter.line(getattr(report, "diffprivacy_text", None) or str(report.longrepr))
+        if self.lines:
+            terminalreporter.section("diffprivacy", sep="=")
+            for line in self.lines:
+                terminalreporter.line(line)
+
+
+def _is_audit(item: pytest.Item) -> bool:
+    return bool(AUDIT_FIXTURES & set(getattr(item, "fixturenames", ()))) or item.get_closest_marker(MARKER) is not None
+
+
+def _line(claim: Any) -> str:
+    """A claim on one line."""
+    e = claim.estimate
+    observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
+    return f"{claim.verdict.value:<13} {claim.sentence}: {observed}"
+
+
+def _category(error: DiffPrivacyError) -> str:
+    if isinstance(error, PrivacyViolation):
+        return "FAIL"
+    if isinstance(error, Inconclusive):
+        return "INCONCLUSIVE"
+    return "ERROR" if isinstance(error, AuditError) else "USAGE"

@@ -1,0 +1,126 @@
+"""Which images does an audit ask about? A checked, digested, streamed set in which every image is counted once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.probes.readers import ImageReader, open_images
+
+BAD_IMAGES_SHOWN = 5
+
+
+@final
+class ImageSet:
+    """Distinct images of one size, read on demand.
+
+    Exact duplicates (equal pixels) are one image with a repetition count: a repeated training image is one probe.
+
+    Args:
+        reader: where the images come from.
+        role: "member" or "non-member"; used in ids and messages.
+        limit: positions of the reader to use; None: all.
+    """
+
+    def __init__(self, reader: ImageReader, role: str, limit: Sequence[int] | None = None) -> None:
+        self._reader, self.role = reader, role
+        self._positions = list(range(len(reader)) if limit is None else limit)
+
+    @classmethod
+    def of(cls, source: object, role: str) -> ImageSet:
+        """A set from an array, a folder, an .npz or a .safetensors file."""
+        return source if isinstance(source, ImageSet) else cls(open_images(source), role)
+
+    @property
+    def origin(self) -> str:
+        """What a record calls the source."""
+        return self._reader.origin
+
+    @cached_property
+    def _catalogue(self) -> tuple[list[int], list[bytes], list[int], tuple[int, int, int]]:
+        """Positions of first occurrences, their digests and repetitions, and the common shape; reads every image once."""
+        first: dict[bytes, int] = {}
+        counts: dict[bytes, int] = {}
+        shape: tuple[int, ...] | None = None
+        problems: list[str] = []
+        for position in self._positions:
+            try:
+                image = self._reader.read(position)
+            except ProbeError as error:
+                problems.append(str(error))
+                continue
+            shape = shape or image.shape
+            if image.shape != shape:
+                problems.append(
+                    f"{self._reader.name(position)} has shape {image.shape}, the images before it {shape}. Resize it."
+                )
+                continue
+            digest = image_digest(image)
+            first.setdefault(digest, position)
+            counts[digest] = counts.get(digest, 0) + 1
+        if problems:
+            more = f" (and {len(problems) - BAD_IMAGES_SHOWN} more)" if len(problems) > BAD_IMAGES_SHOWN else ""
+            listed = "\n  ".join(problems[:BAD_IMAGES_SHOWN])
+            raise ProbeError(
+                f"{len(problems)} of {len(self._positions)} {self.role} images cannot be used{more}:\n  {listed}"
+            )
+        assert shape is not None
+        assert len(shape) == 3
+        return list(first.values()), list(first), list(counts.values()), (shape[0], shape[1], shape[2])
+
+    def __len__(self) -> int:
+        return len(self._catalogue[0])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return self._catalogue[3]
+
+    @property
+    def digests(self) -> list[bytes]:
+        """sha256 of each image's pixels."""
+        return self._catalogue[1]
+
+    @property
+    def repetitions(self) -> NDArray[np.int64]:
+        """How often each image occurs in the source: int64 (n,)."""
+        return np.asarray(self._catalogue[2], dtype=np.int64)
+
+    def ids(self) -> list[str]:
+        """Names of the images for records: role and the head of the digest, never a path."""
+        return [f"{self.role} {digest.hex()[:10]}" for digest in self.digests]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the set: its images in order, with their counts."""
+        content = b"".join(d + str(c).encode() for d, c in zip(self.digests, self._catalogue[2], strict=True))
+        return hashlib.sha256(content).hexdigest()
+
+    def part_digest(self, start: int, stop: int) -> str:
+        """sha256 of the images start..stop-1, for cache keys."""
+        return hashlib.sha256(b"".join(self.digests[start:stop])).hexdigest()
+
+    def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """Images (len(indices), channels, height, width) in [0, 1]."""
+        positions = self._catalogue[0]
+        if not len(indices):
+            return np.empty((0, *self.image_shape), dtype=np.float32)
+        return np.stack([self._reader.read(positions[i]) for i in indices])
+
+    def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
+        """All images in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            part = range(start, min(start + size, len(self)))
+            yield part, self.load(part)
+
+    def subset(self, indices: Sequence[int]) -> ImageSet:
+        """A set of some of the distinct images, each once."""
+        positions = self._catalogue[0]
+        return ImageSet(self._reader, self.role, [positions[i] for i in indices])

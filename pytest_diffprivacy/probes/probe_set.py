@@ -1,0 +1,74 @@
+"""What does the audit ask the model about? Members, non-members, and the first checks that a split is one."""
+
+from __future__ import annotations
+
+from typing import final
+
+from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.probes.image_set import ImageSet
+
+SHOWN = 3
+
+
+@final
+class ProbeSet:
+    """Images that were and were not in the training set.
+
+    Args:
+        members: training images, duplicates included (they are counted): an array, an image folder, an .npz or
+            .safetensors file, or an ImageSet. Arrays are uint8, or float in [0, 1]; (n, h, w), (n, c, h, w) or
+            (n, h, w, c).
+        nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
+
+    Images are read on demand; the first use reads each once for its digest and refuses unreadable images, NaN, values
+    outside [0, 1] and other sizes by name.
+    """
+
+    def __init__(self, members: object, nonmembers: object | None = None) -> None:
+        self.members = ImageSet.of(members, "member")
+        self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member")
+
+    @property
+    def has_nonmembers(self) -> bool:
+        """Whether there are non-members."""
+        return self._nonmembers is not None
+
+    @property
+    def nonmembers(self) -> ImageSet:
+        """The non-members.
+
+        Raises:
+            ProbeError: none were given.
+        """
+        if self._nonmembers is None:
+            raise ProbeError(
+                "This claim needs non-members: images of the same kind that the model was not trained on. "
+                "Give ProbeSet(..., nonmembers=...), or set diffprivacy_nonmembers."
+            )
+        return self._nonmembers
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        return self.members.image_shape
+
+    def check_split(self) -> None:
+        """Refuse a split that is none: an image on both sides, or two image sizes.
+
+        Raises:
+            ProbeError: the message names the sizes, or how many images are shared and some of them.
+        """
+        if self.nonmembers.image_shape != self.members.image_shape:
+            raise ProbeError(
+                f"Members have shape {self.members.image_shape}, non-members {self.nonmembers.image_shape}. "
+                "Bring both to the size the model was trained on."
+            )
+        names = dict(zip(self.nonmembers.digests, self.nonmembers.ids(), strict=True))
+        shared = [names[d] for d in self.members.digests if d in names]
+        if shared:
+            everything = " They are the same images." if len(shared) == len(names) == len(self.members) else ""
+            raise ProbeError(
+                f"{len(shared)} of {len(self.members)} member images are also among the {len(names)} non-members "
+                f"({', '.join(shared[:SHOWN])}{', ...' if len(shared) > SHOWN else ''}).{everything} "
+                "A non-member must not have been trained on: remove the shared images from both sides."
+            )

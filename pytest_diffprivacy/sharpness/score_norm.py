@@ -1,0 +1,76 @@
+"""Score norm: how steep is the log density around a noised image?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
+from pytest_diffprivacy.models.schedule import ReferenceTimestep
+from pytest_diffprivacy.models.scoring import (
+    BATCH_SIZE,
+    as_images,
+    batch_condition,
+    batch_noise,
+    score_images,
+)
+from pytest_diffprivacy.sharpness.products import score
+
+TIMESTEP: int = ReferenceTimestep(100)
+DRAWS = 4
+
+
+def score_norm_scores(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    timestep: int = TIMESTEP,
+    draws: int = DRAWS,
+    noise: Tensor | None = None,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """Mean over noise draws of `|| s(x_t) ||_2` at x_t = alpha_t x0 + sigma_t eps; higher = sharper.
+
+    In expectation over the density, E || s ||^2 = -tr E[H]: a steep score means large negative curvature.
+
+    Args:
+        model: grey-box access.
+        images: (n, channels, height, width) in [0, 1].
+        timestep: the default is the papers' t, matched by signal-to-noise ratio; a plain int is the model's own.
+        draws: noise draws for each image.
+        noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw.
+        seed: seed of the draws; each image's noise also depends on its own digest.
+        prompts: one prompt an image for conditional models; None is the unconditional branch.
+        batch_size: images in one network call.
+
+    Returns:
+        float64 (n,).
+
+    Raises:
+        UsageError: bad images, noise, timestep or prompts.
+        AuditError: the model's output is not finite.
+
+    Source: Inspired by Jeon et al. 2025, section 4: their prompt score s_Delta, here the unconditional score at an image.
+    """
+    denoiser = require_denoiser(model, "The score norm")
+    checked = as_images(images)
+    t = denoiser.schedule.match(timestep).index
+    alpha, sigma = denoiser.schedule.at(t)
+
+    @torch.no_grad()
+    def score_batch(part: slice, batch: Tensor) -> Tensor:
+        x0 = denoiser.encode(batch)
+        condition = batch_condition(denoiser, prompts, part, len(checked))
+        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
+        norms = [
+            score(denoiser, alpha * x0 + sigma * eps, t, condition).double().flatten(1).norm(dim=1) for eps in drawn
+        ]
+        return torch.stack(norms).mean(0)
+
+    return score_images(checked, score_batch, batch_size=batch_size, method="The score norm")

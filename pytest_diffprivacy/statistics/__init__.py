@@ -1,0 +1,65 @@
+"""How sure are we? Numbers and counts in, estimates with confidence bounds and verdicts out.
+
+Needs numpy and scipy only, knows no model, and is the only room that compares a number with a limit.
+"""
+
+from pytest_diffprivacy.statistics.auroc import Auroc, auroc
+from pytest_diffprivacy.statistics.binomial import (
+    ExcessRate,
+    RateEstimate,
+    binomial_lower,
+    binomial_upper,
+    excess_rate,
+    rate,
+)
+from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics.planning import (
+    probes_needed_for_auroc,
+    probes_needed_for_tpr,
+    tpr_pass_needs,
+    trials_needed,
+)
+from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
+from pytest_diffprivacy.statistics.roc import (
+    Histogram,
+    RocBand,
+    RocCurve,
+    roc_band,
+    roc_curve,
+    score_histogram,
+)
+from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
+
+__all__ = [
+    "Auroc",
+    "Decision",
+    "ExcessRate",
+    "Histogram",
+    "MatchThreshold",
+    "Measured",
+    "Ranks",
+    "RateEstimate",
+    "RocBand",
+    "RocCurve",
+    "TprAtFpr",
+    "Verdict",
+    "auroc",
+    "binomial_lower",
+    "binomial_upper",
+    "decide",
+    "excess_rate",
+    "false_match_threshold",
+    "nonmembers_needed",
+    "probes_needed_for_auroc",
+    "probes_needed_for_tpr",
+    "ranks",
+    "rate",
+    "roc_band",
+    "roc_curve",
+    "score_histogram",
+    "tpr_at_fpr",
+    "tpr_pass_needs",
+    "trials_needed",
+    "values_needed",
+]
