@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,11 +48,11 @@ def probe_set() -> ProbeSet:
 
 
 @pytest.fixture(scope="session")
-def diffprivacy() -> Iterator[Auditor]:
+def diffprivacy() -> Auditor:
     """The session's Auditor, for claims that need more than an assertion."""
     from pytest_diffprivacy.audit import current_auditor
 
-    yield current_auditor()
+    return current_auditor()
 
 
 def _settings() -> options.Settings:

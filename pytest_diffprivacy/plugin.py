@@ -71,6 +71,10 @@ class _Uncaptured:
         return sys.stderr
 
     def write(self, text: str) -> int:
+        if not self.isatty():  # a log file: a line an update instead of one line that is drawn over
+            text = text.replace("\r", "\n")
+            if not text.strip():
+                return 0
         manager = self._config.pluginmanager.getplugin("capturemanager")
         if manager is None:
             return self._target().write(text)
@@ -182,7 +186,9 @@ class _AuditRun:
                 expected=self.expected,
                 outcomes=self.outcomes,
             )
-            self.lines = [*map(_line, run.claims), *(f"MISSING       {text}" for text in run.missing)]
+            excused = {test.node_id for test in run.tests if test.expected_failure}
+            self.lines = [_line(claim, claim.node_id in excused) for claim in run.claims]
+            self.lines += [f"MISSING       {text}" for text in run.missing]
             self.lines.append(f"run           {run.verdict}: {run.verdict_reason}")
             for path in self.settings.paths("report"):
                 write_report(run, path)
@@ -210,11 +216,13 @@ def _is_audit(item: pytest.Item) -> bool:
     return bool(AUDIT_FIXTURES & set(getattr(item, "fixturenames", ()))) or item.get_closest_marker(MARKER) is not None
 
 
-def _line(claim: Any) -> str:
+def _line(claim: Any, excused: bool) -> str:
     """A claim on one line."""
     e = claim.estimate
     observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
-    return f"{claim.verdict.value:<13} {claim.sentence}: {observed}"
+    model = f"{claim.model.name}: " if claim.model else ""
+    expected = " (expected by its test)" if excused and claim.verdict.value == "FAIL" else ""
+    return f"{claim.verdict.value:<13} {model}{claim.sentence}: {observed}{expected}"
 
 
 def _category(error: DiffPrivacyError) -> str:

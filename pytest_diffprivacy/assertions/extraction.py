@@ -53,8 +53,8 @@ def assert_no_extraction(
 
     A generation is a copy iff its RMS distance to the nearest training image is at most `delta` and its adaptive
     distance, with duplicates left out of the neighbourhood, at most a threshold calibrated on unseen images before any
-    generation was seen. PASS iff the exact upper bound of the copy rate is at most `max_rate`; FAIL iff the lower bound,
-    after taking off the rule's false matches against unseen images, is above it.
+    generation was seen. PASS iff the exact upper bound of the copy rate is at most `max_rate`; FAIL iff the lower
+    bound, after taking off the rule's false matches against unseen images, is above it.
 
     Args:
         model: black-box access: anything that generates images by seed.
@@ -131,9 +131,12 @@ def _copy_rate(found: Extraction, count: int, confidence: float, findings: Findi
     excess = excess_rate(
         int(found.compared_copies.sum()), count, int(found.false_matches.sum()), count, confidence=confidence
     )
-    findings.needed = lambda: (
-        f"about {trials_needed(plain.value, limit, confidence=confidence)} generations would decide at the observed rate"
-    )
+
+    def needed() -> str:
+        decided = trials_needed(plain.value, limit, confidence=confidence)
+        return f"about {decided or 'more than 10 million'} generations would decide at the observed rate"
+
+    findings.needed = needed
     return CopyRate(plain.value, excess.low, plain.high, confidence)
 
 

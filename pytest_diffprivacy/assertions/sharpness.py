@@ -46,8 +46,8 @@ def assert_sharpness_below(
 ) -> Claim:
     """Assert that at most `limit` of the training images lie sharper than the reference quantile of unseen images.
 
-    Sharpness is `|| H s ||` (or `|| s ||`) of the model's log density at noised copies of an image. The share of members
-    above the non-members' `reference_quantile` is judged with bounds that include the error of that quantile.
+    Sharpness is `|| H s ||` (or `|| s ||`) of the model's log density at noised copies of an image. The share of
+    members above the non-members' `reference_quantile` is judged with bounds that include the error of that quantile.
 
     Args:
         model: white-box access for "hessian_score", grey-box for "score_norm".
@@ -95,7 +95,10 @@ def assert_sharpness_below(
         threshold=f"{reference_quantile:g} quantile of the non-members' sharpness",
     )
     counts = f"{len(probes.members)} members, {len(probes.nonmembers)} non-members as reference"
-    sentence = f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at most {limit:.4g}"
+    sentence = (
+        f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images "
+        f"is at most {limit:.4g}"
+    )
     question = Question(
         "sharpness", f"sharpness-{statistic}", f"{sentence} ({title})", limit, HEADLINES, denoiser.identity, probes,
         counts, level,
@@ -109,10 +112,12 @@ def assert_sharpness_below(
         findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
         findings.histograms.append(histogram_record("Sharpness", f"{title} (higher = sharper)", members, reference))
         findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, level))
-        findings.needed = lambda: (
-            f"about {probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=level)} members and "
-            "as many non-members would decide at the observed share"
-        )
+
+        def needed() -> str:
+            decided = probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=level)
+            return f"about {decided or 'more than 10 million'} members and as many non-members would decide"
+
+        findings.needed = needed
         return tpr_at_fpr(members, reference, max_fpr=max_fpr, confidence=level)
 
     return judge.judge(question, measure)

@@ -1,4 +1,4 @@
-"""How does an image enter a record without leaking it? Re-encoded from pixels, pixelated unless full images are asked for."""
+"""How does an image enter a record without leaking it? Re-encoded from pixels, pixelated unless asked otherwise."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.fingerprint import library_versions
 from pytest_diffprivacy.evidence.records import Claim, OptionValue, Run, TestOutcome
 from pytest_diffprivacy.evidence.run_folder import RunFolder
-from pytest_diffprivacy.options import Settings
+from pytest_diffprivacy.options import BY_NAME, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 PRIVATE_PATHS = frozenset({"members", "nonmembers"})
@@ -37,7 +37,7 @@ def conclude_run(
         expected: node id of every audit test -> "selected" or "deselected".
         outcomes: node id -> pytest's outcome, whether a failure was expected, and detail.
     """
-    claims = folder.claims()
+    claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     recorded = {claim.node_id for claim in claims}
     tests = tuple(
         _outcome(node, outcomes.get(node, {}), [c for c in claims if c.node_id == node])
@@ -113,12 +113,19 @@ def _verdict(claims: Sequence[Claim], tests: Sequence[TestOutcome], missing: Seq
     return "PASS", f"all {len(judged)} claims hold{suffix}"
 
 
+def _place(path: str, root: Path, name: str) -> str:
+    """A path as a report may show it: below the project, or its last part; of training data the last part only."""
+    if name not in PRIVATE_PATHS and Path(path).is_relative_to(root):
+        return Path(path).relative_to(root).as_posix()
+    return Path(path).name
+
+
 def _option(name: str, settings: Settings) -> OptionValue:
     value = settings[name]
     if isinstance(value, tuple):
         text = ", ".join(Path(str(v)).name for v in value)
-    elif name in PRIVATE_PATHS and value is not None:
-        text = Path(str(value)).name
+    elif BY_NAME[name].is_path and value is not None:
+        text = _place(str(value), settings.root, name)
     else:
         text = "not set" if value is None else str(value)
     return OptionValue(name=name, value=text, origin=settings.origin(name))

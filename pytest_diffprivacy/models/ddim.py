@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -91,7 +92,7 @@ def ddim_invert(
     Source: Implements the inversion of Duan et al. 2023 (SecMI), Eq. 8-9 ("source"), and of diffusers ("target").
     """
     times = [int(t) for t in timesteps]
-    if not times or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+    if not times or any(b <= a for a, b in pairwise(times)):
         raise UsageError(f"`timesteps` must be increasing and not empty, got {times}.")
     for t in times:
         model.schedule.check(t, "timesteps")

@@ -35,5 +35,5 @@ def forward_jvp(function: Callable[[Tensor], Tensor], x: Tensor, tangent: Tensor
     Source: Implements the product H v of Jeon et al. 2025 (forward mode; a reverse-mode product would be H^T v).
     """
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorm():
-        result: tuple[Tensor, Tensor] = torch.func.jvp(function, (x,), (tangent,))
-    return result
+        value, product = torch.func.jvp(function, (x,), (tangent,))  # type: ignore[misc]  # two without has_aux
+    return value, product

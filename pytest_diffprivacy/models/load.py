@@ -1,4 +1,4 @@
-"""What does `load_model` accept, and what does it refuse? Safetensors and configurations only; never a pickle or code."""
+"""What does `load_model` accept, and what does it refuse? Safetensors and configurations; never a pickle or code."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The calling contract, relied on everywhere:
 
-- `x_t = alpha_t * x0 + sigma_t * eps`. Inside a model, x0 lies in [-1, 1] (or is a latent); outside, images are in [0, 1].
+- `x_t = alpha_t * x0 + sigma_t * eps`. Inside a model x0 lies in [-1, 1] or is a latent; outside, images lie in [0, 1].
 - A timestep is an index 0..T-1 of `model.schedule`; index 0 is the clean end.
 - `predict_eps` returns eps whatever the network predicts, and never clips.
 - Tensors are batched (n, channels, height, width) on `model.device` in `model.dtype`; encode and decode move them.

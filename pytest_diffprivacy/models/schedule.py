@@ -170,7 +170,7 @@ def match_all(schedule: NoiseSchedule, timesteps: Sequence[int]) -> tuple[Matche
     indices = [m.index for m in matched]
     if not indices or len(set(indices)) != len(indices):
         raise UsageError(
-            f"`timesteps` must be at least one and distinct on the model's schedule, got {list(timesteps)} -> {indices}. "
+            f"`timesteps` must be at least one and distinct on the model's schedule, got {[*timesteps]} -> {indices}. "
             "Give the model's own timesteps as plain ints."
         )
     return matched

@@ -1,4 +1,4 @@
-"""How does a score for a few images become one for many? Checked input, batches, and never a NaN that passes silently."""
+"""How does a score for a few images become one for many? Checked input, batches, and no NaN that passes silently."""
 
 from __future__ import annotations
 

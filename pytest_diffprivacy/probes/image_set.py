@@ -45,7 +45,7 @@ class ImageSet:
 
     @cached_property
     def _catalogue(self) -> tuple[list[int], list[bytes], list[int], tuple[int, int, int]]:
-        """Positions of first occurrences, their digests and repetitions, and the common shape; reads every image once."""
+        """Positions of first occurrences, digests, repetitions, and the common shape; reads every image once."""
         first: dict[bytes, int] = {}
         counts: dict[bytes, int] = {}
         shape: tuple[int, ...] | None = None

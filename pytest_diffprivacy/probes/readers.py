@@ -129,7 +129,7 @@ class FolderReader:
                     )
                 if image.mode not in MODES or "transparency" in image.info:
                     raise ProbeError(
-                        f"{path} has mode {image.mode!r} with transparency or an unusual layout. Save it as RGB or grey."
+                        f"{path} has mode {image.mode!r}: transparency or an unusual layout. Save it as RGB or grey."
                     )
                 mode, scale = MODES[image.mode]
                 pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(scale)

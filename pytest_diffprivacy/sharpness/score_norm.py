@@ -56,7 +56,7 @@ def score_norm_scores(
         UsageError: bad images, noise, timestep or prompts.
         AuditError: the model's output is not finite.
 
-    Source: Inspired by Jeon et al. 2025, section 4: their prompt score s_Delta, here the unconditional score at an image.
+    Source: Inspired by Jeon et al. 2025, section 4: their score s_Delta, here the unconditional score at an image.
     """
     denoiser = require_denoiser(model, "The score norm")
     checked = as_images(images)

@@ -42,8 +42,7 @@ def trials_needed(value: float, limit: float, *, confidence: float = 0.95, power
 
     Returns:
         The number of trials, for a PASS if value <= limit, else for a FAIL; None beyond 10 million. The
-        chance of the verdict is exact. For value 0 the number does not depend on the power (299 at limit 1
-        %).
+        chance of the verdict is exact. For value 0 the number does not depend on the power (limit 0.01: 299).
 
     Raises:
         UsageError: an argument is out of range.

@@ -83,22 +83,21 @@ def test_the_planned_number_of_probes_decides_with_the_promised_power(true, limi
     rng, wanted = np.random.default_rng(20), Verdict.FAIL if true > limit else Verdict.PASS
 
     def simulated_power(size, runs=2_000):
-        found = (
-            tpr_at_fpr(rng.normal(shift, 1, size), rng.normal(0, 1, size), max_fpr=0.01) for _ in range(runs)
-        )
+        found = (tpr_at_fpr(rng.normal(shift, 1, size), rng.normal(0, 1, size), max_fpr=0.01) for _ in range(runs))
         return np.mean([decide(f, limit).verdict is wanted for f in found])
 
     assert simulated_power(planned) >= 0.78
     assert simulated_power(planned - 1) <= 0.82  # a change of rank may lift the power far above 0.8 at once
 
 
-def test_a_plan_asks_for_more_than_was_not_enough():
+@pytest.mark.parametrize("power", [0.01, 0.8])
+def test_a_plan_asks_for_more_than_was_not_enough(power):
     rng = np.random.default_rng(21)
     for size in (100, 200, 400):
         member, nonmember = rng.normal(1, 1, size), rng.normal(0, 1, size)
         for limit in (0.02, 0.05, 0.2):
             found = tpr_at_fpr(member, nonmember, max_fpr=0.01)
-            planned = probes_needed_for_tpr(member, nonmember, limit, max_fpr=0.01)
+            planned = probes_needed_for_tpr(member, nonmember, limit, max_fpr=0.01, power=power)
             if decide(found, limit).verdict is Verdict.INCONCLUSIVE and planned is not None:
                 assert planned > size
 

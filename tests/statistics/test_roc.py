@@ -36,9 +36,7 @@ def test_the_area_under_the_curve_is_the_auroc():
     rng = np.random.default_rng(2)
     member, nonmember = rng.normal(1, 1, 300).round(1), rng.normal(0, 1, 200).round(1)
     curve = roc_curve(member, nonmember)
-    assert integrate.trapezoid(curve.tpr, curve.fpr) == pytest.approx(
-        auroc(member, nonmember).value, abs=1e-12
-    )
+    assert integrate.trapezoid(curve.tpr, curve.fpr) == pytest.approx(auroc(member, nonmember).value, abs=1e-12)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 6.0])
@@ -96,9 +94,7 @@ def test_a_histogram_counts_every_score_once():
     assert found.edges[-1] == max(member.max(), nonmember.max())
 
 
-@pytest.mark.parametrize(
-    "scores", [[7.0, 7.0], [1.0, np.nextafter(1.0, 2.0)], [1e300, 1e300], [-1e308, 1e308]]
-)
+@pytest.mark.parametrize("scores", [[7.0, 7.0], [1.0, np.nextafter(1.0, 2.0)], [1e300, 1e300], [-1e308, 1e308]])
 def test_a_histogram_survives_scores_that_are_equal_or_far_apart(scores):
     found = score_histogram(scores, [scores[0]])
     assert (found.members.sum(), found.nonmembers.sum()) == (2, 1)

@@ -24,8 +24,7 @@ def true_tpr(max_fpr, shift):
 def simulated(nonmembers, members, max_fpr, shift):
     rng = np.random.default_rng([17, nonmembers, members, round(1_000 * max_fpr), round(shift)])
     return [
-        tpr_at_fpr(rng.normal(shift, 1, members), rng.normal(0, 1, nonmembers), max_fpr=max_fpr)
-        for _ in range(RUNS)
+        tpr_at_fpr(rng.normal(shift, 1, members), rng.normal(0, 1, nonmembers), max_fpr=max_fpr) for _ in range(RUNS)
     ]
 
 
@@ -63,9 +62,7 @@ def test_the_usual_recipe_would_accuse_half_of_all_innocent_models():
     """Nominal 2.5 %: its threshold, just above the second-highest non-member, is taken for known."""
     found = simulated(100, 1_000, 0.01, 0.0)
     usual = [rate(round(f.value * f.members), f.members, confidence=0.975).low > 0.01 for f in found]
-    exact = stats.betabinom.sf(
-        17, 1_000, 2, 99
-    )  # 18 of 1,000 is the first count whose lower bound is above 1 %
+    exact = stats.betabinom.sf(17, 1_000, 2, 99)  # 18 of 1,000: the first lower bound above 1 %
     assert exact == pytest.approx(0.472, abs=5e-4)
     assert np.mean(usual) == pytest.approx(exact, abs=0.025)
     assert np.mean([f.low > 0.01 for f in found]) == 0.0
@@ -75,9 +72,7 @@ def test_the_usual_recipe_would_accuse_half_of_all_innocent_models():
 def test_a_pass_cannot_be_bought_with_a_small_sample(probes):
     """The true TPR is 25.9 %, the limit 25 %: however few the probes, PASS stays a rare mistake."""
     rng, runs = np.random.default_rng([19, probes]), 2_000
-    found = [
-        tpr_at_fpr(rng.normal(1, 1, probes), rng.normal(0, 1, probes), max_fpr=0.05) for _ in range(runs)
-    ]
+    found = [tpr_at_fpr(rng.normal(1, 1, probes), rng.normal(0, 1, probes), max_fpr=0.05) for _ in range(runs)]
     assert np.mean([decide(f, 0.25).verdict is Verdict.PASS for f in found]) <= 0.05
 
 

@@ -77,9 +77,7 @@ def test_a_reason_never_shows_two_different_numbers_as_equal():
     assert decide(Given(0.3, nearest, 1.0), 0.3).reason == f"lower bound {nearest!r} is above the limit 0.3"
 
 
-@pytest.mark.parametrize(
-    "broken", [(math.nan, 0, 1), (0.5, math.nan, 1), (0.5, 0, math.nan), (0.5, 0.6, 0.4)]
-)
+@pytest.mark.parametrize("broken", [(math.nan, 0, 1), (0.5, math.nan, 1), (0.5, 0, math.nan), (0.5, 0.6, 0.4)])
 def test_a_broken_measurement_is_an_error_and_never_a_pass(broken):
     with pytest.raises(AuditError, match="Cannot judge"):
         decide(Given(*broken), 0.5)

@@ -1,0 +1,3 @@
+"""Configuration that all tests and example audits share."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,45 @@
+"""Does the audit catch a leak? `digits-leaky` memorized what was repeated; every claim must fail, strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from digits_probes import digits_probes
+
+from pytest_diffprivacy import (
+    PrivacyViolation,
+    ProbeSet,
+    assert_mia_tpr_below,
+    assert_no_extraction,
+    assert_sharpness_below,
+    load_model,
+)
+
+leaks = pytest.mark.xfail(raises=PrivacyViolation, strict=True, reason="digits-leaky was trained to memorize")
+
+
+@pytest.fixture(scope="module")
+def diffusion_model() -> object:
+    return load_model(Path(__file__).parent / "digits-leaky")
+
+
+@pytest.fixture(scope="module")
+def probe_set() -> ProbeSet:
+    return digits_probes("digits-leaky")
+
+
+@leaks
+def test_no_training_digit_comes_back(diffusion_model, probe_set):
+    assert_no_extraction(diffusion_model, probe_set, generations=1536, max_rate=0.005)
+
+
+@leaks
+@pytest.mark.parametrize("attack", ["loss", "secmi"])
+def test_training_digits_stay_hidden(diffusion_model, probe_set, attack):
+    assert_mia_tpr_below(diffusion_model, probe_set, attack=attack, max_fpr=0.01, limit=0.05)
+
+
+@leaks
+def test_the_landscape_is_flat(diffusion_model, probe_set):
+    assert_sharpness_below(diffusion_model, probe_set, limit=0.05)

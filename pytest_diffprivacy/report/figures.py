@@ -1,0 +1,142 @@
+"""What does an attack achieve, and what do its scores look like? ROC curves and histograms as inline SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from pytest_diffprivacy.evidence.records import Curve, Histogram
+from pytest_diffprivacy.report.svg import BAND, FIRST, GROUND, INK, SECOND, SOFT, Words, draw, legend_below, plain_label
+from pytest_diffprivacy.report.tables import working_index
+from pytest_diffprivacy.report.text import number, one_line, whole
+
+SMALLEST_RATE: Final = 1e-6
+Entries = list[tuple[Any, str]]
+
+
+def roc_figure(curve: Curve, name: str) -> str:
+    """The ROC on logarithmic axes with its band, the working point, the limit and what guessing would achieve.
+
+    Args:
+        curve: points, band, working FPR and limit.
+        name: prefix of the picture's ids, unique in the document.
+
+    Returns:
+        An `<svg>` element; rates of 0 are drawn on the edge of the picture.
+    """
+    marks = (curve.smallest_fpr, curve.working_fpr)
+    left = max(0.7 * min(mark for mark in marks if mark), SMALLEST_RATE) if any(marks) else SMALLEST_RATE
+    heights = [rate for rate in (*curve.tpr, curve.limit, left) if rate]
+    floor = max(0.7 * min(heights), SMALLEST_RATE)
+
+    def paint(axes: Axes) -> None:
+        entries: Entries = []
+        if curve.band_fpr:
+            low = [max(rate, floor) for rate in curve.band_low]
+            axes.fill_between([max(rate, left) for rate in curve.band_fpr], low, curve.band_high, color=BAND, lw=0)
+            entries.append((Patch(facecolor=BAND), "its confidence band"))
+        (line,) = axes.plot(
+            [max(rate, left) for rate in curve.fpr],
+            [max(rate, floor) for rate in curve.tpr],
+            color=FIRST,
+            linewidth=2.2,
+            drawstyle="steps-post",
+        )
+        entries.insert(0, (line, "the attack"))
+        (chance,) = axes.plot([left, 1.0], [left, 1.0], color=SOFT, linewidth=1.2, linestyle=(0, (1.5, 2.5)))
+        entries.append((chance, "guessing"))
+        _mark_working_point(axes, curve, left, floor, entries)
+        axes.set(xscale="log", yscale="log", xlim=(left, 1.0), ylim=(floor, 1.15))
+        _log_ticks(axes.xaxis, left)
+        _log_ticks(axes.yaxis, floor)
+        axes.set(xlabel="False positive rate (log)", ylabel="True positive rate (log)")
+        legend_below(axes, entries, columns=2)
+
+    return draw(paint, _roc_words(curve), name)
+
+
+def _mark_working_point(axes: Axes, curve: Curve, left: float, floor: float, entries: Entries) -> None:
+    working, index = curve.working_fpr, working_index(curve)
+    if working:
+        line = axes.axvline(working, color=INK, linewidth=1.2, linestyle=(0, (5, 3)))
+        entries.append((line, f"largest FPR allowed: {number(working)}"))
+    if curve.limit is not None:
+        across = [left, working or 1.0]
+        (limit,) = axes.plot(across, [max(curve.limit, floor)] * 2, color=SECOND, linewidth=2.6, linestyle="-.")
+        entries.append((limit, f"limit of the TPR: {number(curve.limit)}"))
+    if working and index is not None:
+        style: dict[str, Any] = {"marker": "o", "markersize": 8, "markeredgewidth": 1.8}
+        style |= {"markerfacecolor": GROUND, "markeredgecolor": INK, "linestyle": "none"}
+        (point,) = axes.plot([working], [max(curve.tpr[index], floor)], zorder=5, **style)
+        entries.append((point, f"observed TPR: {number(curve.tpr[index])}"))
+
+
+def _roc_words(curve: Curve) -> Words:
+    parts = ["True positive rate against false positive rate, both axes logarithmic."]
+    index = working_index(curve)
+    if curve.working_fpr is not None and index is not None:
+        parts.append(
+            f"At a false positive rate of at most {number(curve.working_fpr)} "
+            f"the true positive rate is {number(curve.tpr[index])}."
+        )
+    if curve.limit is not None:
+        parts.append(f"The limit is {number(curve.limit)}.")
+    parts.append(f"The smallest false positive rate that can be told from zero is {number(curve.smallest_fpr)}.")
+    return Words(f"ROC curve: {one_line(curve.title, 200)}", " ".join(parts))
+
+
+def _log_ticks(axis: Any, smallest: float) -> None:
+    subs = (1.0,) if smallest < 0.02 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=9) if len(subs) == 1 else NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+# The first group is hatched, the second only outlined: they can be told apart on a grey print-out.
+_STYLES: Final[Sequence[dict[str, Any]]] = (
+    {"facecolor": BAND, "edgecolor": FIRST, "linewidth": 1.6, "hatch": "////", "fill": True},
+    {"facecolor": "none", "edgecolor": SECOND, "linewidth": 2.4, "linestyle": (0, (4, 1.5)), "fill": False},
+    {"facecolor": "none", "edgecolor": INK, "linewidth": 2.0, "linestyle": (0, (1, 1.5)), "fill": False},
+)
+
+
+def histogram_figure(histogram: Histogram, name: str) -> str:
+    """Two groups over common bins as shares of each group, with the threshold marked.
+
+    Args:
+        histogram: counts of every group, and the mark.
+        name: prefix of the picture's ids, unique in the document.
+
+    Returns:
+        An `<svg>` element.
+    """
+
+    def paint(axes: Axes) -> None:
+        entries: Entries = []
+        for position, (group, counts) in enumerate(histogram.groups.items()):
+            style = _STYLES[position % len(_STYLES)]
+            total = sum(counts) or 1
+            axes.stairs([100.0 * count / total for count in counts], histogram.edges, **style)
+            shown = {key: value for key, value in style.items() if key != "fill"}
+            entries.append((Patch(**shown), f"{one_line(group, 30)} ({whole(sum(counts))})"))
+        if histogram.mark is not None:
+            line = axes.axvline(histogram.mark, color=INK, linewidth=1.6, linestyle="-.")
+            entries.append((line, f"{one_line(histogram.mark_label, 26) or 'threshold'}: {number(histogram.mark)}"))
+        axes.set_ylim(bottom=0.0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(value))))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        axes.set(xlabel=plain_label(histogram.label), ylabel="Share of the group")
+        legend_below(axes, entries, columns=1)
+
+    groups = " and ".join(f"{group} ({whole(sum(counts))})" for group, counts in histogram.groups.items())
+    description = f"Distribution of {histogram.label} for {groups}, as shares of each group."
+    if histogram.mark is not None:
+        description += f" A line marks {histogram.mark_label or 'the threshold'} at {number(histogram.mark)}."
+    return draw(paint, Words(f"Histogram: {one_line(histogram.title, 200)}", description), name)
