@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +23,10 @@ from pytest_diffprivacy.errors import (
     Inconclusive,
     InsufficientProbes,
     PrivacyViolation,
+    UsageError,
 )
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, records
+from pytest_diffprivacy.evidence.arrays import content_digest
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
@@ -118,11 +121,14 @@ class Auditor:
         run: RunFolder | None = None,
         pinned: frozenset[str] = frozenset(),
     ) -> None:
+        if seed < 0:
+            raise UsageError(f"`seed` must be a whole number >= 0, got {seed!r}. Choose another.")
         self.seed, self.images = seed, images
         self._confidence, self._pinned = confidence, pinned
         self.engine = engine or LocalEngine()
         self.run = run
         self.claims: list[records.Claim] = []
+        self._subjects: dict[str, str] = {}
 
     @classmethod
     def from_session(cls, session: options.Session) -> Auditor:
@@ -222,7 +228,7 @@ class Auditor:
         needed: str,
     ) -> records.Claim:
         node_id = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
-        claim_id = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
+        claim_id = self._claim_id(node_id, question, findings)
         artifacts: tuple[records.Artifact, ...] = ()
         if findings.arrays and self.run is not None:
             artifacts = (self.run.keep_arrays(claim_id, findings.arrays, {"claim": question.sentence}),)
@@ -263,6 +269,18 @@ class Auditor:
             self.run.keep_claim(claim)
             self.run.event("claim", claim=claim.id, verdict=claim.verdict.value, node_id=node_id)
         return claim
+
+    def _claim_id(self, node_id: str, question: Question, findings: Findings) -> str:
+        """The same for a rerun, which replaces the record; numbered where one test judges two subjects alike."""
+        model = question.model.digest if question.model else ""
+        probes = [images.digest for images in probe_records(question.probes)]
+        method = findings.method.model_dump_json() if findings.method else ""
+        subject = f"{model}|{probes}|{method}|{content_digest(findings.arrays)}"
+        stem = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
+        names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
+        claim_id = next(name for name in names if self._subjects.get(name, subject) == subject)
+        self._subjects[claim_id] = subject
+        return claim_id
 
     def _block(self, claim: records.Claim) -> str:
         """The aligned block that the terminal shows for a claim that does not hold."""

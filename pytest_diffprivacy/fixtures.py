@@ -29,7 +29,7 @@ def diffusion_model() -> Any:
         raise UsageError(_unset("model", "diffusion_model", "a diffusers folder"))
     from pytest_diffprivacy.models import load_model
 
-    return load_model(source, device=settings.text("device"), dtype=settings.text("dtype"))
+    return load_model(source, device=_device(settings), dtype=settings.text("dtype"))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +59,22 @@ def _settings() -> options.Settings:
     session = options.active()
     assert session is not None, "the plugin activates a session before any fixture runs"
     return session.settings
+
+
+def _device(settings: options.Settings) -> str | None:
+    """The device, after a first tensor was put on it."""
+    import torch
+
+    name = settings.text("device")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).splitlines()[0]
+        raise UsageError(
+            f"`{options.BY_NAME['device'].ini}` must be a device that torch can use here, such as cpu or cuda:0, got "
+            f"{name!r}: {why}"
+        ) from error
+    return name
 
 
 def _unset(name: str, fixture: str, kind: str) -> str:

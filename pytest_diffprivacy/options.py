@@ -25,8 +25,11 @@ def _text(value: str) -> str:
     return value
 
 
-def _whole(value: str) -> int:
-    return int(value)
+def _seed(value: str) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError("negative")
+    return number
 
 
 def _fraction(value: str) -> float:
@@ -119,7 +122,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="256",
         parse=_positive,
     ),
-    Option("seed", "Seed of every random number of the audit.", "a whole number", default="0", parse=_whole),
+    Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", default="0", parse=_seed),
     Option(
         "confidence",
         "Confidence of each one-sided bound.",
@@ -284,10 +287,15 @@ class Session:
 _session: Session | None = None
 
 
-def activate(session: Session | None) -> None:
-    """Make a session that of this process (the plugin does it once a run); None forgets it."""
+def activate(session: Session | None) -> Session | None:
+    """Make a session that of this process (the plugin does it once a run); None forgets it.
+
+    Returns:
+        The session before, which a run inside another run (pytester) puts back.
+    """
     global _session
-    _session = session
+    before, _session = _session, session
+    return before
 
 
 def active() -> Session | None:

@@ -20,6 +20,7 @@ __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
 RUN_KEY = "diffprivacy_run"
 MARKER = "diffprivacy"
+OUTER_SESSION = pytest.StashKey[options.Session | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,13 +52,15 @@ def pytest_configure(config: pytest.Config) -> None:
     started = datetime.now(UTC)
     run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     progress = None if worker else _Uncaptured(config)
-    options.activate(options.Session(settings, run_id, progress))  # type: ignore[arg-type]  # write, flush, isatty
+    session = options.Session(settings, run_id, progress)  # type: ignore[arg-type]  # write, flush, isatty
+    config.stash[OUTER_SESSION] = options.activate(session)
     config.pluginmanager.register(_AuditRun(config, settings, run_id, started, worker is not None), "diffprivacy-run")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Forget the session."""
-    options.activate(None)
+    """Forget the session; a run inside another run gives the outer one its own back."""
+    if OUTER_SESSION in config.stash:
+        options.activate(config.stash[OUTER_SESSION])
 
 
 @final
@@ -107,6 +110,7 @@ class _AuditRun:
         )
         self.policy = str(settings["inconclusive"])
         self.expected: dict[str, str] = {}
+        self.uncollected: dict[str, str] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
 
@@ -124,10 +128,15 @@ class _AuditRun:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
         """Which of the collected tests are audits, deselected ones included?"""
-        audits = {item.nodeid for item in items if _is_audit(item)}
+        audits = [item for item in items if _is_audit(item)]
         yield
-        chosen = {item.nodeid for item in items}
-        self.expected = {node: "selected" if node in chosen else "deselected" for node in sorted(audits)}
+        chosen = set(items)  # items, not node ids: xdist's loadgroup renames them in this hook
+        self.expected |= {item.nodeid: "selected" if item in chosen else "deselected" for item in audits}
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be collected may hold audits."""
+        if report.failed:
+            self.uncollected[report.nodeid] = "not collected"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
@@ -135,14 +144,15 @@ class _AuditRun:
         report = yield
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, DiffPrivacyError):
+            block = f"{type(error).__name__}: {error}"
             if report.outcome == "failed" and not self.config.option.fulltrace:
-                report.longrepr = f"{type(error).__name__}: {error}"
+                report.longrepr = block
             report.diffprivacy = _category(error)
             if isinstance(error, Inconclusive) and report.outcome == "failed" and self.policy != "fail":
                 report.outcome = "passed" if self.policy == "warn" else "skipped"
                 path, line, _ = item.location
                 report.longrepr = None if self.policy == "warn" else (path, line or 0, f"Skipped: {error}")
-                report.diffprivacy_text = str(error)
+                report.diffprivacy_text = block
         return report
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
@@ -183,7 +193,7 @@ class _AuditRun:
                 self.settings,
                 started=self.started,
                 command=" ".join(["pytest", *map(str, self.config.invocation_params.args)]),
-                expected=self.expected,
+                expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
             )
             excused = {test.node_id for test in run.tests if test.expected_failure}

@@ -26,6 +26,7 @@ from pytest_diffprivacy.statistics import (
     tpr_at_fpr,
     tpr_pass_needs,
 )
+from pytest_diffprivacy.statistics.arguments import check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Members are recognised no more often than allowed.",
@@ -77,6 +78,7 @@ def assert_mia_tpr_below(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
+    max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     sentence = f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}"
     if _is_scores(model) and _is_scores(probes):
         members, nonmembers = _scores("member", model), _scores("non-member", probes)
@@ -117,6 +119,8 @@ def _measure(
     """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
     findings.method = method
     members, nonmembers = scores()
+    _refuse_nan("member", members)
+    _refuse_nan("non-member", nonmembers)
     if np.ptp(np.concatenate([members, nonmembers])) == 0.0:
         raise AuditError(
             f"All {len(members) + len(nonmembers)} scores equal {members[0]:g}: the attack does not look at the images."
@@ -203,9 +207,15 @@ def _is_scores(value: object) -> bool:
 
 
 def _scores(role: str, values: Any) -> NDArray[np.float64]:
-    array = np.asarray(values, dtype=np.float64)
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    if array.dtype.kind not in "fiu":
+        raise UsageError(f"{role} scores must be real numbers, got dtype {array.dtype}. Give one float an image.")
     if array.ndim != 1 or len(array) == 0:
         raise UsageError(f"{role} scores must be a vector with at least one score, got shape {array.shape}.")
-    if not np.isfinite(array).all():
-        raise AuditError(f"{int((~np.isfinite(array)).sum())} of {len(array)} {role} scores are NaN or infinite.")
-    return array
+    return array.astype(np.float64)
+
+
+def _refuse_nan(role: str, scores: NDArray[np.float64]) -> None:
+    broken = int((~np.isfinite(scores)).sum())
+    if broken:
+        raise AuditError(f"{broken} of {len(scores)} {role} scores are NaN or infinite: find out why and score again.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
 from pytest_diffprivacy.audit import Auditor, Findings, Question, ScoreTask, current_auditor, estimate
@@ -14,8 +11,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet
-from pytest_diffprivacy.sharpness import hessian_score_scores, score_norm_scores
-from pytest_diffprivacy.sharpness.score_norm import TIMESTEP
+from pytest_diffprivacy.sharpness import find_statistic
 from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, tpr_at_fpr
 
 HEADLINES: Mapping[Verdict, str] = {
@@ -25,20 +21,14 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.ERROR: "Sharpness could not be judged.",
 }
 
-STATISTICS: Mapping[str, tuple[str, Callable[..., NDArray[np.float64]]]] = {
-    "hessian_score": ("Hessian-score product", hessian_score_scores),
-    "score_norm": ("Score norm", score_norm_scores),
-}
-VERSION = 1
-
 
 def assert_sharpness_below(
     model: object,
     probes: ProbeSet,
     *,
-    statistic: str = "hessian_score",
+    statistic: str = "curvature",
     images_per_prompt: int = 4,
-    timestep: int = TIMESTEP,
+    timestep: int | None = None,
     reference_quantile: float = 0.99,
     limit: float,
     confidence: float | None = None,
@@ -46,15 +36,16 @@ def assert_sharpness_below(
 ) -> Claim:
     """Assert that at most `limit` of the training images lie sharper than the reference quantile of unseen images.
 
-    Sharpness is `|| H s ||` (or `|| s ||`) of the model's log density at noised copies of an image. The share of
-    members above the non-members' `reference_quantile` is judged with bounds that include the error of that quantile.
+    Sharpness is measured at noised copies of an image: the curvature `-s . H s / s . s` of the model's log density
+    along its score, or the norms `|| H s ||` or `|| s ||`. The share of members above the non-members'
+    `reference_quantile` is judged with bounds that include the error of that quantile.
 
     Args:
-        model: white-box access for "hessian_score", grey-box for "score_norm".
+        model: white-box access; grey-box for "score_norm".
         probes: the ProbeSet; its non-members are the reference.
-        statistic: "hessian_score" or "score_norm".
+        statistic: "curvature", "hessian_score" or "score_norm".
         images_per_prompt: noised copies of each image for an unconditional model.
-        timestep: noise level; the default is matched by signal-to-noise ratio, a plain int is the model's own.
+        timestep: noise level; None: the statistic's own, matched by signal-to-noise ratio; an int is the model's own.
         reference_quantile: quantile of the non-members' sharpness that counts as sharp, e.g. 0.99.
         limit: allowed share of members that are sharper.
         confidence: of each one-sided bound; the session's by default.
@@ -73,25 +64,27 @@ def assert_sharpness_below(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
-    if statistic not in STATISTICS:
-        raise UsageError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    chosen = find_statistic(statistic)
     if not 0.5 <= reference_quantile < 1.0:
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
-    title, function = STATISTICS[statistic]
-    purpose = f"The claim about sharpness ({title})"
-    denoiser = require_white_box(model, purpose) if statistic == "hessian_score" else require_denoiser(model, purpose)
+    purpose = f"The claim about sharpness ({chosen.title})"
+    needs = require_white_box if chosen.access == "white box" else require_denoiser
+    denoiser = needs(model, purpose)
     probes.check_split()
-    parameters: dict[str, Any] = {"timestep": timestep, "draws": images_per_prompt}
-    task = ScoreTask(statistic, VERSION, function, {**parameters, "seed": judge.seed})
+    parameters: dict[str, Any] = {
+        "timestep": chosen.timestep if timestep is None else timestep,
+        "draws": images_per_prompt,
+    }
+    task = ScoreTask(chosen.name, chosen.version, chosen.scores, {**parameters, "seed": judge.seed})
     max_fpr = round(1.0 - reference_quantile, 12)
     method = method_record(
-        name=statistic,
-        title=title,
-        access="white box" if statistic == "hessian_score" else "grey box",
-        source="Inspired by Jeon et al. 2025, section 4",
+        name=chosen.name,
+        title=chosen.title,
+        access=chosen.access,
+        source=chosen.source,
         parameters={**parameters, "reference_quantile": reference_quantile},
-        timesteps=[denoiser.schedule.match(timestep)],
-        evaluations=images_per_prompt,
+        timesteps=[denoiser.schedule.match(parameters["timestep"])],
+        evaluations=images_per_prompt * (1 if chosen.access == "grey box" else 2),
         threshold=f"{reference_quantile:g} quantile of the non-members' sharpness",
     )
     counts = f"{len(probes.members)} members, {len(probes.nonmembers)} non-members as reference"
@@ -100,9 +93,16 @@ def assert_sharpness_below(
         f"is at most {limit:.4g}"
     )
     question = Question(
-        "sharpness", f"sharpness-{statistic}", f"{sentence} ({title})", limit, HEADLINES, denoiser.identity, probes,
-        counts, level,
-    )  # fmt: skip
+        kind="sharpness",
+        slug=f"sharpness-{chosen.name}",
+        sentence=f"{sentence} ({chosen.title})",
+        limit=limit,
+        headlines=HEADLINES,
+        model=denoiser.identity,
+        probes=probes,
+        counts=counts,
+        confidence=level,
+    )
 
     def measure(findings: Findings) -> Measured:
         findings.method = method
@@ -110,7 +110,9 @@ def assert_sharpness_below(
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
         findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
         findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
-        findings.histograms.append(histogram_record("Sharpness", f"{title} (higher = sharper)", members, reference))
+        findings.histograms.append(
+            histogram_record("Sharpness", f"{chosen.title} (higher = sharper)", members, reference)
+        )
         findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, level))
 
         def needed() -> str:

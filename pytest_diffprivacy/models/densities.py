@@ -1,4 +1,7 @@
-"""Which data distributions have an exact score at every noise level? A finite data set, and a Gaussian mixture."""
+"""Which data distributions have an exact score at every noise level? A finite data set, and a Gaussian mixture.
+
+A leak dial lies between the two: a model that has memorized its training images to a chosen degree.
+"""
 
 from __future__ import annotations
 
@@ -133,3 +136,51 @@ class GaussianMixture:
         second = torch.einsum("nk,nki,nkj->nij", weights, scores, scores)
         curvature = torch.einsum("nk,kij->nij", weights, precision)
         return second - curvature - total[:, :, None] * total[:, None, :]
+
+
+@final
+class LeakDial:
+    """A mixture of scores: `leak` of a density that knows the members, the rest of the population they came from.
+
+    The ground truth of power: 0 leaks nothing, 1 everything, and between them AUROC of the loss, SecMI and SimA grows
+    smoothly. At each noise level it is the density proportional to finite^leak * population^(1 - leak), so its Hessian
+    is the same mixture; no law of x0 has these densities at all noise levels, which no attack asks for.
+
+    Args:
+        members: what full memory represents, e.g. FiniteData.
+        population: what no memory represents, e.g. GaussianMixture; same dimension.
+        leak: between 0 and 1.
+
+    Source: Implements METHODS 8.4: eps = leak * eps_finite + (1 - leak) * eps_population.
+    """
+
+    def __init__(self, members: Density, population: Density, leak: float) -> None:
+        if members.dimension != population.dimension:
+            raise UsageError(
+                f"`population` must have the members' dimension {members.dimension}, got {population.dimension}."
+            )
+        if not 0.0 <= leak <= 1.0:
+            raise UsageError(f"`leak` must be between 0 and 1, got {leak!r}.")
+        self._members, self._population, self._leak = members, population, float(leak)
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of pixels."""
+        return self._members.dimension
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of both densities, and the leak."""
+        parts = {"members": self._members, "population": self._population}
+        tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.tensors().items()}
+        return tensors | {"leak": torch.tensor(self._leak, dtype=torch.float64)}
+
+    def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Leak * s_members + (1 - leak) * s_population."""
+        return self._mixed(self._members.score(x, alpha, sigma), self._population.score(x, alpha, sigma))
+
+    def hessian(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Leak * H_members + (1 - leak) * H_population."""
+        return self._mixed(self._members.hessian(x, alpha, sigma), self._population.hessian(x, alpha, sigma))
+
+    def _mixed(self, members: Tensor, population: Tensor) -> Tensor:
+        return self._leak * members + (1.0 - self._leak) * population

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ def forward_jvp(function: Callable[[Tensor], Tensor], x: Tensor, tangent: Tensor
 
     Source: Implements the product H v of Jeon et al. 2025 (forward mode; a reverse-mode product would be H^T v).
     """
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorm():
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorm(), warnings.catch_warnings():
+        # PyTorch compiles its own formulas on the first use and warns about the way it does so.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is", DeprecationWarning)
         value, product = torch.func.jvp(function, (x,), (tangent,))  # type: ignore[misc]  # two without has_aux
     return value, product

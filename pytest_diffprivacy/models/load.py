@@ -91,12 +91,29 @@ def _from_folder(folder: Path, scheduler: Any, device: Any, dtype: torch.dtype |
             f"Pipeline class {kind!r} in {str(folder)!r} is not supported: {' and '.join(PIXEL_PIPELINES)} are. "
             "Wrap it in an object with `identity` and `generate` (models.Generator) for the black-box claims."
         )
+    _refuse_pickles(folder / "unet")
+    chosen = scheduler or _scheduler(folder / "scheduler")
+    return PixelDiffusion(_unet(folder / "unet"), chosen, name=folder.resolve().name, device=device, dtype=dtype)
+
+
+def _unet(folder: Path) -> Any:
     from diffusers import UNet2DModel
 
-    _refuse_pickles(folder / "unet")
-    unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
-    chosen = scheduler or _scheduler(folder / "scheduler")
-    return PixelDiffusion(unet, chosen, name=folder.resolve().name, device=device, dtype=dtype)
+    _read_json(folder / "config.json")
+    try:
+        unet, found = UNet2DModel.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        raise ModelError(
+            f"The network in {str(folder)!r} cannot be loaded: {error} Save the whole pipeline again."
+        ) from error
+    if found["missing_keys"]:  # diffusers would fill them with random numbers and go on
+        raise ModelError(
+            f"The weights in {str(folder)!r} lack {len(found['missing_keys'])} of the network's tensors, such as "
+            f"{min(found['missing_keys'])!r}. Save the whole pipeline again."
+        )
+    return unet
 
 
 def _scheduler(folder: Path) -> Any:

@@ -109,7 +109,7 @@ class PixelDiffusion:
                 )
             labels = [self._null_label] * count
         else:
-            labels = [int(p) for p in prompts]
+            labels = [_class_index(p) for p in prompts]
         bad = [label for label in labels if not 0 <= label < self._classes]
         if bad or len(labels) != count:
             raise ModelError(
@@ -184,6 +184,13 @@ def prediction_type_of(scheduler: Any) -> PredictionType:
         return PredictionType(text)
     except ValueError:
         raise ModelError(f"`prediction_type` must be epsilon, sample or v_prediction, got {text!r}.") from None
+
+
+def _class_index(prompt: Prompt) -> int:
+    try:
+        return int(prompt)
+    except ValueError:
+        raise ModelError(f"`prompts` must be class indices for this model, got {prompt!r}.") from None
 
 
 def _number_of_classes(unet: Any) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pytest_diffprivacy.evidence.records import Curve, Histogram
 from pytest_diffprivacy.report.svg import BAND, FIRST, GROUND, INK, SECOND, SOFT, Words, draw, legend_below, plain_label
@@ -93,8 +93,7 @@ def _log_ticks(axis: Any, smallest: float) -> None:
     subs = (1.0,) if smallest < 0.02 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=9) if len(subs) == 1 else NullLocator())
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())  # they cost half of the drawing time
 
 
 # The first group is hatched, the second only outlined: they can be told apart on a grey print-out.

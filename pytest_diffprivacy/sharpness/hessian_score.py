@@ -19,6 +19,7 @@ from pytest_diffprivacy.models.scoring import (
     score_images,
 )
 from pytest_diffprivacy.sharpness.products import hessian_score_product
+from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
 TIMESTEP: int = ReferenceTimestep(100)
 DRAWS = 4
@@ -75,3 +76,14 @@ def hessian_score_scores(
         return torch.stack(norms).mean(0)
 
     return score_images(checked, score_batch, batch_size=batch_size, method="The Hessian-score product")
+
+
+HESSIAN_SCORE = SharpnessStatistic(
+    name="hessian_score",
+    title="Hessian-score product",
+    access="white box",
+    source="inspired by Jeon et al. 2025, section 4",
+    scores=hessian_score_scores,
+    timestep=TIMESTEP,
+    version=1,
+)

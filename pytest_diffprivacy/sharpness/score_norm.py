@@ -19,6 +19,7 @@ from pytest_diffprivacy.models.scoring import (
     score_images,
 )
 from pytest_diffprivacy.sharpness.products import score
+from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
 TIMESTEP: int = ReferenceTimestep(100)
 DRAWS = 4
@@ -74,3 +75,14 @@ def score_norm_scores(
         return torch.stack(norms).mean(0)
 
     return score_images(checked, score_batch, batch_size=batch_size, method="The score norm")
+
+
+SCORE_NORM = SharpnessStatistic(
+    name="score_norm",
+    title="Score norm",
+    access="grey box",
+    source="inspired by Jeon et al. 2025, section 4",
+    scores=score_norm_scores,
+    timestep=TIMESTEP,
+    version=1,
+)

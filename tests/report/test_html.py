@@ -1,0 +1,172 @@
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from reading import Page
+
+import pytest_diffprivacy.report
+from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.report import render_html
+
+TEMPLATES = Path(pytest_diffprivacy.report.__file__).parent / "templates"
+
+
+@pytest.fixture(scope="module")
+def document(run):
+    return render_html(run)
+
+
+@pytest.fixture(scope="module")
+def page(document):
+    return Page(document)
+
+
+def changed(run: Run, **fields) -> Run:
+    return run.model_copy(update=fields)
+
+
+def test_verdicts_come_before_details(page):
+    sections = [element.attributes["id"] for element in page.all("section")]
+    assert sections == ["verdicts", "tested", "claims", "incidents", "limitations", "sign-off"]
+    verdicts = page.all("section")[0].words
+    for word in ("ERROR", "1 PASS", "1 FAIL (expected by its test)", "1 INCONCLUSIVE", "1 ERROR"):
+        assert word in verdicts
+
+
+def test_every_claim_is_in_the_table_and_leads_to_its_section(run, page):
+    table = next(element for element in page.all("table") if "claims" in element.attributes["class"])
+    anchors = {element.attributes["id"] for element in page.all("article")}
+    links = [element for element in page.all("a") if element.attributes["href"].startswith("#claim-")]
+    for claim in run.claims:
+        assert claim.headline in table.words
+        assert claim.sentence in table.words
+    assert {link.attributes["href"].lstrip("#") for link in links} == anchors
+    assert len(anchors) == len(run.claims)
+
+
+def test_a_failure_that_its_test_announced_is_shown_as_such(run, page):
+    failed = next(article for article in page.all("article") if "SecMI" in article.words)
+    assert "FAIL (expected by its test)" in failed.words
+    surprised = changed(run, tests=tuple(t.model_copy(update={"expected_failure": False}) for t in run.tests))
+    assert "expected by its test" not in render_html(surprised)
+
+
+def test_a_pass_whose_test_expected_a_failure_stays_a_pass(run):
+    tests = tuple(t.model_copy(update={"expected_failure": True}) for t in run.tests)
+    words = Page(render_html(changed(run, tests=tests))).all("section")[0].words
+    assert "1 PASS" in words
+    assert words.count("expected by its test") == 2  # the banner's count and the table's badge
+
+
+def test_an_incomplete_run_lists_the_missing_tests(run):
+    missing = ("audits/test_release.py::test_deselected", "audits/test_release.py::test_died")
+    incomplete = changed(run, verdict="INCOMPLETE", verdict_reason="2 tests left no record", missing=missing)
+    words = Page(render_html(incomplete)).all("section")[0].words
+    assert all(node in words for node in missing)
+    assert "INCOMPLETE" in words
+
+
+def test_everything_that_redoes_a_verdict_is_there(run, page):
+    words = page.all("main")[0].words
+    for claim in run.claims:
+        for text in (claim.reason, claim.rule, claim.needed, claim.redo, claim.node_id, *claim.notes, *claim.incidents):
+            assert text in words
+        for artifact in claim.artifacts:
+            assert artifact.sha256 in words
+    for probes in run.claims[0].probes:
+        assert probes.digest in words
+    for text in (run.command, run.run_id, run.platform, *run.versions, *run.versions.values()):
+        assert text in words
+    assert "2025-03-14 09:26:53 UTC" in words
+    assert "matched by signal-to-noise ratio" in words
+
+
+def test_a_run_without_claims_is_a_page_too(run):
+    assert "No claim was judged" in render_html(changed(run, claims=(), tests=(), options=(), versions={}))
+
+
+def test_nothing_is_loaded_and_nothing_runs(page, document):
+    policy = next(e for e in page.all("meta") if e.attributes.get("http-equiv") == "Content-Security-Policy")
+    assert policy.attributes["content"] == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    for element in page.elements:
+        assert element.tag not in {"script", "iframe", "object", "embed", "form", "base"}
+        for name, value in element.attributes.items():
+            assert not name.startswith("on")
+            if name in {"href", "src", "xlink:href", "srcset"}:
+                assert value.startswith(("#", "data:image/png;base64,", "data:,")), value
+    assert not re.search(r"@import|url\((?!#)", document)
+    assert "<!DOCTYPE svg" not in document
+    assert "<?xml" not in document
+    assert not page.comments
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(page, document):
+    ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    targets = set(re.findall(r"url\(#([^)]+)\)", document))
+    for element in page.elements:
+        if element.attributes.get("href", "").startswith("#"):
+            targets.add(element.attributes["href"].lstrip("#"))
+        for name in ("aria-labelledby", "aria-describedby"):
+            targets |= set(element.attributes.get(name, "").split())
+    assert targets <= set(ids)
+
+
+def test_every_picture_has_a_name_for_those_who_do_not_see_it(page):
+    assert page.all("img")
+    assert all(element.attributes["alt"].strip() for element in page.all("img"))
+    drawings = page.all("svg")
+    assert sum("viewbox" in drawing.attributes for drawing in drawings) == 3
+    for drawing in drawings:
+        if drawing.attributes.get("aria-hidden") != "true":
+            assert drawing.attributes["role"] == "img"
+            assert drawing.attributes["aria-label"].strip()
+
+
+def test_headings_tables_and_landmarks_are_in_order(page):
+    levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert [len(page.all(tag)) for tag in ("header", "nav", "main", "footer")] == [1, 1, 1, 1]
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all(cell.attributes.get("scope") in {"row", "col"} for cell in page.all("th"))
+    assert page.all("html")[0].attributes["lang"] == "en"
+    assert page.all("a")[0].attributes["href"] == "#verdicts"
+
+
+def test_numbers_behind_a_picture_are_a_short_table(page):
+    details = page.all("details")
+    assert len(details) == 3
+    rows = [e for e in page.all("tr") if "details" in e.inside]
+    assert 3 * 10 < len(rows) <= 4 * 26
+
+
+def test_the_report_never_calls_a_model_good(document):
+    assert not re.search(r"\b(safe|safely|anonymous|compliant|certified|guaranteed?)\b", document, re.IGNORECASE)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_and_marks_have_enough_contrast(scheme):
+    css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    texts = [(tone, ground) for tone in ("ink", "soft", "link") for ground in ("ground", "paper")]
+    for tone in ("pass", "fail", "inconclusive", "error", "incomplete"):
+        texts += [(tone, "ground"), (tone, f"{tone}-tint"), ("ink", f"{tone}-tint"), ("soft", f"{tone}-tint")]
+    for text, ground in texts:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for mark in ("first", "second", "edge"):
+        assert contrast(colours[mark], colours["ground"]) >= 3.0, mark
