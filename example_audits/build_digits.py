@@ -20,6 +20,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class Recipe:
     batch_size: int = 64
     learning_rate: float = 1e-3
     ema_decay: float = 0.999
+    side: int = 8
+    channels: tuple[int, int] = (32, 64)
 
 
 @dataclass(frozen=True)
@@ -100,19 +103,19 @@ def draw_split(rows: np.ndarray, ladder: dict[int, int], seed: int) -> Split:
     return Split(order[: len(repetitions)], repetitions, sorted(order[len(repetitions) :]))
 
 
-def make_unet(dropout: float) -> UNet2DModel:
-    """A convolutional UNet of 0.63 million parameters: two resolutions (8x8, 4x4), no attention."""
+def make_unet(recipe: Recipe) -> UNet2DModel:
+    """A convolutional UNet: two resolutions (8x8 and 4x4 for the digits), no attention; 0.63 million parameters."""
     return UNet2DModel(
-        sample_size=8,
+        sample_size=recipe.side,
         in_channels=1,
         out_channels=1,
-        block_out_channels=(32, 64),
+        block_out_channels=recipe.channels,
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
         layers_per_block=1,
         norm_num_groups=8,
         add_attention=False,
-        dropout=dropout,
+        dropout=recipe.dropout,
     )
 
 
@@ -141,11 +144,21 @@ def jitter(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.nn.functional.grid_sample(images + 1, grid, align_corners=False) - 1
 
 
-def train(images: np.ndarray, split: Split, recipe: Recipe, *, log_every: int = 500) -> UNet2DModel:
-    """Minimize the DDPM loss on the members, each as often as it is repeated; returns the averaged weights."""
+def train(
+    images: np.ndarray,
+    split: Split,
+    recipe: Recipe,
+    *,
+    log_every: int = 500,
+    at_checkpoint: Callable[[int, UNet2DModel], None] | None = None,
+) -> UNet2DModel:
+    """Minimize the DDPM loss on the members, each as often as it is repeated; returns the averaged weights.
+
+    `at_checkpoint` is called with (step, averaged weights) after every step.
+    """
     torch.manual_seed(recipe.train_seed)  # initial weights and dropout
     generator = torch.Generator().manual_seed(recipe.train_seed)  # batches, timesteps, noise
-    unet, scheduler = make_unet(recipe.dropout).train(), make_scheduler()
+    unet, scheduler = make_unet(recipe).train(), make_scheduler()
     averaged = copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=recipe.learning_rate, weight_decay=0.0)
     decay_to_zero = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
@@ -166,6 +179,8 @@ def train(images: np.ndarray, split: Split, recipe: Recipe, *, log_every: int = 
         optimizer.step()
         decay_to_zero.step()
         update_average(averaged, unet, min(recipe.ema_decay, step / (step + 10)))
+        if at_checkpoint is not None:
+            at_checkpoint(step, averaged)
 
         recent_loss += loss.item() / log_every
         if step % log_every == 0:

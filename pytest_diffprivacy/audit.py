@@ -31,6 +31,7 @@ from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
+from pytest_diffprivacy.statistics.arguments import check_significance
 from pytest_diffprivacy.statistics.verdict import RULE
 
 UNIT_IMAGES = 256
@@ -86,9 +87,10 @@ class ScoreTask:
     Attributes:
         name: the method's name.
         version: raised whenever the same parameters would give other scores.
-        function: (model, images, *, batch_size, **parameters) -> float64 (images,).
+        function: (model, images, *, batch_size, **parameters) -> float64 (images, *shape).
         parameters: its arguments.
         stored: whether the function is one of ours, so that its name and version define it.
+        shape: of what it says about one image: () is a score, (k,) a row of k features.
     """
 
     name: str
@@ -96,6 +98,7 @@ class ScoreTask:
     function: Callable[..., NDArray[np.float64]]
     parameters: Mapping[str, Any]
     stored: bool = True
+    shape: tuple[int, ...] = ()
 
 
 @final
@@ -154,10 +157,12 @@ class Auditor:
 
     def confidence(self, argument: float | None) -> float:
         """The confidence of a claim: command line > call argument > environment > ini > default."""
-        return self._confidence if argument is None or "confidence" in self._pinned else argument
+        chosen = self._confidence if argument is None or "confidence" in self._pinned else argument
+        check_significance(chosen)
+        return chosen
 
     def scores(self, model: Identified, images: ImageSet, task: ScoreTask, ledger: Ledger) -> NDArray[np.float64]:
-        """The score of every image: float64 (n,), computed or reused unit by unit."""
+        """The score of every image: float64 (n, *task.shape), computed or reused unit by unit."""
         units = []
         for start in range(0, len(images), UNIT_IMAGES):
             stop = min(start + UNIT_IMAGES, len(images))
@@ -275,7 +280,7 @@ class Auditor:
         model = question.model.digest if question.model else ""
         probes = [images.digest for images in probe_records(question.probes)]
         method = findings.method.model_dump_json() if findings.method else ""
-        subject = f"{model}|{probes}|{method}|{content_digest(findings.arrays)}"
+        subject = content_digest(findings.arrays, f"{model}|{probes}|{method}")
         stem = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
         names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
         claim_id = next(name for name in names if self._subjects.get(name, subject) == subject)
@@ -305,7 +310,7 @@ def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model:
     batch = torch.from_numpy(images.load(range(start, stop)))
     scores = task.function(model, batch, batch_size=batch_size, **task.parameters)
     values = np.asarray(scores, dtype=np.float64)
-    if values.shape != (stop - start,) or not np.isfinite(values).all():
+    if values.shape != (stop - start, *task.shape) or not np.isfinite(values).all():
         raise AuditError(
             f"{task.name} must return {stop - start} finite scores, got shape {values.shape} with "
             f"{int((~np.isfinite(values)).sum())} that are not finite."

@@ -17,6 +17,7 @@ from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, 
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import Measured, Verdict, excess_rate, rate, trials_needed
+from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Training images come back no more often than allowed.",
@@ -82,10 +83,14 @@ def assert_no_extraction(
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
     generator = require_generator(model, "Extraction")
-    if generations < 1:
-        raise UsageError(f"`generations` must be at least 1, got {generations!r}.")
-    if not 0.0 < delta <= 1.0:
+    generations, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
+    max_rate = check_fraction("max_rate", max_rate, zero=True)
+    if not 0.0 < as_number("delta", delta) <= 1.0:
         raise UsageError(f"`delta` must be an RMS distance in (0, 1], got {delta!r}.")
+    if not isinstance(probes, ProbeSet):
+        raise UsageError(
+            f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
+        )
     probes.check_split()
     members = len(probes.members)
     question = Question(

@@ -13,6 +13,7 @@ from pytest_diffprivacy.models.protocols import require_denoiser, require_white_
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.sharpness import find_statistic
 from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, tpr_at_fpr
+from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Training images sit in no sharper places than allowed.",
@@ -65,11 +66,17 @@ def assert_sharpness_below(
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
     chosen = find_statistic(statistic)
-    if not 0.5 <= reference_quantile < 1.0:
+    limit = check_fraction("limit", limit, zero=True)
+    images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
+    if not 0.5 <= as_number("reference_quantile", reference_quantile) < 1.0:
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
     purpose = f"The claim about sharpness ({chosen.title})"
     needs = require_white_box if chosen.access == "white box" else require_denoiser
     denoiser = needs(model, purpose)
+    if not isinstance(probes, ProbeSet):
+        raise UsageError(
+            f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
+        )
     probes.check_split()
     parameters: dict[str, Any] = {
         "timestep": chosen.timestep if timestep is None else timestep,

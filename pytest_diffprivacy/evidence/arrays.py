@@ -20,9 +20,9 @@ from pytest_diffprivacy.errors import EvidenceError
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 
-def content_digest(arrays: Arrays) -> str:
-    """sha256 over names, types, shapes and bytes, in name order."""
-    digest = hashlib.sha256()
+def content_digest(arrays: Arrays, description: str) -> str:
+    """sha256 over the description and over names, types, shapes and bytes, in name order."""
+    digest = hashlib.sha256(f"{description}|".encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
@@ -44,14 +44,22 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that other users cannot read
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise EvidenceError(
             f"Cannot write {str(path)!r}: {error.strerror or error}. "
-            "Free space or set diffprivacy_cache_dir to a writable folder; what is finished is kept."
+            "Free space, or write to another folder; what is finished is kept."
         ) from error
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_arrays(path: Path, arrays: Arrays, description: Mapping[str, Any]) -> str:
@@ -61,11 +69,8 @@ def write_arrays(path: Path, arrays: Arrays, description: Mapping[str, Any]) -> 
         sha256 of the file.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {
-        "content_sha256": content_digest(contiguous),
-        "description": json.dumps(description, sort_keys=True, default=str),
-    }
-    content = save(contiguous, metadata=metadata)
+    text = json.dumps(description, sort_keys=True, default=str)
+    content = save(contiguous, metadata={"content_sha256": content_digest(contiguous, text), "description": text})
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -79,10 +84,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            expected = (file.metadata() or {}).get("content_sha256")
+            metadata = file.metadata() or {}
     except (OSError, SafetensorError, ValueError) as error:
         raise EvidenceError(_damaged(path, str(error))) from error
-    if content_digest(arrays) != expected:
+    if content_digest(arrays, metadata.get("description", "")) != metadata.get("content_sha256"):
         raise EvidenceError(_damaged(path, "its content does not match its digest"))
     return arrays
 

@@ -49,9 +49,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, bytes):
         return ["bytes", value.hex()]
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in value.items()}
+        if not all(isinstance(key, str) for key in value):
+            raise EvidenceError(f"Cannot fingerprint a mapping whose keys are no texts, got {list(value)!r}.")
+        return {key: _canonical(v) for key, v in value.items()}
     if isinstance(value, (list, tuple, range)):
-        return [_canonical(v) for v in value]
+        return ["list", *(_canonical(v) for v in value)]
     raise EvidenceError(
         f"Cannot fingerprint a {type(value).__name__}: results that depend on it cannot be stored or reused."
     )

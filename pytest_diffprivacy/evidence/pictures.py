@@ -25,27 +25,30 @@ def picture(image: NDArray[np.floating], label: str, *, redacted: bool) -> Pictu
     """
     pixels = np.clip(np.asarray(image, dtype=np.float64), 0.0, 1.0)
     _, height, width = pixels.shape
-    side = min(REDACTED_SIDE, max(1, min(height, width) // 2)) if redacted else LARGEST_SIDE
-    scale = min(1.0, side / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     levels = np.round(pixels * 255.0).astype(np.uint8)
     drawn = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
-    if size != (width, height):
-        drawn = drawn.resize(size, Image.Resampling.BOX)
-    return _encode(drawn, label)
+    return _encode(_shrunk(drawn, _redacted_side(height, width) if redacted else LARGEST_SIDE), label)
 
 
 def difference_map(a: NDArray[np.floating], b: NDArray[np.floating], label: str) -> Picture:
-    """Where two images agree, in at most 16 x 16 blocks: white = equal, black = RMS difference of 0.5 or more."""
+    """Where two images agree: white = equal, black = RMS difference of 0.5 or more.
+
+    Always in the blocks of a redacted picture: beside a plain image, a full map would show the other one.
+    """
     distance = np.sqrt(((np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)) ** 2).mean(0))
-    height, width = distance.shape
-    scale = min(1.0, REDACTED_SIDE / max(height, width))
     levels = np.round(255.0 * (1.0 - np.clip(distance / 0.5, 0.0, 1.0))).astype(np.uint8)
-    drawn = Image.fromarray(levels)
-    if scale < 1.0:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        drawn = drawn.resize(size, Image.Resampling.BOX)
-    return _encode(drawn, label)
+    return _encode(_shrunk(Image.fromarray(levels), _redacted_side(*distance.shape)), label)
+
+
+def _redacted_side(height: int, width: int) -> int:
+    return min(REDACTED_SIDE, max(1, min(height, width) // 2))
+
+
+def _shrunk(drawn: Image.Image, side: int) -> Image.Image:
+    """Averaged to blocks, so that the longer side is at most `side`."""
+    scale = min(1.0, side / max(drawn.size))
+    size = (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale)))
+    return drawn if size == drawn.size else drawn.resize(size, Image.Resampling.BOX)
 
 
 def _encode(drawn: Image.Image, label: str) -> Picture:

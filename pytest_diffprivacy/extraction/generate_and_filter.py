@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.errors import InsufficientProbes, ProbeError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold
 
 PAPER_THRESHOLD = 1.0
 SMALLEST_SIDE = 3
+QUERIES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,21 @@ def calibrate_rule(
     Source: Follows Carlini et al. 2023, section 5.2 except that the threshold is calibrated (METHODS 1.4).
     """
     order = np.random.default_rng([seed, 1]).permutation(len(probes.nonmembers))
-    half = len(order) // 2
+    half = max(1, len(order) // 2)
     calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
-    null = adaptive_distances(calibration.load(range(half)), probes.members).adaptive if half else np.empty(0)
-    threshold = false_match_threshold(
-        null, max_false_match_rate=max_false_match_rate, confidence=confidence, ceiling=ceiling
-    )
+    blocks = (images for _, images in calibration.batches(QUERIES))
+    null = np.concatenate([adaptive_distances(images, probes.members).adaptive for images in blocks])
+    try:
+        threshold = false_match_threshold(
+            null, max_false_match_rate=max_false_match_rate, confidence=confidence, ceiling=ceiling
+        )
+    except InsufficientProbes as error:
+        raise InsufficientProbes(
+            f"Cannot calibrate a copy rule with a false match rate of {max_false_match_rate:g} from {len(order)} "
+            f"non-members, half of which are the control: at least {2 * error.needed} are needed. "
+            "Raise max_false_match_rate or add non-members.",
+            needed=2 * error.needed,
+        ) from error
     size = min(len(order) - half, len(probes.members))
     if size < SMALLEST_SIDE:
         raise ProbeError(f"The control needs at least {SMALLEST_SIDE} non-members and members, got {size}. Add images.")

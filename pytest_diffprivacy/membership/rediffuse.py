@@ -113,7 +113,7 @@ def mean_variation(
     Returns:
         float64, same shape as x0, in the model's space, not clamped.
 
-    Source: Implements Li et al. 2025 (ReDiffuse), Algorithm 1, with DDIM as the variation API.
+    Source: Implements the averaged variations of Li et al. 2025 (ReDiffuse), with DDIM as the variation API.
     """
     alpha, sigma = model.schedule.at(grid[0])
     total = torch.zeros_like(x0, dtype=torch.float64)

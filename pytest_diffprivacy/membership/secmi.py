@@ -62,9 +62,11 @@ def secmi_scores(
         condition = batch_condition(denoiser, prompts, part, len(checked))
         x = ddim_invert(denoiser, batch, timesteps=path, conditioning=condition)
         here, there = denoiser.schedule.at(top), denoiser.schedule.at(above)
-        up = ddim_step(x, denoiser.predict_eps(x, top, condition), here, there)
-        back = ddim_step(up, denoiser.predict_eps(up, above, condition), there, here)
-        return -(back - x).double().square().flatten(1).sum(1)
+        eps = denoiser.predict_eps(x, top, condition)
+        eps_above = denoiser.predict_eps(ddim_step(x, eps, here, there), above, condition)
+        # D(D(x; here -> there); there -> here) - x: x cancels in the formula, so its rounding does not enter
+        error = (here[0] * there[1] / there[0] - here[1]) * (eps - eps_above).double()
+        return -error.square().flatten(1).sum(1)
 
     return score_images(checked, score_batch, batch_size=batch_size, method="SecMI")
 

@@ -50,7 +50,8 @@ def ddim_sample(
     Raises:
         UsageError: x_T has the wrong shape, or steps are outside 1..T.
 
-    Source: Implements Song, Meng and Ermon 2021 (DDIM), section 4.1; equals diffusers' DDIMScheduler without clipping.
+    Source: Implements Song, Meng and Ermon 2021 (DDIM), section 4.1; equals diffusers' DDIMScheduler without clipping
+    wherever the visited indices are T // steps apart, as that scheduler takes for granted.
     """
     if tuple(x_T.shape[1:]) != model.sample_shape:
         raise UsageError(f"`x_T` must have shape (n, {model.sample_shape}), got {tuple(x_T.shape)}.")

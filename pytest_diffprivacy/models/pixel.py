@@ -56,7 +56,10 @@ class PixelDiffusion:
         }
         digest = weights_digest(unet.state_dict().items(), _public(configuration))
         unet = unet if device is None else unet.to(device)
-        unet = unet if dtype is None else unet.to(dtype)
+        if dtype is not None:
+            torch.nn.Module.to(
+                unet, dtype
+            )  # diffusers' own `to` warns of layers kept in float32, of which there are none
         self._unet = unet.eval().requires_grad_(False)
         parameter = next(self._unet.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
@@ -159,7 +162,7 @@ def schedule_of(scheduler: Any) -> NoiseSchedule:
     """The noise schedule in a diffusers scheduler's own arrays.
 
     Raises:
-        ModelError: the scheduler has no `alphas_cumprod`, or its signal vanishes (zero terminal SNR).
+        ModelError: the scheduler has no `alphas_cumprod`.
     """
     abar = getattr(scheduler, "alphas_cumprod", None)
     if abar is None:

@@ -71,8 +71,8 @@ class ImageSet:
             raise ProbeError(
                 f"{len(problems)} of {len(self._positions)} {self.role} images cannot be used{more}:\n  {listed}"
             )
-        assert shape is not None
-        assert len(shape) == 3
+        if shape is None:
+            raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
         return list(first.values()), list(first), list(counts.values()), (shape[0], shape[1], shape[2])
 
     def __len__(self) -> int:

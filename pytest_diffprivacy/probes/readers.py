@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, final
@@ -160,11 +161,11 @@ def read_array_file(path: Path, key: str | None = None) -> ArrayReader:
         raise ProbeError(f"Array file {str(path)!r} does not exist.")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return ArrayReader(archive[_choose(archive.files, key, path)], path.name)
-        with safe_open(path, framework="numpy") as file:
-            return ArrayReader(file.get_tensor(_choose(file.keys(), key, path)), path.name)
-    except (OSError, zipfile.BadZipFile, SafetensorError, ValueError) as error:
+        with safe_open(path, framework="numpy") as tensors:
+            return ArrayReader(tensors.get_tensor(_choose(tensors.keys(), key, path)), path.name)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, SafetensorError, ValueError, TypeError) as error:
         if isinstance(error, ProbeError):
             raise
         raise ProbeError(f"{str(path)!r} cannot be read as an array file ({error}). Write it again.") from error

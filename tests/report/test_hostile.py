@@ -1,10 +1,10 @@
 """Nothing foreign is trusted: hostile text in every field is shown as text."""
 
 import pytest
-from reading import Page
 
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.report import render_html, render_json
+from tests.report.reading import Page
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x00\x1b[31m\u202e\u200b\x9b\u2028"

@@ -3,11 +3,11 @@ import re
 from pathlib import Path
 
 import pytest
-from reading import Page
 
 import pytest_diffprivacy.report
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.report import render_html
+from tests.report.reading import Page
 
 TEMPLATES = Path(pytest_diffprivacy.report.__file__).parent / "templates"
 

@@ -1,0 +1,79 @@
+"""CDI's scorer: which mixture of features tells members from non-members, learned where it is not then judged?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import LogisticRegression
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics.dataset_inference import ControlSplit, SplitLogits
+
+MOST_STEPS = 1_000
+
+
+def cdi_logits(
+    member_features: ArrayLike, nonmember_features: ArrayLike, splits: Sequence[ControlSplit]
+) -> tuple[SplitLogits, ...]:
+    """Fit one scorer a split on its control images and return its logits for the test images.
+
+    Features are standardized by the control images of both sides, and a logistic regression (l2 penalty, C = 1) is
+    fitted on them. Test images take no part in either.
+
+    Args:
+        member_features: (members, features), finite.
+        nonmember_features: (non-members, features), finite.
+        splits: positions of control and test images.
+
+    Returns:
+        Logits of the test images, one pair a split; higher = more likely member.
+
+    Raises:
+        UsageError: matrices of different width, empty, or not finite.
+
+    Source: Implements Dubinski et al. 2025 (CDI), section 4.3, with one disjoint control and test part a split.
+    """
+    members = as_features("member_features", member_features)
+    nonmembers = as_features("nonmember_features", nonmember_features)
+    if members.shape[1] != nonmembers.shape[1]:
+        raise UsageError(
+            f"`member_features` and `nonmember_features` must have the same columns, got {members.shape[1]} and "
+            f"{nonmembers.shape[1]}."
+        )
+    return tuple(_logits(members, nonmembers, split) for split in splits)
+
+
+def as_features(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """A feature matrix as float64 (images, features).
+
+    Raises:
+        UsageError: not a matrix of finite real numbers with at least one row and one column.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu" or array.ndim != 2 or 0 in array.shape:
+        raise UsageError(
+            f"`{name}` must be a matrix of real numbers, one row an image, got shape {array.shape} and dtype "
+            f"{array.dtype}."
+        )
+    matrix = array.astype(np.float64)
+    broken = int((~np.isfinite(matrix).all(axis=1)).sum())
+    if broken:
+        raise UsageError(
+            f"`{name}` must be finite, got {broken} of {len(matrix)} images with NaN or infinity. Score them again."
+        )
+    return matrix
+
+
+def _logits(members: NDArray[np.float64], nonmembers: NDArray[np.float64], split: ControlSplit) -> SplitLogits:
+    control = np.concatenate([members[split.member_control], nonmembers[split.nonmember_control]])
+    labels = np.repeat([1, 0], [len(split.member_control), len(split.nonmember_control)])
+    mean, spread = control.mean(axis=0), control.std(axis=0)
+    flat = spread <= 1e-12 * np.abs(mean)  # a constant up to rounding says nothing
+    spread = np.where(flat, np.inf, spread)
+    scorer = LogisticRegression(solver="newton-cholesky", max_iter=MOST_STEPS).fit((control - mean) / spread, labels)
+    return SplitLogits(
+        members=scorer.decision_function((members[split.member_test] - mean) / spread),
+        nonmembers=scorer.decision_function((nonmembers[split.nonmember_test] - mean) / spread),
+    )

@@ -1,0 +1,231 @@
+"""CDI's features: what do all the attacks together say about one image?
+
+A row of raw errors an image, most of them lower for members. They carry no sign: the scorer of dataset inference
+learns on control images which way each of them points. Predictions are shared: the noise predicted for the clean
+image serves SecMI, PIA and PIAN, and each loss at z_t serves every feature that starts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
+from pytest_diffprivacy.membership.cdi_settings import (
+    DRAWS,
+    OPTIMIZATION_STEPS,
+    PIA_TIMESTEP,
+    STEP,
+    TIMESTEP,
+    TIMESTEPS,
+    WHITE_BOX,
+    CdiSettings,
+    affordable_features,
+)
+from pytest_diffprivacy.membership.noise_optimization import optimize_noise
+from pytest_diffprivacy.membership.pia import POWER
+from pytest_diffprivacy.membership.pian import MEAN_SIZES
+from pytest_diffprivacy.membership.secmi import secmi_grid
+from pytest_diffprivacy.models.ddim import ddim_step
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser, require_white_box
+from pytest_diffprivacy.models.schedule import match_all
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, batch_noise
+
+MASKED = 0.2
+VERSION = 1
+
+
+def cdi_features(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    features: Sequence[str] | None = None,
+    timestep: int = TIMESTEP,
+    pia_timestep: int = PIA_TIMESTEP,
+    timesteps: Sequence[int] = TIMESTEPS,
+    draws: int = DRAWS,
+    noise: Tensor | None = None,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """Describe images by the errors of several attacks.
+
+    loss: mean of `L(z_t, eps) = || eps - eps_theta(z_t, t) ||_2^2` over the draws; secmi: t-error; pia, pian: the l4
+    norm of their error; multiple_loss: L at each of the times; gm_paper: the pixels M with the 20 % largest
+    |grad_{z_t} L| are replaced by fresh noise e, `|| (e - z_t) M - eps_theta(e M + z_t (1 - M), t) M ||_2^2`;
+    noise_optimization: the smallest `|| eps - eps_theta(z_t + d, t) ||_2^2` that 5 L-BFGS steps find, and || d ||_2^2.
+
+    Args:
+        model: grey-box access; white-box for gm_paper and noise_optimization, differentiable in x_t.
+        images: (n, channels, height, width) in [0, 1].
+        features: families out of FAMILIES; None: all that the model's access allows.
+        timestep: see CdiSettings, as for the next three.
+        pia_timestep: of PIA and PIAN.
+        timesteps: of the multiple loss and of gradient masking.
+        draws: noise draws of the loss.
+        noise: replaces the draws: (draws + 1, n, *model.sample_shape); the last one is gradient masking's.
+        seed: seed of the draws; each image's noise also depends on its own digest. The first draw is shared by all
+            timesteps and features.
+        prompts: one prompt an image for conditional models; None is the unconditional branch.
+        batch_size: images in one network call.
+
+    Returns:
+        float64 (n, columns), named by `CdiSettings(...).names`: raw errors, most of them lower for members.
+
+    Raises:
+        UsageError: bad images, noise, timesteps or prompts.
+        ModelError: a white-box feature is asked of a model that offers no derivatives.
+        AuditError: the model's output is not finite.
+
+    Source: Implements the features of Dubinski et al. 2025 (CDI), section 4.2, as METHODS 3.13 corrects them: each
+    image's noise is optimized on its own, PIAN has the constant of its authors' code, and PIA and PIAN have p = 4.
+    """
+    wanted = affordable_features(model) if features is None else tuple(features)
+    chosen = CdiSettings(wanted, timestep, pia_timestep, tuple(timesteps), draws)
+    checked = as_images(images)
+    denoiser: Denoiser = (
+        require_white_box(model, "CDI's gradient masking and noise optimization")
+        if set(chosen.features) & set(WHITE_BOX)
+        else require_denoiser(model, "CDI")
+    )
+    if batch_size < 1:
+        raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}.")
+    rows = np.empty((len(checked), len(chosen.names)))
+    for start in range(0, len(checked), batch_size):
+        part = slice(start, min(start + batch_size, len(checked)))
+        batch = checked[part]
+        drawn = batch_noise(denoiser, batch, part, draws=chosen.draws + 1, noise=noise, total=len(checked), seed=seed)
+        if len(drawn) != chosen.draws + 1:
+            raise UsageError(f"`noise` must hold {chosen.draws + 1} draws, got {len(drawn)}.")
+        condition = batch_condition(denoiser, prompts, part, len(checked))
+        columns = _Features(denoiser, denoiser.encode(batch), drawn, condition, chosen).columns()
+        rows[part] = torch.stack(columns, dim=1).double().cpu().numpy()
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(broken):
+        raise AuditError(
+            f"CDI: the features are not finite for {len(broken)} of {len(rows)} images, the first at position "
+            f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
+        )
+    return rows
+
+
+class _Features:
+    """The features of one batch; each prediction is made once."""
+
+    def __init__(
+        self, model: Denoiser, x0: Tensor, noise: Tensor, condition: Tensor | None, settings: CdiSettings
+    ) -> None:
+        self._model, self._x0, self._noise = model, x0, noise
+        self._condition, self._settings = condition, settings
+        schedule = model.schedule
+        self._t = schedule.match(settings.timestep).index
+        self._times = [m.index for m in match_all(schedule, settings.timesteps)]
+        self._losses: dict[int, tuple[Tensor, Tensor | None]] = {}
+
+    def columns(self) -> list[Tensor]:
+        """One float64 (batch,) a column, in the order of `settings.names`; what needs gradients comes first."""
+        chosen = self._settings.features
+        found: dict[str, list[Tensor]] = {}
+        if "gm_paper" in chosen:
+            found["gm_paper"] = [self._masked(t) for t in self._times]
+        if "noise_optimization" in chosen:
+            found["noise_optimization"] = self._optimized()
+        if "multiple_loss" in chosen:
+            found["multiple_loss"] = [self._loss(t)[0] for t in self._times]
+        if "loss" in chosen:
+            others = [self._error(self._t, eps) for eps in self._noise[1:-1]]
+            found["loss"] = [torch.stack([self._loss(self._t)[0], *others]).mean(0)]
+        if {"secmi", "pia", "pian"} & set(chosen):
+            found |= self._from_clean()
+        return [column for family in chosen for column in found[family]]
+
+    def _predict(self, x_t: Tensor, t: int) -> Tensor:
+        return self._model.predict_eps(x_t, t, self._condition)
+
+    def _noised(self, t: int, eps: Tensor) -> Tensor:
+        alpha, sigma = self._model.schedule.at(t)
+        return alpha * self._x0 + sigma * eps
+
+    @torch.no_grad()
+    def _error(self, t: int, eps: Tensor) -> Tensor:
+        return _square(eps - self._predict(self._noised(t, eps), t))
+
+    def _loss(self, t: int, *, gradient: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The loss at z_t with the first draw and, where a feature needs it, its gradient; made once."""
+        if t not in self._losses:
+            start = self._noise[0]
+            self._losses[t] = (
+                self._value_and_gradient(self._noised(t, start), t) if gradient else (self._error(t, start), None)
+            )
+        return self._losses[t]
+
+    def _value_and_gradient(self, x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        """Each image's error at x_t and its gradient: the sum's gradient holds every image's own."""
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_()
+            error = _square(self._noise[0] - self._predict(x, t))
+            if not error.requires_grad:
+                raise ModelError(
+                    "CDI's gradient masking and noise optimization need `predict_eps` to be differentiable in x_t; it "
+                    f"is not for {type(self._model).__name__}. Leave features {', '.join(WHITE_BOX)} out."
+                )
+            (gradient,) = torch.autograd.grad(error.sum(), x)
+        return error.detach(), gradient
+
+    @torch.no_grad()
+    def _masked(self, t: int) -> Tensor:
+        gradient = self._loss(t, gradient=True)[1]
+        assert gradient is not None
+        size = gradient.abs().flatten(1)
+        kept = max(1, round(MASKED * size.shape[1]))
+        mask = torch.zeros_like(size).scatter(1, size.topk(kept, dim=1).indices, 1.0).reshape(gradient.shape)
+        z, fresh = self._noised(t, self._noise[0]), self._noise[-1]
+        predicted = self._predict(fresh * mask + z * (1.0 - mask), t)
+        return _square((fresh - z - predicted) * mask)
+
+    def _optimized(self) -> list[Tensor]:
+        value, gradient = self._loss(self._t, gradient=True)
+        assert gradient is not None
+        z = self._noised(self._t, self._noise[0])
+        found = optimize_noise(
+            lambda d: self._value_and_gradient(z + d, self._t), value, gradient, steps=OPTIMIZATION_STEPS
+        )
+        return [found.error, _square(found.perturbation)]
+
+    @torch.no_grad()
+    def _from_clean(self) -> dict[str, list[Tensor]]:
+        """SecMI, PIA and PIAN, which all begin with the noise predicted for the clean image."""
+        schedule, chosen = self._model.schedule, self._settings
+        e0 = self._predict(self._x0, 0)
+        found: dict[str, list[Tensor]] = {}
+        if "secmi" in chosen.features:
+            *path, above = secmi_grid(schedule, chosen.timestep, STEP)
+            x, eps = self._x0, e0
+            for source, target in pairwise(path):
+                x = ddim_step(x, eps, schedule.at(source), schedule.at(target))
+                eps = self._predict(x, target)
+            here, there = schedule.at(path[-1]), schedule.at(above)
+            up = ddim_step(x, eps, here, there)
+            found["secmi"] = [_square(ddim_step(up, self._predict(up, above), there, here) - x)]
+        t = schedule.match(chosen.pia_timestep).index
+        if "pia" in chosen.features:
+            found["pia"] = [self._proximal(e0, t)]
+        if "pian" in chosen.features:
+            mean = e0.abs().flatten(1).mean(1).reshape(-1, *(1,) * (e0.ndim - 1))
+            found["pian"] = [self._proximal(MEAN_SIZES["code"] * e0 / mean, t)]
+        return found
+
+    def _proximal(self, e0: Tensor, t: int) -> Tensor:
+        error = (e0 - self._predict(self._noised(t, e0), t)).double()
+        return error.abs().pow(POWER).flatten(1).sum(1).pow(1.0 / POWER)
+
+
+def _square(error: Tensor) -> Tensor:
+    """Squared l2 norm of each row, float64."""
+    return error.double().square().flatten(1).sum(1)

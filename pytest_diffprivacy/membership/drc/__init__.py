@@ -1,0 +1,36 @@
+"""Does the model bring back what was taken away from an image? Degradation, restoration, comparison, vote of DRC."""
+
+from pytest_diffprivacy.membership.drc.compare import cosine, rms_hidden, ssim
+from pytest_diffprivacy.membership.drc.controls import control_scores
+from pytest_diffprivacy.membership.drc.degrade import Degradation
+from pytest_diffprivacy.membership.drc.drc import DRC, drc_scores, drc_task_scores
+from pytest_diffprivacy.membership.drc.masks import Boxes, GivenMasks, Half, RandomPatches
+from pytest_diffprivacy.membership.drc.operators import Blur, Downsample
+from pytest_diffprivacy.membership.drc.plan import RestorationPlan
+from pytest_diffprivacy.membership.drc.saliency import Saliency
+from pytest_diffprivacy.membership.drc.strip import Strip, drc_strip
+from pytest_diffprivacy.membership.drc.vote import DrcVote, allowed_false_positives, calibrate_vote
+
+__all__ = [
+    "DRC",
+    "Blur",
+    "Boxes",
+    "Degradation",
+    "Downsample",
+    "DrcVote",
+    "GivenMasks",
+    "Half",
+    "RandomPatches",
+    "RestorationPlan",
+    "Saliency",
+    "Strip",
+    "allowed_false_positives",
+    "calibrate_vote",
+    "control_scores",
+    "cosine",
+    "drc_scores",
+    "drc_strip",
+    "drc_task_scores",
+    "rms_hidden",
+    "ssim",
+]

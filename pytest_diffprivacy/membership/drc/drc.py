@@ -1,0 +1,153 @@
+"""DRC: if a part of the image is taken away, does the model bring it back? Degrade, restore, compare.
+
+The restored image is evidence that needs no statistics to be understood; `drc_strip` keeps it. One restoration often
+locks on a wrong image, so scores average several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
+from pytest_diffprivacy.membership.drc.degrade import Batch, Degradation
+from pytest_diffprivacy.membership.drc.named import Masks, find_degradations
+from pytest_diffprivacy.membership.drc.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
+from pytest_diffprivacy.models.schedule import Spacing
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, score_images
+
+MASKS: Final[tuple[str, ...]] = ("left", "right")
+
+
+def drc_scores(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    masks: Masks = MASKS,
+    restoration: Restoration = "ddim",
+    restorations: int = RESTORATIONS,
+    comparison: str | Embedding = "rms_hidden",
+    steps: int = STEPS,
+    spacing: Spacing | None = None,
+    start: Start = "noise",
+    strength: float = 1.0,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """Score images by how well the model restores them, averaged over restorations and masks.
+
+    Args:
+        model: grey-box access; "saliency" masks differentiate through predict_eps.
+        images: (n, channels, height, width) in [0, 1].
+        masks: what is taken away: "left", "right", "top", "bottom", "random:0.3", "saliency", "blur:1.5",
+            "downsample:4", or `Boxes`, `GivenMasks`, `Saliency`, ...; the default hides every pixel once.
+        restoration: "ddim" or "ddnm" (deterministic) or "repaint" (10 times as dear).
+        restorations: restorations a mask, each from its own noise.
+        comparison: "rms_hidden" (minus the RMS on hidden pixels), "ssim" (whole image), or an embedding
+            (images in [0, 1]) -> (n, dimensions), compared by cosine.
+        steps: sampling steps of one restoration.
+        spacing: overrides the schedule's own timestep spacing.
+        start: "noise", or "inversion": DDIM inversion of the degraded image, hidden pixels filled with the mean.
+        strength: share of the steps that are walked, from the clean end; below 1 only with start="inversion".
+        seed: seed of noise and random masks, which also depend on each image's own digest.
+        prompts: one prompt an image for conditional models; None is the unconditional branch.
+        batch_size: images in one network call.
+
+    Returns:
+        float64 (n,), higher = more likely member.
+
+    Raises:
+        UsageError: a bad argument, masks of the wrong size or values, or masks that hide nothing or everything.
+        ModelError: a degradation that this model does not allow.
+        AuditError: the model's output is not finite.
+
+    Source: Inspired by Fu et al. 2024 (DRC): masks, steps, number of restorations and comparison are METHODS 3.11's,
+        as no code or split is public.
+    """
+    scores = drc_task_scores(
+        model, images, masks=masks, restoration=restoration, restorations=restorations, comparison=comparison,
+        steps=steps, spacing=spacing, start=start, strength=strength, seed=seed, prompts=prompts, batch_size=batch_size,
+    )  # fmt: skip
+    return np.asarray(scores.mean(1))
+
+
+def drc_task_scores(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    masks: Masks = MASKS,
+    restoration: Restoration = "ddim",
+    restorations: int = RESTORATIONS,
+    comparison: str | Embedding = "rms_hidden",
+    steps: int = STEPS,
+    spacing: Spacing | None = None,
+    start: Start = "noise",
+    strength: float = 1.0,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """`drc_scores` before the mean over masks, for `calibrate_vote`.
+
+    Returns:
+        float64 (n, masks), higher = more likely member, in the order of `masks`.
+
+    Source: Follows METHODS 3.11.
+    """
+    denoiser, checked = require_denoiser(model, "DRC"), as_images(images)
+    plan = RestorationPlan(restoration, restorations, steps, spacing, start, strength)
+    compare, found = find_comparison(comparison), find_degradations(masks)
+
+    def scorer(degradation: Degradation) -> Callable[[slice, Tensor], Tensor]:
+        @torch.no_grad()
+        def score_batch(part: slice, images: Tensor) -> Tensor:
+            condition = batch_condition(denoiser, prompts, part, len(checked))
+            batch = Batch(images, part, len(checked), seed, denoiser, condition)
+            degraded = degradation.degrade(batch)
+            total = torch.zeros(len(images), dtype=torch.float64)
+            for restored in plan.restored(denoiser, batch, degraded, degradation.name):
+                total += compare(restored, images, degraded.hidden)
+            return total / plan.restorations
+
+        return score_batch
+
+    columns = [score_images(checked, scorer(d), batch_size=batch_size, method=f"DRC ({d.name})") for d in found]
+    return np.stack(columns, axis=1)
+
+
+def _evaluations(p: Mapping[str, Any]) -> int:
+    plan = RestorationPlan(
+        p["restoration"], int(p["restorations"]), int(p["steps"]), p["spacing"], p["start"], float(p["strength"])
+    )
+    return sum(d.evaluations + plan.evaluations for d in find_degradations(p["masks"]))
+
+
+DRC = Attack(
+    name="drc",
+    title="DRC-style (degrade, restore, compare)",
+    access="grey box",
+    source="inspired by Fu et al. 2024 (DRC); settings of this project",
+    scores=drc_scores,
+    defaults={
+        "masks": MASKS,
+        "restoration": "ddim",
+        "restorations": RESTORATIONS,
+        "comparison": "rms_hidden",
+        "steps": STEPS,
+        "spacing": None,
+        "start": "noise",
+        "strength": 1.0,
+    },
+    version=1,
+    seeded=True,
+    evaluations=_evaluations,
+    timesteps=lambda p: (),
+)

@@ -1,0 +1,111 @@
+"""How does the model under audit restore a degraded image, and what does that cost?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, final, get_args
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.membership.drc.degrade import Batch, Degraded
+from pytest_diffprivacy.models.ddim import ddim_invert
+from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.restoration import (
+    REPEATS,
+    Projection,
+    restoration_noise,
+    restore_ddim,
+    restore_ddnm,
+    restore_repaint,
+)
+from pytest_diffprivacy.models.schedule import Spacing
+
+Restoration = Literal["ddim", "ddnm", "repaint"]
+Start = Literal["noise", "inversion"]
+RESTORATIONS = 10
+STEPS = 50
+_ROUTINES: Final[Mapping[str, Callable[..., Tensor]]] = {
+    "ddim": restore_ddim,
+    "ddnm": restore_ddnm,
+    "repaint": restore_repaint,
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RestorationPlan:
+    """How the model restores: routine, number of restorations a degradation, steps, and where they start."""
+
+    restoration: Restoration = "ddim"
+    restorations: int = RESTORATIONS
+    steps: int = STEPS
+    spacing: Spacing | None = None
+    start: Start = "noise"
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.restoration not in _ROUTINES:
+            raise UsageError(f"`restoration` must be one of {', '.join(_ROUTINES)}, got {self.restoration!r}.")
+        if self.start not in get_args(Start):
+            raise UsageError(f"`start` must be 'noise' or 'inversion', got {self.start!r}.")
+        for name, value in (("restorations", self.restorations), ("steps", self.steps)):
+            if value < 1:
+                raise UsageError(f"`{name}` must be at least 1, got {value!r}.")
+        if not 0.0 < self.strength <= 1.0:
+            raise UsageError(
+                f"`strength` must be above 0 and at most 1, got {self.strength!r}. It is a share of steps."
+            )
+        if self.strength < 1.0 and self.start == "noise":
+            raise UsageError(f"`strength` must be 1 with start='noise', got {self.strength!r}. Use start='inversion'.")
+        if self.start == "inversion" and self.restoration == "ddnm" and self.restorations > 1:
+            raise UsageError(
+                f"`restorations` must be 1 for ddnm with start='inversion', got {self.restorations!r}: nothing is "
+                "random there, so all would be equal."
+            )
+
+    @property
+    def walked(self) -> int:
+        """Sampling steps that are walked."""
+        return max(1, round(self.strength * self.steps))
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations an image and degradation."""
+        each = self.walked * (REPEATS if self.restoration == "repaint" else 1)
+        return self.restorations * each + (self.walked if self.start == "inversion" else 0)
+
+    def restored(self, model: Denoiser, batch: Batch, degraded: Degraded, name: str) -> Iterator[Tensor]:
+        """Restoration after restoration: float64 (b, channels, height, width) in [0, 1], known pixels as they were."""
+        times = model.schedule.sampling_timesteps(self.steps, spacing=self.spacing)[-self.walked :]
+        known, start = model.encode(degraded.visible), None
+        if self.start == "inversion":
+            start = ddim_invert(
+                model, degraded.visible, timesteps=times[::-1], conditioning=batch.conditioning, predict_at="target"
+            )
+        for draw in range(self.restorations):
+            noise = restoration_noise(batch.images, model.sample_shape, draw=draw, seed=batch.seed, label=name)
+            x0 = _ROUTINES[self.restoration](
+                model,
+                known,
+                _known_part(model, degraded),
+                timesteps=times,
+                noise=noise,
+                start=start,
+                conditioning=batch.conditioning,
+            )
+            images = model.decode(x0).double().cpu()
+            yield torch.where(degraded.hidden, images, batch.images.double())
+
+
+def _known_part(model: Denoiser, degraded: Degraded) -> Tensor | Projection:
+    """What of x_t is known. A latent is known only where every pixel that it stands for is."""
+    if degraded.known is None:
+        assert degraded.project is not None
+        return degraded.project
+    size = (int(model.sample_shape[-2]), int(model.sample_shape[-1]))
+    if size == tuple(degraded.known.shape[2:]):
+        return degraded.known
+    return -torch.nn.functional.adaptive_max_pool2d(-degraded.known, size)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_diffprivacy import (
+    AuditError,
+    Auditor,
+    Inconclusive,
+    PrivacyViolation,
+    ProbeSet,
+    UsageError,
+    Verdict,
+    assert_no_extraction,
+)
+from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from tests.assertions.conftest import smooth_images
+
+MEMBERS, UNSEEN = 20, 640
+FEW = {"generations": 128, "steps": 8, "max_rate": 0.05}
+
+
+@pytest.fixture(scope="module")
+def few_members() -> ProbeSet:
+    images = smooth_images(2, MEMBERS + UNSEEN)
+    return ProbeSet(images[:MEMBERS], images[MEMBERS:])
+
+
+@pytest.fixture(scope="module")
+def memorizing_few(few_members: ProbeSet) -> AnalyticDenoiser:
+    return ideal_denoiser(torch.from_numpy(few_members.members.load(range(MEMBERS))))
+
+
+def test_perfect_memory_gives_every_training_image_back(
+    memorizing_few: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    judge = Auditor()
+    with pytest.raises(PrivacyViolation, match="Training images come back more often than allowed"):
+        assert_no_extraction(memorizing_few, few_members, auditor=judge, **FEW)
+    (claim,) = judge.claims
+    assert claim.verdict is Verdict.FAIL
+    assert claim.value == 1.0
+    assert claim.low > 0.9
+    false_matches, extracted = claim.also_measured
+    assert false_matches.value == 0.0
+    assert extracted.name == "Training images that occur once: share extracted"
+    assert extracted.value == 1.0
+    assert all(pair.matched for pair in claim.pairs)
+
+
+def test_a_model_that_generalizes_perfectly_gives_none_back(
+    population: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    claim = assert_no_extraction(population, few_members, **FEW)
+    assert claim.verdict is Verdict.PASS
+    assert claim.value == 0.0
+    assert claim.high == pytest.approx(1.0 - 0.05 ** (1.0 / 128))
+
+
+def test_no_copy_among_few_generations_is_no_pass_and_says_how_many_would_be(
+    population: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    with pytest.raises(Inconclusive, match="about 299 generations would decide"):
+        assert_no_extraction(population, few_members, generations=16, steps=8, max_rate=0.01)
+
+
+def test_too_few_unseen_images_to_calibrate_the_rule_is_inconclusive(population: AnalyticDenoiser) -> None:
+    images = smooth_images(3, 60)
+    with pytest.raises(Inconclusive, match="needed") as caught:
+        assert_no_extraction(population, ProbeSet(images[:20], images[20:]), **FEW)
+    assert caught.value.claim.estimate is None
+
+
+@pytest.mark.parametrize(("images", "pixelated"), [("none", None), ("redacted", True), ("full", False)])
+def test_pictures_follow_the_option(
+    memorizing_few: AnalyticDenoiser, few_members: ProbeSet, images: str, pixelated: bool | None
+) -> None:
+    judge = Auditor(images=images)
+    with pytest.raises(PrivacyViolation) as caught:
+        assert_no_extraction(memorizing_few, few_members, generations=64, steps=8, max_rate=0.05, auditor=judge)
+    pairs = caught.value.claim.pairs
+    assert bool(pairs) is (pixelated is not None)
+
+
+def test_nan_from_the_model_is_an_error_and_never_a_pass(few_members: ProbeSet, population: AnalyticDenoiser) -> None:
+    class Broken:
+        identity = population.identity
+
+        def generate(self, seeds: list[int], **options: Any) -> torch.Tensor:
+            return torch.full((len(seeds), 1, 6, 6), torch.nan)
+
+    judge = Auditor()
+    with pytest.raises(AuditError, match="The model generates images with NaN or infinity"):
+        assert_no_extraction(Broken(), few_members, auditor=judge, **FEW)
+    assert [claim.verdict for claim in judge.claims] == [Verdict.ERROR]
+
+
+def test_generations_of_another_size_are_refused(few_members: ProbeSet) -> None:
+    model = ideal_denoiser(torch.from_numpy(np.random.default_rng(0).random((4, 1, 5, 5))))
+    with pytest.raises(UsageError, match=r"generates images of shape \(1, 5, 5\), the probes have \(1, 6, 6\)"):
+        assert_no_extraction(model, few_members, **FEW)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"generations": 0}, "`generations` must be a whole number of at least 1, got 0"),
+        ({"delta": 15}, r"`delta` must be an RMS distance in \(0, 1\], got 15"),
+        ({"max_rate": "5%"}, "`max_rate` must be .*, got '5%'"),
+        ({"confidence": 95}, "`confidence` must be above 0.5 and below 1, got 95"),
+        ({"model": object()}, "Extraction needs black-box access, but object does not satisfy models.Generator"),
+        ({"probes": np.zeros((4, 6, 6))}, "`probes` must be a ProbeSet, got ndarray"),
+    ],
+    ids=["generations", "delta", "max_rate", "confidence", "model", "probes"],
+)
+def test_a_bad_argument_is_named_with_its_value(
+    population: AnalyticDenoiser, few_members: ProbeSet, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        assert_no_extraction(**({"model": population, "probes": few_members} | FEW | arguments))

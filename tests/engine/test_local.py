@@ -1,0 +1,195 @@
+"""The engine: units in order, each computed once, smaller batches when memory runs out."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_diffprivacy.engine import Ledger, LocalEngine, Unit
+from pytest_diffprivacy.errors import AuditError, EvidenceError
+from pytest_diffprivacy.evidence import RunFolder, Store
+from tests.models.builders import population_model
+
+
+class Work:
+    """Units that remember when and with which batch size they were computed."""
+
+    def __init__(self, fits=10_000, error=torch.OutOfMemoryError):
+        self.calls, self.fits, self.error = [], fits, error
+
+    def unit(self, number, depends=..., items=4):
+        def compute(model, batch_size):
+            self.calls.append((number, batch_size))
+            if batch_size > self.fits:
+                raise self.error("no memory")
+            return {"value": np.array([number, len(model.identity.name)])}
+
+        return Unit(f"unit {number}", {"number": number} if depends is ... else depends, compute, items)
+
+    def units(self, count=3, **arguments):
+        return [self.unit(number, **arguments) for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return population_model()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def values(engine, model, units, ledger=None):
+    return [int(arrays["value"][0]) for arrays in engine.run(model, units, title="test", ledger=ledger or Ledger())]
+
+
+def events(folder):
+    return [json.loads(line) for line in (folder.folder / "events.jsonl").read_text().splitlines()]
+
+
+def test_results_come_in_the_order_of_the_units(model):
+    work = Work()
+    assert values(LocalEngine(), model, [work.unit(n) for n in (5, 1, 3)]) == [5, 1, 3]
+    assert [number for number, _ in work.calls] == [5, 1, 3]
+
+
+def test_a_unit_is_computed_when_its_result_is_asked_for_and_not_before(model, store):
+    work = Work()
+    results = LocalEngine(store).run(model, work.units(), title="test", ledger=Ledger())
+    assert work.calls == []
+    next(results)
+    assert len(work.calls) == 1
+    assert len(list((store.root / "cache").iterdir())) == 1
+
+
+def test_the_same_units_are_computed_once(model, store):
+    work, first, second = Work(), Ledger(), Ledger()
+    assert values(LocalEngine(store), model, work.units(), first) == [0, 1, 2]
+    assert values(LocalEngine(store), model, work.units(), second) == [0, 1, 2]
+    assert len(work.calls) == 3
+    assert (first.computed, first.reused, second.computed, second.reused) == (3, 0, 0, 3)
+
+
+def test_a_run_that_was_stopped_is_continued(model, store):
+    work, ledger = Work(), Ledger()
+    stopped = LocalEngine(store).run(model, work.units(4), title="test", ledger=Ledger())
+    next(stopped), next(stopped)
+    stopped.close()
+    assert values(LocalEngine(store), model, work.units(4), ledger) == [0, 1, 2, 3]
+    assert (ledger.computed, ledger.reused) == (2, 2)
+
+
+def test_fresh_computes_again_and_stores_the_result(model, store):
+    work, ledger = Work(), Ledger()
+    values(LocalEngine(store), model, work.units())
+    values(LocalEngine(store, fresh=True), model, work.units(), ledger)
+    assert (len(work.calls), ledger.computed, ledger.reused) == (6, 3, 0)
+    values(LocalEngine(store), model, work.units())
+    assert len(work.calls) == 6
+
+
+def test_without_a_store_everything_is_computed(model):
+    work = Work()
+    for _ in range(2):
+        values(LocalEngine(), model, work.units())
+    assert len(work.calls) == 6
+
+
+def test_what_cannot_say_what_it_depends_on_is_never_stored(model, store):
+    work = Work()
+    for _ in range(2):
+        ledger = Ledger()
+        values(LocalEngine(store), model, work.units(depends=None), ledger)
+        assert (ledger.computed, ledger.reused) == (3, 0)
+    assert len(work.calls) == 6
+    assert not (store.root / "cache").exists()
+
+
+def test_another_model_precision_or_description_is_another_result(model, store):
+    from dataclasses import replace
+
+    class Other:
+        def __init__(self, **changes):
+            self.identity = replace(model.identity, **changes)
+
+    work = Work()
+    values(LocalEngine(store), model, work.units(1))
+    for other in (Other(digest="0" * 64), Other(dtype="float32"), Other(device="cuda")):
+        values(LocalEngine(store), other, work.units(1))
+    values(LocalEngine(store), model, [work.unit(0, depends={"number": 0.0})])
+    assert len(work.calls) == 5
+    values(LocalEngine(store), Other(name="renamed"), work.units(1))
+    assert len(work.calls) == 5
+
+
+def test_new_library_versions_make_new_results(model, store, monkeypatch):
+    work = Work()
+    values(LocalEngine(store), model, work.units(1))
+    monkeypatch.setattr("pytest_diffprivacy.engine.local.library_versions", lambda: {"torch": "99.0"})
+    values(LocalEngine(store), model, work.units(1))
+    assert len(work.calls) == 2
+
+
+def test_a_damaged_result_is_an_error_and_no_reason_to_compute(model, store):
+    work = Work()
+    values(LocalEngine(store), model, work.units(1))
+    (path,) = (store.root / "cache").iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(EvidenceError, match=path.name):
+        values(LocalEngine(store), model, work.units(1))
+    assert len(work.calls) == 1
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_when_memory_runs_out_the_batch_is_halved_and_stays_so(model, tmp_path, error):
+    work, ledger, folder = Work(fits=40, error=error), Ledger(), RunFolder(tmp_path, "run")
+    engine = LocalEngine(run=folder, batch_size=128)
+    assert values(engine, model, work.units(2), ledger) == [0, 1]
+    assert work.calls == [(0, 128), (0, 64), (0, 32), (1, 32)]
+    assert ledger.incidents == [
+        "Out of memory in unit 0: batch size halved to 64.",
+        "Out of memory in unit 0: batch size halved to 32.",
+    ]
+    assert [e["event"] for e in events(folder)] == ["out of memory", "out of memory", "computed", "computed"]
+
+
+def test_when_one_image_is_too_much_the_audit_says_so(model):
+    work = Work(fits=0)
+    with pytest.raises(AuditError, match=r"unit 0: memory runs out at batch size 1. Use a smaller dtype or a larger"):
+        values(LocalEngine(batch_size=5), model, work.units(1))
+    assert [size for _, size in work.calls] == [5, 2, 1]
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(model, store):
+    def broken(model, batch_size):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        values(LocalEngine(store), model, [Unit("broken", {"a": 1}, broken, 1)])
+    assert not (store.root / "cache").exists()
+
+
+def test_every_finished_unit_leaves_one_event(model, store, tmp_path):
+    folder, work = RunFolder(tmp_path, "run"), Work()
+    for _ in range(2):
+        values(LocalEngine(store, folder), model, work.units(2))
+    found = events(folder)
+    assert [(e["event"], e["unit"], e["items"]) for e in found] == [
+        ("computed", "unit 0", 4),
+        ("computed", "unit 1", 4),
+        ("reused", "unit 0", 4),
+        ("reused", "unit 1", 4),
+    ]
+    assert [e["key"] for e in found[:2]] == [e["key"] for e in found[2:]]
+    assert all(store.path(e["key"]).is_file() for e in found)
+
+
+def test_progress_goes_where_it_is_sent(model, capfd):
+    stream = io.StringIO()
+    values(LocalEngine(progress=stream), model, Work().units(1))
+    assert "test" in stream.getvalue()
+    values(LocalEngine(), model, Work().units(1))
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,35 @@
+"""Records hold finite numbers, known fields, and do not change."""
+
+import pytest
+from pydantic import ValidationError
+
+from pytest_diffprivacy.evidence.records import Estimate, Work
+
+ESTIMATE = {"name": "AUROC", "value": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "counts": "9 + 9"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("field", ["value", "low", "high", "confidence"])
+def test_a_number_that_is_not_finite_is_refused(field, value):
+    with pytest.raises(ValidationError, match="finite number"):
+        Estimate(**(ESTIMATE | {field: value}))
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Estimate(**ESTIMATE, p_value=0.1)
+
+
+def test_a_missing_field_is_refused():
+    with pytest.raises(ValidationError, match="Field required"):
+        Work(units_computed=1, units_reused=0)
+
+
+def test_a_record_does_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Estimate(**ESTIMATE).value = 0.9
+
+
+def test_a_record_survives_json():
+    record = Estimate(**(ESTIMATE | {"value": 0.1 + 0.2}))
+    assert Estimate.model_validate_json(record.model_dump_json()) == record

@@ -1,0 +1,77 @@
+"""The nearest training images are the exact ones, however near, many or equal they are."""
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.extraction import nearest_images
+
+
+def pictures(count, seed, shape=(1, 6, 6)):
+    return np.random.default_rng(seed).random((count, *shape), dtype=np.float32)
+
+
+def brute_force(queries, searched, k):
+    """The naive twin: every distance in float64, ties by position."""
+    a, b = (x.astype(np.float64).reshape(len(x), -1) for x in (queries, searched))
+    distances = np.sqrt(((a[:, None] - b[None]) ** 2).mean(2))
+    order = distances.argsort(1, kind="stable")[:, :k]
+    return order, np.take_along_axis(distances, order, 1)
+
+
+def in_blocks(images, size):
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 50, 100])
+@pytest.mark.parametrize("k", [1, 5, 20, 50])
+def test_the_neighbours_are_those_of_brute_force(block, k):
+    queries, searched = pictures(9, 1), pictures(50, 2)
+    found = nearest_images(queries, in_blocks(searched, block), k)
+    indices, distances = brute_force(queries, searched, k)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-12)
+
+
+def test_many_queries_are_searched_in_parts(monkeypatch):
+    monkeypatch.setattr("pytest_diffprivacy.extraction.neighbours.QUERY_BLOCK", 4)
+    queries, searched = pictures(11, 1), pictures(30, 2)
+    found = nearest_images(queries, in_blocks(searched, 12), 3)
+    np.testing.assert_array_equal(found.indices, brute_force(queries, searched, 3)[0])
+
+
+def test_equal_images_are_found_in_their_order():
+    searched = pictures(6, 2)[[0, 1, 0, 2, 0, 3]]
+    found = nearest_images(searched[:1], in_blocks(searched, 2), 3)
+    assert found.indices.tolist() == [[0, 2, 4]]
+    assert found.distances.tolist() == [[0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("brightness", [0.0, 0.9])
+def test_near_copies_are_not_lost_to_cancellation(brightness):
+    rng = np.random.default_rng(5)
+    queries = (brightness + 0.1 * rng.random((4, 3, 16, 16))).astype(np.float32)
+    shifts = np.array([3e-4, 1e-4, 2e-4])
+    copies = np.concatenate([queries + np.float32(shift) for shift in shifts])
+    searched = np.concatenate([pictures(200, 6, (3, 16, 16)), copies])
+    found = nearest_images(queries, in_blocks(searched, 64), 3)
+    indices, distances = brute_force(queries, searched, 3)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-9)
+    np.testing.assert_allclose(found.distances[:, 0], 1e-4, rtol=1e-2)
+
+
+def test_distances_are_root_mean_squares():
+    black, white = np.zeros((1, 3, 5, 5), dtype=np.float32), np.ones((1, 3, 5, 5), dtype=np.float32)
+    assert nearest_images(black, [white], 1).distances.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("k", [0, -1, 7])
+def test_more_neighbours_than_images_are_refused(k):
+    with pytest.raises(UsageError, match=f"`k` must be between 1 and the 6 searched images, got {k}"):
+        nearest_images(pictures(2, 1), [pictures(6, 2)], k)
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(UsageError, match=r"must have shape \(1, 6, 6\), got \(1, 5, 5\)"):
+        nearest_images(pictures(2, 1), [pictures(6, 2, (1, 5, 5))], 1)

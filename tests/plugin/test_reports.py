@@ -1,0 +1,174 @@
+"""Where does a run leave its report, and what does the run as a whole conclude?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.statistics import Verdict
+from tests.plugin.conftest import SCORES, Project
+
+HOLDS = """
+    def test_holds():
+        assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.2)
+"""
+STRICT = "@pytest.mark.xfail(strict=True, raises=PrivacyViolation)"
+AUDIT_THAT_ASKS_FOR_A_FIXTURE = """
+    @pytest.fixture
+    def probe_set():
+        return HIDDEN
+
+    def test_first(probe_set):
+        assert_mia_tpr_below(*probe_set, max_fpr=0.05, limit=0.2)
+
+    def test_second(probe_set):
+        assert_mia_tpr_below(*probe_set, max_fpr=0.05, limit=0.2)
+"""
+
+
+def test_reports_are_written_in_the_format_of_their_extension_and_the_last_lines_say_where(project: Project) -> None:
+    project.write("test_release.py", SCORES, HOLDS)
+    seen = project.run("--diffprivacy-report", "a.html", "--diffprivacy-report", "deep/b.json")
+    assert seen.exit_code == 0
+    assert seen.lines[-4:-2] == [f"report        {project.path / name}" for name in ("a.html", "deep/b.json")]
+    page = (project.path / "a.html").read_text()
+    assert page.startswith("<!")
+    assert "TPR at FPR" in page
+    written = Run.model_validate(json.loads((project.path / "deep/b.json").read_text()))
+    assert written == project.record()
+    assert [claim.verdict for claim in written.claims] == [Verdict.PASS]
+
+
+def test_a_report_with_an_unknown_extension_is_refused_before_anything_is_collected(project: Project) -> None:
+    project.write("test_release.py", "raise RuntimeError('collected')")
+    seen = project.run("--diffprivacy-report=audit.pdf")
+    assert seen.exit_code == 4
+    assert "ERROR: --diffprivacy-report must be a path that ends in .html or .json, got 'audit.pdf'." in seen.errors
+    assert "collected" not in seen.text + seen.errors
+    assert not (project.path / ".diffprivacy").exists()
+
+
+def test_a_report_that_cannot_be_written_turns_the_run_red(project: Project) -> None:
+    project.write("test_release.py", SCORES, HOLDS)
+    project.write("file", "")
+    seen = project.run("--diffprivacy-report=file/audit.html")
+    assert seen.exit_code == 3
+    assert "ERROR         the report was not written: Cannot write" in seen.text
+
+
+@pytest.mark.parametrize(
+    "leaks",
+    [
+        f"""
+            {STRICT}
+            def test_leaks():
+                assert_mia_tpr_below(*LEAKING, max_fpr=0.05, limit=0.2)
+        """,
+        """
+            def test_leaks():
+                with pytest.raises(PrivacyViolation):
+                    assert_mia_tpr_below(*LEAKING, max_fpr=0.05, limit=0.2)
+        """,
+    ],
+    ids=["xfail", "raises"],
+)
+def test_a_violation_that_its_test_expects_stays_a_fail_in_a_run_that_passes(project: Project, leaks: str) -> None:
+    project.write("test_leaky.py", SCORES, HOLDS, leaks)
+    seen = project.run()
+    assert seen.exit_code == 0
+    assert seen.line("FAIL ").endswith("(expected by its test)")
+    assert seen.line("run ") == "run           PASS: all 1 claims hold; 1 more failed as their tests expect"
+    run = project.record()
+    assert run.verdict == "PASS"
+    assert {claim.node_id: claim.verdict.value for claim in run.claims} == {
+        "test_leaky.py::test_holds": "PASS",
+        "test_leaky.py::test_leaks": "FAIL",
+    }
+
+
+def test_a_strict_xfail_that_passes_is_a_failure_and_the_run_is_no_pass(project: Project) -> None:
+    project.write("test_leaky.py", SCORES, STRICT, HOLDS)
+    seen = project.run()
+    assert seen.exit_code == 1
+    assert seen.last == "1 failed"
+    assert "[XPASS(strict)]" in seen.text
+    assert project.claim().verdict is Verdict.PASS
+    assert project.record().verdict == "ERROR"
+
+
+def test_a_test_that_fails_after_its_claim_held_leaves_no_pass(project: Project) -> None:
+    project.write("test_release.py", SCORES, HOLDS + "        assert 1 == 2\n")
+    assert project.run().exit_code == 1
+    assert project.record().verdict == "ERROR"
+
+
+def test_a_deselected_audit_makes_the_run_incomplete_and_is_named(project: Project) -> None:
+    project.write("test_release.py", SCORES, AUDIT_THAT_ASKS_FOR_A_FIXTURE)
+    seen = project.run("-k", "second")
+    assert seen.exit_code == 0
+    assert seen.line("MISSING ").endswith("test_release.py::test_first: deselected, no claim was judged")
+    assert seen.line("run ") == "run           INCOMPLETE: 1 audit tests left no record"
+    assert project.record().missing == ("test_release.py::test_first: deselected, no claim was judged",)
+
+
+def test_a_skipped_audit_makes_the_run_incomplete(project: Project) -> None:
+    project.write("test_release.py", SCORES, AUDIT_THAT_ASKS_FOR_A_FIXTURE, "test_first = pytest.mark.skip(test_first)")
+    seen = project.run()
+    assert seen.exit_code == 0
+    assert project.record().verdict == "INCOMPLETE"
+    assert seen.line("MISSING ").endswith("test_release.py::test_first: skipped, no claim was judged")
+
+
+def test_a_marked_audit_that_did_not_run_is_missed_although_it_uses_no_fixture(project: Project) -> None:
+    project.write("test_release.py", SCORES, "@pytest.mark.diffprivacy\n@pytest.mark.skip", HOLDS)
+    project.run("--strict-markers")
+    assert project.record().missing == ("test_release.py::test_holds: skipped, no claim was judged",)
+
+
+def test_audits_that_were_never_reached_are_missed(project: Project) -> None:
+    project.write("test_release.py", SCORES, "def test_early():\n    assert 1 == 2", AUDIT_THAT_ASKS_FOR_A_FIXTURE)
+    assert project.run("-x").exit_code == 1
+    assert project.record().verdict == "INCOMPLETE"
+    assert len(project.record().missing) == 2
+
+
+def test_a_file_that_cannot_be_collected_makes_the_run_incomplete(project: Project) -> None:
+    project.write("test_broken.py", "import no_such_module")
+    project.write("test_release.py", SCORES, AUDIT_THAT_ASKS_FOR_A_FIXTURE)
+    assert project.run("--continue-on-collection-errors").exit_code == 1
+    run = project.record()
+    assert (run.verdict, run.missing) == ("INCOMPLETE", ("test_broken.py: not collected, no claim was judged",))
+
+
+def test_a_worker_that_dies_leaves_neither_green_nor_pass(project: Project) -> None:
+    project.write(
+        "test_release.py",
+        SCORES,
+        AUDIT_THAT_ASKS_FOR_A_FIXTURE,
+        """
+        import os, signal
+
+        def test_dies(probe_set):
+            os.kill(os.getpid(), signal.SIGKILL)
+        """,
+    )
+    seen = project.run("-n", "2", "-k", "not second")
+    assert seen.exit_code == 1
+    assert seen.last == "1 failed, 1 passed"
+    run = project.record()
+    assert run.verdict == "INCOMPLETE"
+    assert run.missing == (
+        "test_release.py::test_dies: failed, no claim was judged",
+        "test_release.py::test_second: deselected, no claim was judged",
+    )
+
+
+def test_groups_of_xdist_rename_tests_and_none_is_taken_for_deselected(project: Project) -> None:
+    project.write(
+        "test_release.py", SCORES, "pytestmark = pytest.mark.xdist_group('gpu')", AUDIT_THAT_ASKS_FOR_A_FIXTURE
+    )
+    seen = project.run("-n", "1", "--dist", "loadgroup")
+    assert seen.last == "2 passed"
+    assert seen.line("run ") == "run           PASS: all 2 claims hold"
