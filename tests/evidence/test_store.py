@@ -89,7 +89,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", disk_full)
-    with pytest.raises(EvidenceError, match=r"Cannot write '.*report\.json': No space left on device. Free space or"):
+    with pytest.raises(EvidenceError, match=r"Cannot write '.*report\.json': No space left on device. Free space, or"):
         write_bytes(path, b"new and longer")
     assert path.read_bytes() == b"old"
     assert files(tmp_path) == ["report.json"]

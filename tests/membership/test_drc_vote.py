@@ -74,7 +74,7 @@ def test_too_few_non_members_say_how_many_are_needed():
 
 
 def test_tasks_that_always_agree_give_no_vote():
-    with pytest.raises(AuditError, match="All 3 tasks agree on .* of 300 non-members"):
+    with pytest.raises(AuditError, match=r"All 3 tasks agree on .* of 300 non-members"):
         calibrate_vote(scores(300, 3, 1, shared=1.0), scores(300, 3, 2, shared=1.0), max_fpr=0.05, task_fpr=0.2)
 
 
