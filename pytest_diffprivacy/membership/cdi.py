@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.dataset_inference import ControlSplit, SplitLogits
 
+TOLERANCE = 1e-6
 MOST_STEPS = 1_000
 
 
@@ -72,7 +73,8 @@ def _logits(members: NDArray[np.float64], nonmembers: NDArray[np.float64], split
     mean, spread = control.mean(axis=0), control.std(axis=0)
     flat = spread <= 1e-12 * np.abs(mean)  # a constant up to rounding says nothing
     spread = np.where(flat, np.inf, spread)
-    scorer = LogisticRegression(solver="newton-cholesky", max_iter=MOST_STEPS).fit((control - mean) / spread, labels)
+    scorer = LogisticRegression(solver="newton-cholesky", tol=TOLERANCE, max_iter=MOST_STEPS)
+    scorer.fit((control - mean) / spread, labels)
     return SplitLogits(
         members=scorer.decision_function((members[split.member_test] - mean) / spread),
         nonmembers=scorer.decision_function((nonmembers[split.nonmember_test] - mean) / spread),

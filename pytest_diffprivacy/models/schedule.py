@@ -127,6 +127,7 @@ class NoiseSchedule:
             UsageError: a plain index lies outside the schedule.
         """
         if isinstance(timestep, ReferenceTimestep):
+            reference_schedule().check(int(timestep), name)
             wanted = float(reference_schedule().log_snr[int(timestep)])
             index = self.nearest(wanted)
             return MatchedTimestep(int(timestep), index, wanted, float(self.log_snr[index]), True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.readers import ImageReader, open_images
 
 BAD_IMAGES_SHOWN = 5
@@ -27,16 +28,25 @@ class ImageSet:
         reader: where the images come from.
         role: "member" or "non-member"; used in ids and messages.
         limit: positions of the reader to use; None: all.
+        prompts: one text or class index for each image of the reader; None: the images have none.
     """
 
-    def __init__(self, reader: ImageReader, role: str, limit: Sequence[int] | None = None) -> None:
-        self._reader, self.role = reader, role
+    def __init__(
+        self,
+        reader: ImageReader,
+        role: str,
+        limit: Sequence[int] | None = None,
+        prompts: Sequence[Prompt] | None = None,
+    ) -> None:
+        if prompts is not None and len(prompts) != len(reader):
+            raise ProbeError(f"{role} prompts must be one for each of the {len(reader)} images, got {len(prompts)}.")
+        self._reader, self.role, self._prompts = reader, role, prompts
         self._positions = list(range(len(reader)) if limit is None else limit)
 
     @classmethod
-    def of(cls, source: object, role: str) -> ImageSet:
+    def of(cls, source: object, role: str, prompts: Sequence[Prompt] | None = None) -> ImageSet:
         """A set from an array, a folder, an .npz or a .safetensors file."""
-        return source if isinstance(source, ImageSet) else cls(open_images(source), role)
+        return source if isinstance(source, ImageSet) else cls(open_images(source), role, prompts=prompts)
 
     @property
     def origin(self) -> str:
@@ -104,8 +114,18 @@ class ImageSet:
         return hashlib.sha256(content).hexdigest()
 
     def part_digest(self, start: int, stop: int) -> str:
-        """sha256 of the images start..stop-1, for cache keys."""
-        return hashlib.sha256(b"".join(self.digests[start:stop])).hexdigest()
+        """sha256 of the images start..stop-1 and their prompts, for cache keys."""
+        digest = hashlib.sha256(b"".join(self.digests[start:stop]))
+        prompts = self.prompts(range(start, stop))
+        digest.update(b"" if prompts is None else repr(prompts).encode())
+        return digest.hexdigest()
+
+    def prompts(self, indices: Sequence[int]) -> list[Prompt] | None:
+        """The prompts of images (of a repeated image its first one); None where the set has none."""
+        if self._prompts is None:
+            return None
+        positions = self._catalogue[0]
+        return [self._prompts[positions[i]] for i in indices]
 
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Images (len(indices), channels, height, width) in [0, 1]."""
@@ -123,4 +143,4 @@ class ImageSet:
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """A set of some of the distinct images, each once."""
         positions = self._catalogue[0]
-        return ImageSet(self._reader, self.role, [positions[i] for i in indices])
+        return ImageSet(self._reader, self.role, [positions[i] for i in indices], self._prompts)

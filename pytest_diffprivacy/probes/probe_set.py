@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_set import ImageSet
 
 SHOWN = 3
@@ -20,13 +22,25 @@ class ProbeSet:
             (n, h, w, c).
         nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
 
+        member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
+        nonmember_prompts: the same for the non-members.
+
     Images are read on demand; the first use reads each once for its digest and refuses unreadable images, NaN, values
     outside [0, 1] and other sizes by name.
     """
 
-    def __init__(self, members: object, nonmembers: object | None = None) -> None:
-        self.members = ImageSet.of(members, "member")
-        self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member")
+    def __init__(
+        self,
+        members: object,
+        nonmembers: object | None = None,
+        *,
+        member_prompts: Sequence[Prompt] | None = None,
+        nonmember_prompts: Sequence[Prompt] | None = None,
+    ) -> None:
+        if nonmembers is not None and (member_prompts is None) != (nonmember_prompts is None):
+            raise ProbeError("`member_prompts` and `nonmember_prompts` must be given together, got one of them.")
+        self.members = ImageSet.of(members, "member", member_prompts)
+        self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member", nonmember_prompts)
 
     @property
     def has_nonmembers(self) -> bool:

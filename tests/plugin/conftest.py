@@ -44,6 +44,7 @@ MODEL = """
     from pytest_diffprivacy import ProbeSet, assert_mia_tpr_below
     from pytest_diffprivacy.models import ideal_denoiser
 
+    torch.set_num_threads(1)  # alike alone and in workers, and faster for models this small
     IMAGES = np.random.default_rng(3).random((1200, 1, 4, 4)).astype(np.float32)
 
     @pytest.fixture(scope="session")

@@ -55,7 +55,8 @@ def drc_scores(
             (images in [0, 1]) -> (n, dimensions), compared by cosine.
         steps: sampling steps of one restoration.
         spacing: overrides the schedule's own timestep spacing.
-        start: "noise", or "inversion": DDIM inversion of the degraded image, hidden pixels filled with the mean.
+        start: "noise", or "inversion": DDIM inversion of the degraded image, hidden pixels filled with the mean. That
+            is deterministic but for repaint, wants restorations=1, and is far weaker on the ideal denoiser.
         strength: share of the steps that are walked, from the clean end; below 1 only with start="inversion".
         seed: seed of noise and random masks, which also depend on each image's own digest.
         prompts: one prompt an image for conditional models; None is the unconditional branch.
