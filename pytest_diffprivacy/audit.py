@@ -20,6 +20,7 @@ from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, U
 from pytest_diffprivacy.errors import (
     AuditError,
     ClaimNotProven,
+    DiffPrivacyError,
     Inconclusive,
     InsufficientProbes,
     PrivacyViolation,
@@ -69,12 +70,13 @@ class Question:
 class Findings:
     """What an attack leaves behind besides its measurement; filled while it runs."""
 
-    method: records.Method | None = None
+    methods: list[records.Method] = field(default_factory=list)
     needed: Callable[[], str] = lambda: ""
     also_measured: list[records.Estimate] = field(default_factory=list)
     curves: list[records.Curve] = field(default_factory=list)
     histograms: list[records.Histogram] = field(default_factory=list)
-    pairs: list[records.Pair] = field(default_factory=list)
+    strips: list[records.Strip] = field(default_factory=list)
+    strips_title: str = ""
     notes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -214,6 +216,12 @@ class Auditor:
         except AuditError as error:
             self._record(question, findings, Verdict.ERROR, str(error), None, "")
             raise
+        except DiffPrivacyError:
+            raise
+        except Exception as error:  # the user's model or function: whatever it raises, it did not answer
+            reason = f"The model did not answer: {type(error).__name__}: {error}"
+            self._record(question, findings, Verdict.ERROR, reason, None, "")
+            raise AuditError(reason) from error
         else:
             needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
             claim = self._record(question, findings, decision.verdict, decision.reason, decision, needed)
@@ -250,13 +258,14 @@ class Auditor:
             limit=question.limit,
             estimate=estimate(question.sentence, decision, question.counts) if decision else None,
             needed=needed,
-            method=findings.method,
+            methods=tuple(findings.methods),
             model=model_record(question.model) if question.model else None,
             probes=probe_records(question.probes),
             also_measured=tuple(findings.also_measured),
             curves=tuple(findings.curves),
             histograms=tuple(findings.histograms),
-            pairs=tuple(findings.pairs),
+            strips=tuple(findings.strips),
+            strips_title=findings.strips_title,
             notes=tuple(findings.notes),
             incidents=tuple(ledger.incidents),
             artifacts=artifacts,
@@ -279,8 +288,8 @@ class Auditor:
         """The same for a rerun, which replaces the record; numbered where one test judges two subjects alike."""
         model = question.model.digest if question.model else ""
         probes = [images.digest for images in probe_records(question.probes)]
-        method = findings.method.model_dump_json() if findings.method else ""
-        subject = content_digest(findings.arrays, f"{model}|{probes}|{method}")
+        methods = [method.model_dump_json() for method in findings.methods]
+        subject = content_digest(findings.arrays, f"{model}|{probes}|{methods}")
         stem = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
         names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
         claim_id = next(name for name in names if self._subjects.get(name, subject) == subject)
@@ -294,9 +303,9 @@ class Auditor:
             e = claim.estimate
             bounds = f"one-sided {e.confidence:.0%} bounds [{e.low:.4g}, {e.high:.4g}]"
             lines += [f"  observed   {e.value:.4g}, {bounds}", f"  counts     {e.counts}"]
-        if claim.method is not None:
-            shown = ", ".join(f"{k}={v}" for k, v in claim.method.parameters.items())
-            lines.append(f"  attack     {claim.method.title}" + (f" ({shown})" if shown else ""))
+        for method in claim.methods:
+            shown = ", ".join(f"{k}={v}" for k, v in method.parameters.items())
+            lines.append(f"  attack     {method.title}" + (f" ({shown})" if shown else ""))
         lines.append(f"  verdict    {claim.verdict.value} at confidence {claim.confidence:g}: {claim.reason}")
         if claim.needed and claim.needed != claim.reason:
             lines.append(f"  needed     {claim.needed}")
@@ -308,7 +317,9 @@ class Auditor:
 
 def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model: Any, batch_size: int) -> Arrays:
     batch = torch.from_numpy(images.load(range(start, stop)))
-    scores = task.function(model, batch, batch_size=batch_size, **task.parameters)
+    prompts = images.prompts(range(start, stop)) if task.stored else None
+    given = {} if prompts is None else {"prompts": prompts}
+    scores = task.function(model, batch, batch_size=batch_size, **task.parameters, **given)
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (stop - start, *task.shape) or not np.isfinite(values).all():
         raise AuditError(

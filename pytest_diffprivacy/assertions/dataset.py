@@ -163,7 +163,7 @@ def _measure(
     findings: Findings, method: Method, collect: Callable[[], tuple[Matrix, Matrix]], design: _Design
 ) -> DatasetInference:
     """Features to the effect with its bounds; everything else that a reader wants goes into the findings."""
-    findings.method = method
+    findings.methods = [method]
     members, nonmembers = collect()
     drawn = control_splits(len(members), len(nonmembers), splits=design.splits, seed=design.seed)
     logits = cdi_logits(members, nonmembers, drawn)

@@ -70,6 +70,7 @@ def roc_record(
         band_high=tuple(band.high.tolist()),
         working_fpr=working_fpr,
         limit=limit,
+        confidence=confidence,
         smallest_fpr=1.0 / len(nonmembers),
     )
 

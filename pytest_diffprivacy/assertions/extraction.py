@@ -12,7 +12,7 @@ from pytest_diffprivacy.assertions.evidence import histogram_record, method_reco
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
-from pytest_diffprivacy.evidence.records import Claim, Estimate, Pair
+from pytest_diffprivacy.evidence.records import Claim, Estimate, Strip
 from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, filter_generations
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
@@ -25,7 +25,7 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These generations do not decide how often training images come back.",
     Verdict.ERROR: "Extraction could not be judged.",
 }
-PAIRS_SHOWN = 12
+STRIPS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def assert_no_extraction(
         )
         _describe(findings, rule, generations, steps, max_false_match_rate)
         blocks = _generated(judge, generator, probes, generations, steps, findings)
-        found = filter_generations(blocks, probes.members, rule, exhibits=PAIRS_SHOWN)
+        found = filter_generations(blocks, probes.members, rule, exhibits=STRIPS_SHOWN)
         _report(findings, judge, probes, rule, found, level)
         return _copy_rate(found, generations, level, findings, max_rate)
 
@@ -147,24 +147,26 @@ def _copy_rate(found: Extraction, count: int, confidence: float, findings: Findi
 
 def _describe(findings: Findings, rule: CopyRule, generations: int, steps: int, max_false_match_rate: float) -> None:
     threshold = rule.threshold
-    findings.method = method_record(
-        name="extraction",
-        title="Generate and filter, adaptive distance",
-        access="black box",
-        source="Carlini et al. 2023, section 5.2; duplicates excluded and threshold calibrated",
-        parameters={
-            "generations": generations,
-            "steps": steps,
-            "delta": rule.delta,
-            "adaptive_threshold": threshold.threshold,
-            "max_false_match_rate": max_false_match_rate,
-        },
-        threshold=(
-            f"calibrated on {threshold.nulls} unseen images before any generation was seen: at most "
-            f"{max_false_match_rate:.2%} of them pass for copies, with confidence {threshold.confidence:g}"
-        ),
-        label_use="membership labels enter the search for the nearest image and the control only",
-    )
+    findings.methods = [
+        method_record(
+            name="extraction",
+            title="Generate and filter, adaptive distance",
+            access="black box",
+            source="Carlini et al. 2023, section 5.2; duplicates excluded and threshold calibrated",
+            parameters={
+                "generations": generations,
+                "steps": steps,
+                "delta": rule.delta,
+                "adaptive_threshold": threshold.threshold,
+                "max_false_match_rate": max_false_match_rate,
+            },
+            threshold=(
+                f"calibrated on {threshold.nulls} unseen images before any generation was seen: at most "
+                f"{max_false_match_rate:.2%} of them pass for copies, with confidence {threshold.confidence:g}"
+            ),
+            label_use="membership labels enter the search for the nearest image and the control only",
+        )
+    ]
 
 
 def _report(
@@ -215,7 +217,8 @@ def _report(
         "extracted": found.extracted,
     }
     if judge.images != "none":
-        findings.pairs += _pairs(judge, probes, found)
+        findings.strips_title = "Generations beside their nearest training images"
+        findings.strips += _strips(judge, probes, found)
 
 
 def _by_repetition(probes: ProbeSet, found: Extraction, confidence: float) -> list[Estimate]:
@@ -230,10 +233,10 @@ def _by_repetition(probes: ProbeSet, found: Extraction, confidence: float) -> li
     return rows
 
 
-def _pairs(judge: Auditor, probes: ProbeSet, found: Extraction) -> list[Pair]:
+def _strips(judge: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip]:
     """The most conspicuous generations beside their nearest training image."""
     redacted = judge.images == "redacted"
-    ids, pairs = probes.members.ids(), []
+    ids, strips = probes.members.ids(), []
     for exhibit in found.exhibits:
         training = probes.members.load([exhibit.nearest])[0]
         pictures = [
@@ -245,5 +248,6 @@ def _pairs(judge: Auditor, probes: ProbeSet, found: Extraction) -> list[Pair]:
             f"RMS distance {found.matches.l2[exhibit.index]:.4f}, adaptive distance {exhibit.adaptive:.3f}, "
             f"occurs {int(probes.members.repetitions[exhibit.nearest])} times in the training set"
         )
-        pairs.append(Pair(pictures=tuple(pictures), caption=caption, matched=exhibit.copy))
-    return pairs
+        mark = "match" if exhibit.copy else "no match"
+        strips.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=exhibit.copy))
+    return strips

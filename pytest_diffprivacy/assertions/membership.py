@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
-from pytest_diffprivacy.audit import Auditor, Findings, Question, ScoreTask, current_auditor, estimate
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
-from pytest_diffprivacy.membership import Attack, find_attack
+from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import (
-    TprAtFpr,
+    FamilyTpr,
     Verdict,
     auroc,
+    family_tpr,
     nonmembers_needed,
     probes_needed_for_tpr,
-    tpr_at_fpr,
     tpr_pass_needs,
 )
 from pytest_diffprivacy.statistics.arguments import check_fraction
@@ -35,14 +35,16 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.ERROR: "Membership could not be judged.",
 }
 
-ScoreFunction = Callable[[Any, torch.Tensor], NDArray[np.float64]]
+Vector: TypeAlias = NDArray[np.float64]
+Scores: TypeAlias = dict[str, tuple[Vector, Vector]]
 
 
 def assert_mia_tpr_below(
     model: object,
     probes: object,
     *,
-    attack: str | ScoreFunction = "secmi",
+    attack: AttackLike | Sequence[AttackLike] = "secmi",
+    combine: bool = False,
     max_fpr: float = 0.01,
     limit: float,
     confidence: float | None = None,
@@ -52,17 +54,23 @@ def assert_mia_tpr_below(
     """Assert that an attacker recognises at most `limit` of the members while accusing `max_fpr` of the others.
 
     The verdict compares bounds of the TPR at FPR <= max_fpr that include the error of the threshold: PASS iff the upper
-    bound is at most the limit, FAIL iff the lower one is above it.
+    bound is at most the limit, FAIL iff the lower one is above it. With several attacks, PASS needs every attack's
+    upper bound, and FAIL a lower bound that is corrected for their number.
 
     Args:
         model: a model with grey-box access (see models.load_model); or the members' scores, an array (members,).
         probes: the ProbeSet; or the non-members' scores, an array (non-members,), higher = more likely member.
-        attack: name of an attack in membership.ATTACKS, or a callable (model, images in [0, 1]) -> scores, higher =
-            more likely member. Left alone where scores are given.
+        attack: name of an attack in membership.ATTACKS, an Attack (e.g. `lira_attack(shadows)`), a callable (model,
+            images in [0, 1]) -> scores, higher = more likely member; a list of them, judged as one family; or "all",
+            which runs what the model's access and the probes allow and notes what it left out. Left alone where scores
+            are given.
+        combine: judge one score learned from the attacks' scores instead of each of them, cross-fitted: no image is
+            scored by a model that saw its label.
         max_fpr: allowed share of non-members taken for members.
         limit: allowed share of members recognised.
         confidence: of each one-sided bound; the session's by default.
-        parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}.
+        parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}; by attack for
+            several, e.g. {"secmi": {"timestep": 100}}.
         auditor: who judges; the session's by default.
 
     Returns:
@@ -72,9 +80,9 @@ def assert_mia_tpr_below(
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides, or there are too few non-members for this FPR.
         UsageError: a bad argument, a split with shared images, or a model without the access that the attack needs.
-        AuditError: the model returns NaN, or all scores are equal.
+        AuditError: the model returns NaN, or all scores of an attack are equal.
 
-    Source: TPR at low FPR as in Carlini et al. 2022 (LiRA), section 3; interval of METHODS 7.2.
+    Source: TPR at low FPR as in Carlini et al. 2022 (LiRA), section 3; interval of METHODS 7.2, families of 7.8.
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
@@ -84,64 +92,101 @@ def assert_mia_tpr_below(
         members, nonmembers = _scores("member", model), _scores("non-member", probes)
         counts = f"{len(members)} members, {len(nonmembers)} non-members"
         question = Question("membership", "mia-scores", sentence, limit, HEADLINES, None, None, counts, level)
-        method = _given_scores()
-        return judge.judge(
-            question, lambda f: _measure(f, method, lambda: (members, nonmembers), max_fpr, limit, level)
-        )
+
+        def measure_given(findings: Findings) -> FamilyTpr:
+            findings.methods = [_given_scores()]
+            return _measure(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level)
+
+        return judge.judge(question, measure_given)
     if not isinstance(probes, ProbeSet):
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments arrays of scores), got {type(probes).__name__}."
         )
-    denoiser = require_denoiser(model, "Membership inference")
-    probes.check_split()
-    task, method = _task(denoiser, attack, dict(parameters or {}), judge.seed)
-    counts = f"{len(probes.members)} members, {len(probes.nonmembers)} non-members"
+    denoiser, split = require_denoiser(model, "Membership inference"), probes
+    split.check_split()
+    planned, notes = plan_attacks(denoiser, split, attack, dict(parameters or {}), judge.seed)
+    if combine and len(planned) < 2:
+        raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
+    titles = ", ".join(plan.method.title for plan in planned)
     question = Question(
-        "membership", f"mia-{task.name}", f"{sentence} ({method.title})", limit, HEADLINES, denoiser.identity, probes,
-        counts, level,
-    )  # fmt: skip
+        kind="membership",
+        slug="mia-" + ("family" if len(planned) > 1 else planned[0].task.name),
+        sentence=f"{sentence} ({titles}{', combined' if combine else ''})",
+        limit=limit,
+        headlines=HEADLINES,
+        model=denoiser.identity,
+        probes=split,
+        counts=f"{len(split.members)} members, {len(split.nonmembers)} non-members",
+        confidence=level,
+    )
 
-    def both(findings: Findings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        members = judge.scores(denoiser, probes.members, task, findings.ledger)
-        return members, judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
+    def measure(findings: Findings) -> FamilyTpr:
+        findings.methods, findings.notes = [plan.method for plan in planned], list(notes)
+        scores = _computed(judge, denoiser, split, planned, findings)
+        if combine:
+            scores = _combined(scores, judge.seed, findings)
+        return _measure(findings, scores, max_fpr, limit, level)
 
-    return judge.judge(question, lambda f: _measure(f, method, partial(both, f), max_fpr, limit, level))
+    return judge.judge(question, measure)
 
 
-def _measure(
-    findings: Findings,
-    method: Method,
-    scores: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]],
-    max_fpr: float,
-    limit: float,
-    confidence: float,
-) -> TprAtFpr:
+def _computed(
+    judge: Auditor, model: Denoiser, probes: ProbeSet, planned: Sequence[PlannedAttack], findings: Findings
+) -> Scores:
+    """Every attack's scores of both sides."""
+    if len(planned) == 1:
+        task = planned[0].task
+        members = judge.scores(model, probes.members, task, findings.ledger)
+        return {task.name: (members, judge.scores(model, probes.nonmembers, task, findings.ledger))}
+    shared = family_task(planned)
+    first = judge.scores(model, probes.members, shared, findings.ledger)
+    second = judge.scores(model, probes.nonmembers, shared, findings.ledger)
+    cost, alone = float(first[:, -1].mean()), sum(plan.method.evaluations_per_image or 0 for plan in planned)
+    findings.notes.append(
+        f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."
+    )
+    return {plan.task.name: (first[:, i], second[:, i]) for i, plan in enumerate(planned)}
+
+
+def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
+    for name, (members, nonmembers) in scores.items():
+        findings.arrays |= {f"member_scores {name}": members, f"nonmember_scores {name}": nonmembers}
+    members = np.stack([both[0] for both in scores.values()], axis=1)
+    nonmembers = np.stack([both[1] for both in scores.values()], axis=1)
+    findings.notes.append(
+        "The attacks' scores were combined by cross-fitted logistic regression: labels train the combination, but no "
+        "image is scored by a model that saw its label. The interval is approximate."
+    )
+    return {"combined": cross_fitted_scores(members, nonmembers, seed=seed)}
+
+
+def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, confidence: float) -> FamilyTpr:
     """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
-    findings.method = method
-    members, nonmembers = scores()
-    _refuse_nan("member", members)
-    _refuse_nan("non-member", nonmembers)
-    if np.ptp(np.concatenate([members, nonmembers])) == 0.0:
-        raise AuditError(
-            f"All {len(members) + len(nonmembers)} scores equal {members[0]:g}: the attack does not look at the images."
+    several = len(scores) > 1
+    titles = {method.name: method.title for method in findings.methods}
+    for name, (members, nonmembers) in scores.items():
+        _check_scores(titles.get(name, name), members, nonmembers)
+        suffix = f" {name}" if several else ""
+        findings.arrays |= {f"member_scores{suffix}": members, f"nonmember_scores{suffix}": nonmembers}
+        of = f": {titles.get(name, name)}" if several else ""
+        counts = f"{len(members)} members, {len(nonmembers)} non-members"
+        area = auroc(members, nonmembers, confidence=confidence)
+        findings.also_measured.append(estimate(f"AUROC{of}", area, counts))
+        label = "score (higher = more likely member)"
+        findings.histograms.append(histogram_record(f"Scores{of}", label, members, nonmembers))
+        findings.curves.append(roc_record(f"ROC{of}", members, nonmembers, max_fpr, limit, confidence))
+    measured = family_tpr(scores, max_fpr=max_fpr, confidence=confidence)
+    members, nonmembers = scores[measured.worst]
+    if several:
+        counts = f"{len(members)} members, {len(nonmembers)} non-members"
+        for name, own in measured.attacks.items():
+            title = f"TPR at FPR <= {max_fpr:.4g}: {titles.get(name, name)}"
+            findings.also_measured.append(estimate(title, own, counts))
+        findings.notes.append(
+            f"One family of {len(scores)} attacks: the upper bound is the largest of theirs; the lower bound is the "
+            f"largest at confidence {1 - (1 - confidence) / len(scores):.4g} each."
         )
-    findings.arrays |= {"member_scores": members, "nonmember_scores": nonmembers}
-    counts = f"{len(members)} members, {len(nonmembers)} non-members"
-    findings.also_measured.append(estimate("AUROC", auroc(members, nonmembers, confidence=confidence), counts))
-    findings.histograms.append(histogram_record("Scores", "score (higher = more likely member)", members, nonmembers))
-    findings.curves.append(roc_record("ROC", members, nonmembers, max_fpr, limit, confidence))
-    measured = tpr_at_fpr(members, nonmembers, max_fpr=max_fpr, confidence=confidence)
-
-    def needed() -> str:
-        decided = probes_needed_for_tpr(members, nonmembers, limit, max_fpr=max_fpr, confidence=confidence)
-        if decided is None:
-            return (
-                f"at the observed rate no number of probes decides; a model without any leak passes with "
-                f"{tpr_pass_needs(limit, max_fpr, confidence) or 'no number'} a side"
-            )
-        return f"about {decided} members and as many non-members would decide at the observed rate"
-
-    findings.needed = needed
+    findings.needed = lambda: _needed(members, nonmembers, max_fpr, limit, confidence)
     least = nonmembers_needed(max_fpr, confidence)
     if len(nonmembers) < least:
         findings.notes.append(
@@ -151,45 +196,14 @@ def _measure(
     return measured
 
 
-def _task(
-    model: Denoiser, attack: str | ScoreFunction, parameters: dict[str, Any], seed: int
-) -> tuple[ScoreTask, Method]:
-    """The scores to compute and how the record describes them."""
-    if callable(attack):
-        if parameters:
-            raise UsageError("`parameters` must be left out for a callable attack. Bind them with functools.partial.")
-        name = str(getattr(attack, "__name__", type(attack).__name__))
-        method = method_record(
-            name=name,
-            title=name,
-            access="chosen by the caller",
-            source="the caller's own function",
-            parameters={},
+def _needed(members: Vector, nonmembers: Vector, max_fpr: float, limit: float, confidence: float) -> str:
+    decided = probes_needed_for_tpr(members, nonmembers, limit, max_fpr=max_fpr, confidence=confidence)
+    if decided is None:
+        return (
+            f"at the observed rate no number of probes decides; a model without any leak passes with "
+            f"{tpr_pass_needs(limit, max_fpr, confidence) or 'no number'} a side"
         )
-
-        def run(model: Any, images: torch.Tensor, *, batch_size: int) -> NDArray[np.float64]:
-            parts = [attack(model, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-            return np.concatenate([np.asarray(p, dtype=np.float64) for p in parts])
-
-        return ScoreTask(name, 1, run, {}, stored=False), method
-    found: Attack = find_attack(attack)
-    unknown = sorted(set(parameters) - set(found.defaults))
-    if unknown:
-        raise UsageError(
-            f"`parameters` must be among {', '.join(found.defaults)} for {found.name}, got {', '.join(unknown)}."
-        )
-    chosen = {**found.defaults, **parameters}
-    method = method_record(
-        name=found.name,
-        title=found.title,
-        access=found.access,
-        source=found.source,
-        parameters=chosen,
-        timesteps=[model.schedule.match(t) for t in found.timesteps(chosen)],
-        evaluations=found.evaluations(chosen),
-    )
-    seeded = {**chosen, "seed": seed} if found.seeded else chosen
-    return ScoreTask(found.name, found.version, found.scores, seeded), method
+    return f"about {decided} members and as many non-members would decide at the observed rate"
 
 
 def _given_scores() -> Method:
@@ -206,7 +220,7 @@ def _is_scores(value: object) -> bool:
     return isinstance(value, (np.ndarray, torch.Tensor, list, tuple))
 
 
-def _scores(role: str, values: Any) -> NDArray[np.float64]:
+def _scores(role: str, values: Any) -> Vector:
     array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     if array.dtype.kind not in "fiu":
         raise UsageError(f"{role} scores must be real numbers, got dtype {array.dtype}. Give one float an image.")
@@ -215,7 +229,15 @@ def _scores(role: str, values: Any) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def _refuse_nan(role: str, scores: NDArray[np.float64]) -> None:
-    broken = int((~np.isfinite(scores)).sum())
-    if broken:
-        raise AuditError(f"{broken} of {len(scores)} {role} scores are NaN or infinite: find out why and score again.")
+def _check_scores(title: str, members: Vector, nonmembers: Vector) -> None:
+    for role, scores in (("member", members), ("non-member", nonmembers)):
+        broken = int((~np.isfinite(scores)).sum())
+        if broken:
+            raise AuditError(
+                f"{broken} of {len(scores)} {role} scores are NaN or infinite: find out why and score again."
+            )
+    if np.ptp(np.concatenate([members, nonmembers])) == 0.0:
+        raise AuditError(
+            f"{title}: all {len(members) + len(nonmembers)} scores equal {members[0]:g}: "
+            "the attack does not look at the images."
+        )

@@ -112,7 +112,7 @@ def assert_sharpness_below(
     )
 
     def measure(findings: Findings) -> Measured:
-        findings.method = method
+        findings.methods = [method]
         members = judge.scores(denoiser, probes.members, task, findings.ledger)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
         findings.arrays |= {"member_scores": members, "nonmember_scores": reference}

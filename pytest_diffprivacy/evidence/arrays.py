@@ -70,7 +70,9 @@ def write_arrays(path: Path, arrays: Arrays, description: Mapping[str, Any]) -> 
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     text = json.dumps(description, sort_keys=True, default=str)
-    content = save(contiguous, metadata={"content_sha256": content_digest(contiguous, text), "description": text})
+    # One metadata entry: safetensors writes several in no fixed order, and the file's bytes are evidence.
+    about = {"content_sha256": content_digest(contiguous, text), "description": text}
+    content = save(contiguous, metadata={"evidence": json.dumps(about, sort_keys=True)})
     write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -84,10 +86,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get("evidence", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise EvidenceError(_damaged(path, str(error))) from error
-    if content_digest(arrays, metadata.get("description", "")) != metadata.get("content_sha256"):
+    if content_digest(arrays, about.get("description", "")) != about.get("content_sha256"):
         raise EvidenceError(_damaged(path, "its content does not match its digest"))
     return arrays
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -48,6 +49,8 @@ def _canonical(value: Any) -> Any:
         return ["float", float(value).hex()]
     if isinstance(value, bytes):
         return ["bytes", value.hex()]
+    if is_dataclass(value) and not isinstance(value, type):
+        return ["dataclass", type(value).__name__, _canonical(asdict(value))]
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise EvidenceError(f"Cannot fingerprint a mapping whose keys are no texts, got {list(value)!r}.")

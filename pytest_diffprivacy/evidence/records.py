@@ -87,6 +87,7 @@ class Curve(Record):
     band_high: tuple[float, ...] = ()
     working_fpr: float | None = None
     limit: float | None = None
+    confidence: float
     smallest_fpr: float = Field(description="One over the number of non-members: the resolution of the curve.")
 
 
@@ -110,12 +111,13 @@ class Picture(Record):
     height: int
 
 
-class Pair(Record):
-    """A generation beside its nearest training image."""
+class Strip(Record):
+    """Pictures that belong together: a generation beside its nearest training image, or what a restoration did."""
 
     pictures: tuple[Picture, ...]
     caption: str
-    matched: bool
+    mark: str = Field(description="One or two words before the caption, e.g. match, no match, member.")
+    conspicuous: bool = Field(description="Whether the mark is to catch the eye.")
 
 
 class Artifact(Record):
@@ -150,13 +152,14 @@ class Claim(Record):
     limit: float
     estimate: Estimate | None
     needed: str = ""
-    method: Method | None
+    methods: tuple[Method, ...] = ()
     model: Model | None
     probes: tuple[Images, ...] = ()
     also_measured: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()
     histograms: tuple[Histogram, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    strips: tuple[Strip, ...] = ()
+    strips_title: str = ""
     notes: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()

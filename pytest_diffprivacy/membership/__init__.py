@@ -5,11 +5,51 @@ from typing import Final
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.membership.cdi import cdi_logits
+from pytest_diffprivacy.membership.cdi_features import cdi_features
+from pytest_diffprivacy.membership.cdi_settings import CdiSettings
+from pytest_diffprivacy.membership.clid import CLID, ClidScale, clid_scores, clid_terms, fit_clid_scale
+from pytest_diffprivacy.membership.combine import cross_fitted_scores
+from pytest_diffprivacy.membership.drc import (
+    DRC,
+    DrcVote,
+    RestorationPlan,
+    Strip,
+    allowed_false_positives,
+    calibrate_vote,
+    control_scores,
+    drc_scores,
+    drc_strip,
+    drc_task_scores,
+)
+from pytest_diffprivacy.membership.gsa import GsaClassifier, gsa_attack, gsa_features, gsa_measure
+from pytest_diffprivacy.membership.lira import (
+    averaged_losses,
+    leave_one_out,
+    lira_attack,
+    lira_scores,
+    loss_measure,
+)
 from pytest_diffprivacy.membership.loss import LOSS, loss_scores
+from pytest_diffprivacy.membership.pfami import PFAMI, pfami_scores
 from pytest_diffprivacy.membership.pia import PIA, pia_scores
+from pytest_diffprivacy.membership.pian import PIAN, pian_scores
+from pytest_diffprivacy.membership.quantile import quantile_attack
+from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, rediffuse_scores
 from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
+from pytest_diffprivacy.membership.shadow import (
+    Measure,
+    Shadow,
+    ShadowScores,
+    score_shadows,
+    shadow_splits,
+    train_shadows,
+)
+from pytest_diffprivacy.membership.sima import SIMA, sima_scores
 
-ATTACKS: Final[Mapping[str, Attack]] = {attack.name: attack for attack in (LOSS, SECMI, PIA)}
+ATTACKS: Final[Mapping[str, Attack]] = {
+    attack.name: attack for attack in (LOSS, SECMI, PIA, PIAN, SIMA, PFAMI, REDIFFUSE, CLID, DRC)
+}
 
 
 def find_attack(name: str) -> Attack:
@@ -24,4 +64,48 @@ def find_attack(name: str) -> Attack:
         raise UsageError(f"`attack` must be one of {', '.join(ATTACKS)}, got {name!r}.") from None
 
 
-__all__ = ["ATTACKS", "Attack", "find_attack", "loss_scores", "pia_scores", "secmi_scores"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "CdiSettings",
+    "ClidScale",
+    "DrcVote",
+    "GsaClassifier",
+    "Measure",
+    "RestorationPlan",
+    "Shadow",
+    "ShadowScores",
+    "Strip",
+    "allowed_false_positives",
+    "averaged_losses",
+    "calibrate_vote",
+    "cdi_features",
+    "cdi_logits",
+    "clid_scores",
+    "clid_terms",
+    "control_scores",
+    "cross_fitted_scores",
+    "drc_scores",
+    "drc_strip",
+    "drc_task_scores",
+    "find_attack",
+    "fit_clid_scale",
+    "gsa_attack",
+    "gsa_features",
+    "gsa_measure",
+    "leave_one_out",
+    "lira_attack",
+    "lira_scores",
+    "loss_measure",
+    "loss_scores",
+    "pfami_scores",
+    "pia_scores",
+    "pian_scores",
+    "quantile_attack",
+    "rediffuse_scores",
+    "score_shadows",
+    "secmi_scores",
+    "shadow_splits",
+    "sima_scores",
+    "train_shadows",
+]

@@ -25,6 +25,7 @@ class Attack:
         seeded: whether `scores` draws noise from a seed.
         evaluations: parameters -> network evaluations an image costs.
         timesteps: parameters -> the timesteps to be matched to the model's schedule.
+        needs_prompts: whether it cannot run without the images' prompts.
     """
 
     name: str
@@ -37,3 +38,4 @@ class Attack:
     seeded: bool
     evaluations: Callable[[Mapping[str, Any]], int]
     timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]]
+    needs_prompts: bool = False

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.statistics.dataset_inference import ControlSplit, SplitLogits
 
 TOLERANCE = 1e-6
-MOST_STEPS = 1_000
+MOST_STEPS = 10_000
 
 
 def cdi_logits(
@@ -33,6 +33,7 @@ def cdi_logits(
 
     Raises:
         UsageError: matrices of different width, empty, or not finite.
+        AuditError: no feature varies over the control images.
 
     Source: Implements Dubinski et al. 2025 (CDI), section 4.3, with one disjoint control and test part a split.
     """
@@ -72,8 +73,10 @@ def _logits(members: NDArray[np.float64], nonmembers: NDArray[np.float64], split
     labels = np.repeat([1, 0], [len(split.member_control), len(split.nonmember_control)])
     mean, spread = control.mean(axis=0), control.std(axis=0)
     flat = spread <= 1e-12 * np.abs(mean)  # a constant up to rounding says nothing
+    if flat.all():
+        raise AuditError("No feature varies over the control images: they say nothing. Check the features.")
     spread = np.where(flat, np.inf, spread)
-    scorer = LogisticRegression(solver="newton-cholesky", tol=TOLERANCE, max_iter=MOST_STEPS)
+    scorer = LogisticRegression(tol=TOLERANCE, max_iter=MOST_STEPS)
     scorer.fit((control - mean) / spread, labels)
     return SplitLogits(
         members=scorer.decision_function((members[split.member_test] - mean) / spread),

@@ -270,4 +270,5 @@ CLID = Attack(
     seeded=True,
     evaluations=_evaluations,
     timesteps=lambda p: tuple(p["timesteps"]),
+    needs_prompts=True,
 )

@@ -8,7 +8,7 @@ nominal: what share of fresh non-members is really accused must be measured on t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 import numpy as np
@@ -25,7 +25,7 @@ from pytest_diffprivacy.membership.pia import PIA
 from pytest_diffprivacy.membership.secmi import SECMI
 from pytest_diffprivacy.membership.sima import SIMA
 from pytest_diffprivacy.models.noise import image_digest
-from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 
 BASES: Final[Mapping[str, Attack]] = {attack.name: attack for attack in (SECMI, LOSS, PIA, SIMA)}
@@ -44,6 +44,7 @@ def quantile_attack(
     bag: int = BAG,
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
+    prompts: Sequence[Prompt] | None = None,
 ) -> Attack:
     """Build an attack whose score is `q_p(x) - log error(x)`, p = fpr, positive where membership is claimed.
 
@@ -59,6 +60,7 @@ def quantile_attack(
         bag: number of regressors.
         seed: of the bootstrap samples and the trees.
         parameters: arguments of the base that differ from its defaults.
+        prompts: one prompt a calibration image, where the scored images have prompts.
 
     Returns:
         The attack; its regressors are fitted once a model, when it first scores.
@@ -80,7 +82,7 @@ def quantile_attack(
     given = dict(parameters or {})
     if unknown := sorted(set(given) - set(attack.defaults)):
         raise UsageError(f"`parameters` must be among {', '.join(attack.defaults)}, got {', '.join(unknown)}.")
-    regressors = _Regressors(as_images(calibration_images), attack, fpr, bag, seed)
+    regressors = _Regressors(as_images(calibration_images), prompts, attack, fpr, bag, seed)
     described = {"base": attack.name, "fpr": fpr, "bag": bag, "calibration": regressors.digest, "training_seed": seed}
     return Attack(
         name="quantile",
@@ -93,6 +95,7 @@ def quantile_attack(
         seeded=attack.seeded,
         evaluations=attack.evaluations,
         timesteps=attack.timesteps,
+        needs_prompts=attack.needs_prompts,
     )
 
 
@@ -100,7 +103,9 @@ def quantile_attack(
 class _Regressors:
     """Calibration images, and the bags fitted on them for the models met so far."""
 
-    def __init__(self, images: Tensor, base: Attack, fpr: float, bag: int, seed: int) -> None:
+    def __init__(
+        self, images: Tensor, prompts: Sequence[Prompt] | None, base: Attack, fpr: float, bag: int, seed: int
+    ) -> None:
         digests = _digests(images)
         self._known = frozenset(digests)
         if len(images) * fpr < 1.0:
@@ -112,19 +117,28 @@ class _Regressors:
             raise ProbeError(
                 f"`calibration_images` must be distinct, got {len(digests) - len(self._known)} repetitions. Drop them."
             )
-        self._images, self._base = images, base
+        if prompts is not None and len(prompts) != len(images):
+            raise UsageError(f"`prompts` must be one for each of the {len(images)} images, got {len(prompts)}.")
+        self._images, self._prompts, self._base = images, prompts, base
         self._fpr, self._bag, self._seed = fpr, bag, seed
         self._fixed = {"base": base.name, "fpr": fpr, "bag": bag, "training_seed": seed}
-        self.digest = hashlib.sha256(b"".join(digests)).hexdigest()
+        described = b"" if prompts is None else repr(list(prompts)).encode()
+        self.digest = hashlib.sha256(b"".join(digests) + described).hexdigest()
         self._fitted: dict[tuple[Any, ...], list[GradientBoostingRegressor]] = {}
 
     def scores(
-        self, model: Denoiser, images: Tensor | ArrayLike, *, batch_size: int = BATCH_SIZE, **parameters: Any
+        self,
+        model: Denoiser,
+        images: Tensor | ArrayLike,
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        batch_size: int = BATCH_SIZE,
+        **parameters: Any,
     ) -> NDArray[np.float64]:
         """Scores of images: float64 (n,), higher = more likely member.
 
         Raises:
-            UsageError: what defines the regressors was changed; build another attack for that.
+            UsageError: what defines the regressors was changed; or prompts on one side only.
             ProbeError: an image is among the calibration images.
             AuditError: the base attack's scores are not minus an error, or not finite.
         """
@@ -136,6 +150,8 @@ class _Regressors:
             raise UsageError(
                 f"`{changed[0]}` must be what the regressors were built with. Call quantile_attack(...) again."
             )
+        if (prompts is None) != (self._prompts is None):
+            raise UsageError("Calibration images and scored images must both have prompts or neither. Give `prompts`.")
         shared = sum(digest in self._known for digest in _digests(checked))
         if shared:
             raise ProbeError(
@@ -146,13 +162,16 @@ class _Regressors:
         # repr tells a ReferenceTimestep from a plain int.
         key = (denoiser.identity.digest, denoiser.identity.dtype, repr(sorted(parameters.items())))
         if key not in self._fitted:
-            self._fitted[key] = self._fit(self._log_errors(denoiser, self._images, settings))
+            self._fitted[key] = self._fit(self._log_errors(denoiser, self._images, self._prompts, settings))
         looks = _pixel_features(checked)
         quantile = np.mean([regressor.predict(looks) for regressor in self._fitted[key]], axis=0)
-        return np.asarray(quantile - self._log_errors(denoiser, checked, settings), dtype=np.float64)
+        return np.asarray(quantile - self._log_errors(denoiser, checked, prompts, settings), dtype=np.float64)
 
-    def _log_errors(self, model: Denoiser, images: Tensor, settings: Mapping[str, Any]) -> NDArray[np.float64]:
-        errors = -self._base.scores(model, images, **settings)
+    def _log_errors(
+        self, model: Denoiser, images: Tensor, prompts: Sequence[Prompt] | None, settings: Mapping[str, Any]
+    ) -> NDArray[np.float64]:
+        given = {} if prompts is None else {"prompts": prompts}
+        errors = -self._base.scores(model, images, **settings, **given)
         if not (errors >= 0.0).all():
             raise AuditError(
                 f"{self._base.title} cannot be the base of a quantile regression: its scores must be minus an error, "

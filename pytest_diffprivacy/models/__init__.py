@@ -2,12 +2,13 @@
 
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
-from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.load import load_model
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser, Generator, WhiteBoxDenoiser
+from pytest_diffprivacy.models.restoration import restore_ddim, restore_ddnm, restore_repaint
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FiniteData",
     "GaussianMixture",
     "Generator",
+    "LeakDial",
     "ModelIdentity",
     "NoiseSchedule",
     "PixelDiffusion",
@@ -28,5 +30,8 @@ __all__ = [
     "eps_from",
     "ideal_denoiser",
     "load_model",
+    "restore_ddim",
+    "restore_ddnm",
+    "restore_repaint",
     "x0_from_eps",
 ]

@@ -98,7 +98,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class WhiteBoxDenoiser(Denoiser, Protocol):
-    """White box: derivatives and parameters as well."""
+    """White box: derivatives and parameters as well; `predict_eps` is differentiable in x_t and the parameters."""
 
     def eps_jvp(
         self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None

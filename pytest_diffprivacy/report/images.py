@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pytest_diffprivacy.evidence.pictures import REDACTED_SIDE
-from pytest_diffprivacy.evidence.records import Pair, Picture
+from pytest_diffprivacy.evidence.records import Picture, Strip
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -25,17 +25,19 @@ class ShownPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPair:
-    """A generation beside its nearest training image, as the page shows it."""
+class ShownStrip:
+    """Pictures that belong together, as the page shows them."""
 
     pictures: tuple[ShownPicture, ...]
     caption: str
-    matched: bool
+    mark: str
+    conspicuous: bool
 
 
-def shown_pair(pair: Pair, policy: str) -> ShownPair:
-    """A pair under the images policy none, redacted or full."""
-    return ShownPair(tuple(_shown(picture, policy) for picture in pair.pictures), pair.caption, pair.matched)
+def shown_strip(strip: Strip, policy: str) -> ShownStrip:
+    """A strip under the images policy none, redacted or full."""
+    pictures = tuple(_shown(picture, policy) for picture in strip.pictures)
+    return ShownStrip(pictures, strip.caption, strip.mark, strip.conspicuous)
 
 
 def _shown(picture: Picture, policy: str) -> ShownPicture:

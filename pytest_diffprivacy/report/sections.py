@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from pytest_diffprivacy.evidence.records import Claim, Images, Model, Record, Run
 from pytest_diffprivacy.report.bars import Bar, bounds_bar
 from pytest_diffprivacy.report.figures import histogram_figure, roc_figure
-from pytest_diffprivacy.report.images import ShownPair, shown_pair
+from pytest_diffprivacy.report.images import ShownStrip, shown_strip
 from pytest_diffprivacy.report.tables import Table, curve_tables, histogram_table
 from pytest_diffprivacy.report.text import plural
 from pytest_diffprivacy.statistics.verdict import Verdict
@@ -54,7 +54,7 @@ class Section:
     expected: bool
     bar: Bar | None
     plots: tuple[Plot, ...]
-    pairs: tuple[ShownPair, ...]
+    strips: tuple[ShownStrip, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _section(claim: Claim, index: int, announced: set[str], policy: str) -> Sect
         expected=expected,
         bar=bounds_bar(claim),
         plots=(*curves, *histograms),
-        pairs=tuple(shown_pair(pair, policy) for pair in claim.pairs),
+        strips=tuple(shown_strip(strip, policy) for strip in claim.strips),
     )
 
 

@@ -13,6 +13,7 @@ from pytest_diffprivacy.statistics.binomial import (
     rate,
 )
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics.family import FamilyTpr, family_tpr
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
     probes_needed_for_tpr,
@@ -35,6 +36,7 @@ __all__ = [
     "Auroc",
     "Decision",
     "ExcessRate",
+    "FamilyTpr",
     "Histogram",
     "MatchThreshold",
     "Measured",
@@ -50,6 +52,7 @@ __all__ = [
     "decide",
     "excess_rate",
     "false_match_threshold",
+    "family_tpr",
     "nonmembers_needed",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",

@@ -48,7 +48,7 @@ def test_perfect_memory_gives_every_training_image_back(
     assert false_matches.value == 0.0
     assert extracted.name == "Training images that occur once: share extracted"
     assert extracted.value == 1.0
-    assert all(pair.matched for pair in claim.pairs)
+    assert all(strip.conspicuous for strip in claim.strips)
 
 
 def test_a_model_that_generalizes_perfectly_gives_none_back(
@@ -81,8 +81,8 @@ def test_pictures_follow_the_option(
     judge = Auditor(images=images)
     with pytest.raises(PrivacyViolation) as caught:
         assert_no_extraction(memorizing_few, few_members, generations=64, steps=8, max_rate=0.05, auditor=judge)
-    pairs = caught.value.claim.pairs
-    assert bool(pairs) is (pixelated is not None)
+    strips = caught.value.claim.strips
+    assert bool(strips) is (pixelated is not None)
 
 
 def test_nan_from_the_model_is_an_error_and_never_a_pass(few_members: ProbeSet, population: AnalyticDenoiser) -> None:

@@ -34,7 +34,7 @@ def test_narrow_peaks_at_the_members_are_found(
     claim = caught.value.claim
     assert claim.verdict is Verdict.FAIL
     assert claim.low > 0.2
-    assert [(t.requested, t.index, t.matched) for t in claim.method.timesteps] == [(timestep, timestep, False)]
+    assert [(t.requested, t.index, t.matched) for t in claim.methods[0].timesteps] == [(timestep, timestep, False)]
 
 
 @pytest.mark.parametrize(("statistic", "timestep"), NOISE_LEVELS)
@@ -50,9 +50,8 @@ def test_the_default_is_the_curvature_at_a_noise_level_matched_to_the_model(
     population: AnalyticDenoiser, probes: ProbeSet
 ) -> None:
     claim = assert_sharpness_below(population, probes, limit=0.2)
-    assert claim.method is not None
-    assert claim.method.name == "curvature"
-    assert [(t.requested, t.index, t.matched) for t in claim.method.timesteps] == [(20, 20, True)]
+    assert claim.methods[0].name == "curvature"
+    assert [(t.requested, t.index, t.matched) for t in claim.methods[0].timesteps] == [(20, 20, True)]
 
 
 def test_perfect_memory_is_curved_at_its_members(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:

@@ -25,7 +25,6 @@ def claim(name, **changes):
         "rule": "upper bound <= limit",
         "limit": 0.05,
         "estimate": None,
-        "method": None,
         "model": None,
         "seed": 0,
         "confidence": 0.95,

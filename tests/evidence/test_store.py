@@ -137,7 +137,7 @@ def test_the_description_is_kept_beside_the_arrays(tmp_path):
     store = Store(tmp_path)
     store.put("key", {"a": np.arange(3)}, {"unit": "one", "path": Path("x")})
     with safe_open(store.path("key"), framework="numpy") as file:
-        assert json.loads(file.metadata()["description"]) == {"path": "x", "unit": "one"}
+        assert json.loads(json.loads(file.metadata()["evidence"])["description"]) == {"path": "x", "unit": "one"}
 
 
 def test_two_processes_compute_each_key_once(tmp_path):

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
@@ -20,12 +21,12 @@ from pytest_diffprivacy.membership.noise_optimization import optimize_noise
 from pytest_diffprivacy.membership.pia import pia_scores
 from pytest_diffprivacy.membership.pian import pian_scores
 from pytest_diffprivacy.membership.secmi import secmi_scores
-from pytest_diffprivacy.models import ideal_denoiser
+from pytest_diffprivacy.models import ideal_denoiser, load_model
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.statistics.dataset_inference import ControlSplit, combined_p_value, control_splits
-from tests.models.builders import golden_images, golden_model, population_model, smooth_images
+from tests.models.builders import golden_images, golden_model, population_model, smooth_images, tiny_unet
 
 RUNS, IMAGES, FEATURES, SPLITS, FOLDS = 1_000, 50, 20, 5, 5
 T100 = ReferenceTimestep(100)
@@ -167,6 +168,16 @@ def test_an_images_features_do_not_depend_on_its_batch(make):
     together = cdi_features(model, images, seed=2)
     np.testing.assert_allclose(cdi_features(model, images, seed=2, batch_size=1), together, rtol=1e-7)
     assert together.shape[1] == 5 - 1 + 10 + 10 + 2
+
+
+def test_every_image_of_a_conditional_model_is_asked_about_with_its_own_prompt():
+    classes = load_model(tiny_unet(classes=3), scheduler=DDPMScheduler())
+    images, labels = smooth_images(3, 7), [2, 0, 1]
+    found = named(classes, images, features=("loss", "secmi"), prompts=labels, batch_size=2)
+    np.testing.assert_allclose(
+        found["loss"], -loss_scores(classes, images, timesteps=[T100], draws=5, prompts=labels), rtol=1e-4
+    )
+    np.testing.assert_allclose(found["secmi"], -secmi_scores(classes, images, timestep=T100, prompts=labels), rtol=1e-3)
 
 
 def test_noise_that_is_given_replaces_the_draws():
@@ -369,4 +380,5 @@ def test_members_of_an_ideal_denoiser_have_smaller_errors():
     model = ideal_denoiser(images[:20])
     members, others = (named(model, part, features=FAMILIES) for part in (images[:20], images[20:]))
     for name in ("loss", "secmi", "pia", "multiple_loss t=100", "noise_optimization size"):
-        assert members[name].max() < others[name].min()
+        # A path that runs into a training image returns exactly, whoever started it: some others have no error.
+        assert np.mean(members[name][:, None] < others[name]) > 0.85, name

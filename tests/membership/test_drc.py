@@ -171,7 +171,8 @@ def test_the_strip_shows_what_was_scored():
 
 def test_the_strip_shows_a_typical_restoration_and_not_the_best():
     images = gaussian_images(8, 1)
-    strip = drc_strip(memorizer(images), images[0], plan=RestorationPlan(restorations=5, steps=10))
+    strip = drc_strip(memorizer(images), gaussian_images(1, 2)[0], plan=RestorationPlan(restorations=5, steps=10))
+    assert len(set(strip.distances)) > 2
     shown = np.sqrt(((strip.restored - strip.original) ** 2)[:, strip.hidden].mean())
     assert shown == pytest.approx(np.sort(strip.distances)[2])
 
@@ -185,6 +186,14 @@ def test_tasks_that_agree_call_members_members():
     vote = calibrate_vote(known, checked, max_fpr=0.1, task_fpr=0.05)
     assert vote.fpr_upper <= 0.1
     assert vote.members(found).mean() > 0.9
+
+
+def test_two_tasks_on_one_mask_have_noise_of_their_own():
+    images, mask = gaussian_images(3, 1), torch.ones(3, 4, 4)
+    mask[..., :2] = 0
+    masks = [GivenMasks(mask, label="first"), GivenMasks(mask, label="second")]
+    tasks = drc_task_scores(memorizer(images), gaussian_images(3, 2), **SMALL | {"masks": masks})
+    assert not np.array_equal(tasks[:, 0], tasks[:, 1])
 
 
 class LatentMemory:
@@ -221,6 +230,15 @@ def test_a_latent_is_known_only_where_all_its_pixels_are_and_hidden_pixels_never
     drc_scores(model, images, **SMALL | {"masks": [GivenMasks(masks)]})
     drc_scores(model, changed, **SMALL | {"masks": [GivenMasks(masks)]})
     torch.testing.assert_close(*model.seen)
+
+
+def test_known_pixels_stay_what_they_are_although_they_were_decoded():
+    image = smooth_images(1, 1, side=4)
+    strip = drc_strip(
+        LatentMemory(binary_images(3, 1, side=4)), image[0], plan=RestorationPlan(restorations=2, steps=5)
+    )
+    known = ~strip.hidden
+    assert np.array_equal(strip.restored[:, known], strip.original[:, known])
 
 
 def test_a_latent_mask_that_leaves_nothing_is_refused():

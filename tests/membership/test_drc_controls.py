@@ -34,6 +34,12 @@ def test_a_plane_is_filled_in_exactly(fill):
     torch.testing.assert_close(filled(ramps(), box(ramps()), fill), ramps())
 
 
+@pytest.mark.parametrize("fill", ["mean", "harmonic", "biharmonic"])
+def test_a_flat_image_stays_flat_up_to_its_edge(fill):
+    flat = torch.full((1, 2, 8, 8), 0.7, dtype=torch.float64)
+    torch.testing.assert_close(filled(flat, Half("top"), fill), flat)
+
+
 def test_a_saddle_is_harmonic_and_filled_in_exactly():
     rows, columns = torch.meshgrid(torch.arange(9.0), torch.arange(9.0), indexing="ij")
     saddle = (0.5 + (rows**2 - columns**2) / 200)[None, None].double()

@@ -50,6 +50,11 @@ def test_a_task_votes_only_above_what_the_allowed_share_of_its_non_members_reach
     assert vote.votes([[94.0], [94.5]]).tolist() == [0, 1]
 
 
+def test_a_score_that_equals_the_threshold_is_no_vote():
+    vote = calibrate_vote(np.arange(100.0)[:, None], np.full((400, 1), 94.0), max_fpr=0.05)
+    assert vote.false_positives == (0,)
+
+
 def test_agreement_catches_members_that_single_tasks_miss():
     vote = calibrate_vote(scores(400, 6, 1), scores(1000, 6, 2), max_fpr=0.01, task_fpr=0.2)
     alone = calibrate_vote(scores(400, 1, 1), scores(1000, 1, 2), max_fpr=0.01, task_fpr=0.005)

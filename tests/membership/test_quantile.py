@@ -3,15 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 
-from pytest_diffprivacy.errors import AuditError, ProbeError, UsageError
+from pytest_diffprivacy import ProbeSet, assert_mia_tpr_below
+from pytest_diffprivacy.audit import Auditor
+from pytest_diffprivacy.errors import AuditError, PrivacyViolation, ProbeError, UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.membership.quantile import BASES, quantile_attack
 from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
-from pytest_diffprivacy.models import ideal_denoiser
+from pytest_diffprivacy.models import ideal_denoiser, load_model
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.statistics import tpr_at_fpr
-from tests.models.builders import population_model, smooth_images
+from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
+from tests.models.builders import population_model, smooth_images, tiny_unet
 
 SHAPE = (1, 4, 4)
 
@@ -88,7 +91,9 @@ def test_members_of_an_ideal_denoiser_lie_below_their_quantile():
     memory = ideal_denoiser(known[:20])
     attack = quantile_attack(known[20:40], fpr=0.1, bag=2)
     members, others = (scores(attack, memory, part) for part in (known[:20], known[40:]))
-    assert members.min() > max(0.0, others.max())
+    assert (members > 0).all()
+    assert np.mean(others > 0) < 0.5
+    assert auroc(members, others).value > 0.85
 
 
 def test_scores_do_not_depend_on_the_batch_and_regressors_are_fitted_once_a_model(model):
@@ -139,6 +144,33 @@ def test_calibration_images_are_never_scored(model):
     attack = quantile_attack(known, fpr=0.1, base=Invented().attack())
     with pytest.raises(ProbeError, match="1 of 4 images to be scored are calibration images"):
         scores(attack, model, torch.cat([images(3, 12), known[:1]]))
+
+
+def test_prompts_go_with_both_the_calibration_and_the_scored_images():
+    classes = load_model(tiny_unet(classes=3), scheduler=DDPMScheduler())
+    known, fresh = smooth_images(20, 1), smooth_images(4, 2)
+    attack = quantile_attack(known, fpr=0.1, bag=1, prompts=[0, 1] * 10)
+    first, second = (scores(attack, classes, fresh, prompts=[label] * 4) for label in (0, 2))
+    assert not np.array_equal(first, second)
+    with pytest.raises(UsageError, match="both have prompts or neither"):
+        scores(attack, classes, fresh)
+    with pytest.raises(UsageError, match="one for each of the 20 images, got 3"):
+        quantile_attack(known, fpr=0.1, prompts=[0, 1, 2])
+
+
+def test_the_attack_is_judged_like_any_other():
+    known = smooth_images(1_000, 8, side=4).numpy()
+    attack = quantile_attack(known[600:], fpr=0.1, base="loss", bag=1, parameters={"draws": 1})
+    memory = ideal_denoiser(torch.from_numpy(known[:300]))
+    auditor = Auditor()
+    with pytest.raises(PrivacyViolation, match=r"Quantile regression of Denoising loss, nominal FPR 0\.1"):
+        assert_mia_tpr_below(
+            memory, ProbeSet(known[:300], known[300:600]), attack=attack, max_fpr=0.1, limit=0.1, auditor=auditor
+        )
+    with pytest.raises(ProbeError, match="are calibration images"):
+        assert_mia_tpr_below(
+            memory, ProbeSet(known[:300], known[500:800]), attack=attack, max_fpr=0.1, limit=0.1, auditor=auditor
+        )
 
 
 def test_an_error_of_zero_has_a_score(model):

@@ -138,14 +138,17 @@ def test_repaint_walks_each_stretch_as_often_as_it_says():
 
 def test_a_jump_back_is_the_forward_process():
     model, images = memory(2)
-    seen = states_seen_by(model)
-    z = [torch.zeros(2, *SHAPE, dtype=torch.float64) for _ in range(8)]
-    z[3] = torch.ones_like(z[3])
-    restore_repaint(
-        model, model.encode(images), left_hidden(2), timesteps=[500], noise=z, repeats=2, jump=1
-    )  # start, step, known part, jump, step, known part
-    alpha, sigma = model.schedule.at(500)
-    torch.testing.assert_close(seen[1][1][..., 2:], (alpha * model.encode(images) + sigma)[..., 2:])
+    seen, known = states_seen_by(model), model.encode(images)
+    start, step, e, z = (torch.full((2, *SHAPE), v, dtype=torch.float64) for v in (0.0, 0.3, 0.7, 1.0))
+    noise = [start, step, e, step, e, z] + [step, e] * 3 + [z, step, e]
+    times = [800, 500, 200]
+    restore_repaint(model, known, left_hidden(2), timesteps=times, noise=noise, repeats=2, jump=2)
+    (a_s, s_s), (a_t, s_t) = model.schedule.at(200), model.schedule.at(800)
+    ratio = a_t / a_s
+    expected = ratio * (a_s * known + s_s * e) + (s_t**2 - (ratio * s_s) ** 2) ** 0.5 * z
+    torch.testing.assert_close(seen[2][1][..., 2:], expected[..., 2:])
+    again_from_the_clean_end = model.schedule.at(200)[0] * known + model.schedule.at(200)[1] * z
+    torch.testing.assert_close(seen[5][1][..., 2:], again_from_the_clean_end[..., 2:])
 
 
 def test_an_ancestral_step_is_diffusers_own_and_ddim_without_noise():

@@ -1,4 +1,4 @@
-"""A run as an audit leaves it: a PASS with pairs, an announced FAIL with pictures, an INCONCLUSIVE and an ERROR."""
+"""A run as an audit leaves it: a PASS with strips, an announced FAIL with pictures, an INCONCLUSIVE and an ERROR."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -17,8 +17,8 @@ from pytest_diffprivacy.evidence.records import (
     Method,
     Model,
     OptionValue,
-    Pair,
     Run,
+    Strip,
     TestOutcome,
     Timestep,
     Work,
@@ -93,7 +93,7 @@ def artifact(name, **arrays):
 
 def extraction_claim(random):
     bins = np.linspace(0.0, 0.6, 31)
-    pairs = []
+    strips = []
     for matched in (True, False, False):
         image = random.uniform(size=(1, 8, 8))
         near = np.clip(image + random.normal(scale=0.05 if matched else 0.4, size=image.shape), 0, 1)
@@ -103,7 +103,8 @@ def extraction_claim(random):
             difference_map(near, image, "agreement, white = equal"),
         )
         caption = "RMS distance 0.043, seen 16 times" if matched else "RMS distance 0.231, seen once"
-        pairs.append(Pair(pictures=pictures, caption=caption, matched=matched))
+        mark = "match" if matched else "no match"
+        strips.append(Strip(pictures=pictures, caption=caption, mark=mark, conspicuous=matched))
     return claim(
         "test_no_training_image_comes_back",
         "extraction",
@@ -113,14 +114,16 @@ def extraction_claim(random):
         0.002,
         name="Extraction rate",
         counts="1 of 4096 generations",
-        method=Method(
-            name="adaptive",
-            title="Generate and filter with an adaptive distance",
-            access="black box",
-            source="Implements Carlini et al. 2023, section 5.1",
-            parameters={"generations": "4096", "delta": "0.15", "neighbours": "50"},
-            label_use="only to say which training image is nearest",
-            threshold="fixed before the run: delta = 0.15",
+        methods=(
+            Method(
+                name="adaptive",
+                title="Generate and filter with an adaptive distance",
+                access="black box",
+                source="Implements Carlini et al. 2023, section 5.1",
+                parameters={"generations": "4096", "delta": "0.15", "neighbours": "50"},
+                label_use="only to say which training image is nearest",
+                threshold="fixed before the run: delta = 0.15",
+            ),
         ),
         histograms=(
             Histogram(
@@ -135,7 +138,7 @@ def extraction_claim(random):
                 mark_label="match below",
             ),
         ),
-        pairs=tuple(pairs),
+        strips=tuple(strips),
         notes=("Members that occur several times in the training set are counted once.",),
         artifacts=(artifact("extraction", distances="float64 (4096,)", nearest="int64 (4096,)"),),
     )
@@ -156,23 +159,26 @@ def membership_claim(random):
         0.02,
         name="TPR at FPR <= 0.01",
         counts=COUNTS,
-        method=Method(
-            name="secmi",
-            title="SecMI, statistic",
-            access="grey box",
-            source="Implements Duan et al. 2023, equations 8-10, with the timestep of the authors' code",
-            parameters={"timestep": "90", "step": "10"},
-            timesteps=(
-                Timestep(requested=90, index=90, requested_log_snr=3.214, log_snr=3.214, matched=False),
-                Timestep(requested=100, index=94, requested_log_snr=3.021, log_snr=3.0188, matched=True),
+        methods=(
+            Method(
+                name="secmi",
+                title="SecMI, statistic",
+                access="grey box",
+                source="Implements Duan et al. 2023, equations 8-10, with the timestep of the authors' code",
+                parameters={"timestep": "90", "step": "10"},
+                timesteps=(
+                    Timestep(requested=90, index=90, requested_log_snr=3.214, log_snr=3.214, matched=False),
+                    Timestep(requested=100, index=94, requested_log_snr=3.021, log_snr=3.0188, matched=True),
+                ),
+                evaluations_per_image=11,
+                label_use="only to evaluate the scores",
+                threshold="from the non-members' scores; its error is part of the bounds",
             ),
-            evaluations_per_image=11,
-            label_use="only to evaluate the scores",
-            threshold="from the non-members' scores; its error is part of the bounds",
         ),
         also_measured=(estimated("AUROC", auroc(members, others), COUNTS),),
         curves=(
             Curve(
+                confidence=0.95,
                 title="SecMI, all thresholds",
                 fpr=tuple(curve.fpr.tolist()),
                 tpr=tuple(curve.tpr.tolist()),
@@ -210,7 +216,7 @@ def undecided_claim():
         name="Extraction rate",
         counts="0 of 100 generations",
         needed="2995 generations without a match would decide for PASS",
-        method=None,
+        methods=(),
     )
 
 
@@ -223,7 +229,7 @@ def broken_claim():
         None,
         0.05,
         reason="The positive control failed: planted images were not caught (TPR 0.11, at least 0.5 is needed).",
-        method=None,
+        methods=(),
         incidents=("The positive control failed.",),
     )
 

@@ -62,10 +62,31 @@ def test_the_users_own_plot_settings_are_neither_used_nor_changed(curve):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"fpr": (0.0, 1.0), "tpr": (0.0, 1.0), "smallest_fpr": 1.0},
-        {"fpr": (0.0, 0.0, 1.0), "tpr": (0.0, 1.0, 1.0), "smallest_fpr": 0.5, "limit": 0.0, "working_fpr": 0.0},
-        {"fpr": (0.0, 0.5, 1.0), "tpr": (0.0, 0.0, 1.0), "smallest_fpr": 0.5, "limit": 0.9, "working_fpr": 0.5},
-        {"fpr": (0.0, 1.0), "tpr": (0.0, 1.0), "smallest_fpr": 1e-9, "limit": 1e-12, "working_fpr": 1e-9},
+        {"fpr": (0.0, 1.0), "tpr": (0.0, 1.0), "smallest_fpr": 1.0, "confidence": 0.95},
+        {
+            "fpr": (0.0, 0.0, 1.0),
+            "tpr": (0.0, 1.0, 1.0),
+            "smallest_fpr": 0.5,
+            "limit": 0.0,
+            "working_fpr": 0.0,
+            "confidence": 0.95,
+        },
+        {
+            "fpr": (0.0, 0.5, 1.0),
+            "tpr": (0.0, 0.0, 1.0),
+            "smallest_fpr": 0.5,
+            "limit": 0.9,
+            "working_fpr": 0.5,
+            "confidence": 0.95,
+        },
+        {
+            "fpr": (0.0, 1.0),
+            "tpr": (0.0, 1.0),
+            "smallest_fpr": 1e-9,
+            "limit": 1e-12,
+            "working_fpr": 1e-9,
+            "confidence": 0.95,
+        },
     ],
 )
 def test_curves_at_the_edge_of_the_axes_are_drawn(fields):

@@ -60,7 +60,7 @@ def test_hostile_text_leaves_the_drawings_whole(hostile_run):
 @pytest.mark.parametrize("picture", ["x", '"><script>alert(1)</script>', "PHN2Zz4=", "iVBORw0KGgo=", ""])
 def test_what_is_not_a_png_is_not_shown(run, picture):
     dump = run.model_dump(mode="json")
-    dump["claims"][0]["pairs"][0]["pictures"][0]["png_base64"] = picture
+    dump["claims"][0]["strips"][0]["pictures"][0]["png_base64"] = picture
     document = render_html(Run.model_validate(dump))
     assert "not a PNG image" in document
     assert "<script" not in document

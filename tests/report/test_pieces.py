@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.evidence.pictures import picture
-from pytest_diffprivacy.evidence.records import Curve, Histogram, Pair
+from pytest_diffprivacy.evidence.records import Curve, Histogram, Strip
 from pytest_diffprivacy.report import render_html
 from pytest_diffprivacy.report.bars import bounds_bar
-from pytest_diffprivacy.report.images import shown_pair
+from pytest_diffprivacy.report.images import shown_strip
 from pytest_diffprivacy.report.tables import curve_tables, histogram_table
 from pytest_diffprivacy.report.text import duration, number, one_line, percent, utc, visible
 
@@ -53,7 +53,7 @@ def test_the_bar_puts_bounds_and_limit_in_their_order(run):
 
 def test_tables_stay_short_and_keep_ends_and_working_point():
     fpr = tuple(np.linspace(0, 1, 400).tolist())
-    curve = Curve(title="c", fpr=fpr, tpr=fpr, working_fpr=0.0151, smallest_fpr=0.01)
+    curve = Curve(title="c", fpr=fpr, tpr=fpr, working_fpr=0.0151, smallest_fpr=0.01, confidence=0.95)
     rows = curve_tables(curve)[0].rows
     assert len(rows) <= 25
     assert rows[0] == ("0", "0")
@@ -74,10 +74,12 @@ def test_a_merged_histogram_loses_no_count(bins):
 def test_a_redacted_report_withholds_a_picture_that_is_too_large(run):
     image = np.random.default_rng(0).uniform(size=(3, 64, 64))
     large = picture(image, "member 1", redacted=False)
-    pair = Pair(pictures=(large.model_copy(update={"width": 4, "height": 4}),), caption="", matched=True)
-    assert shown_pair(pair, "redacted").pictures[0].source == ""
-    assert shown_pair(pair, "none").pictures[0].source == ""
-    shown = shown_pair(pair, "full").pictures[0]
+    pair = Strip(
+        pictures=(large.model_copy(update={"width": 4, "height": 4}),), caption="", mark="match", conspicuous=True
+    )
+    assert shown_strip(pair, "redacted").pictures[0].source == ""
+    assert shown_strip(pair, "none").pictures[0].source == ""
+    shown = shown_strip(pair, "full").pictures[0]
     assert shown.source == f"data:image/png;base64,{large.png_base64}"
     assert (shown.width, shown.height) == (64, 64)
 

@@ -1,0 +1,75 @@
+"""What do 16 models of the digits say, each trained on its own random half? The shadow models of the membership table.
+
+Training and measuring them takes about half an hour on one core; results are stored and a killed run continues.
+
+    python -m tests.benchmarks.digits_shadows
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.evidence import Store
+from pytest_diffprivacy.membership import Measure, ShadowScores, gsa_measure, loss_measure, train_shadows
+from pytest_diffprivacy.models import PixelDiffusion
+from pytest_diffprivacy.probes import ImageSet
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "example_audits"))
+
+from build_digits import Recipe, Split, digit_images, make_scheduler, train  # noqa: E402  # a script, not a package
+
+LIRA_MODELS = 16
+GSA_MODELS = 4
+SHADOW = Recipe(
+    name="digits-shadow",
+    ladder={},
+    steps=1500,
+    dropout=0.0,
+    augment=False,
+    split_seed=0,
+    train_seed=0,
+    channels=(16, 32),
+)
+DESCRIPTION = {"recipe": "build_digits.train", "version": 1, "steps": SHADOW.steps, "channels": list(SHADOW.channels)}
+
+
+def digit_pool() -> ImageSet:
+    """All digits as one pool of probes."""
+    return ImageSet.of((digit_images() + 1.0) / 2.0, "digit")
+
+
+def train_digits(indices: NDArray[np.int64], seed: int) -> PixelDiffusion:
+    """One model of some of the digits."""
+    recipe = Recipe(**{**vars(SHADOW), "train_seed": seed})
+    split = Split(indices.tolist(), [1] * len(indices), [])
+    return PixelDiffusion(train(digit_images(), split, recipe), make_scheduler(), name=f"digits-shadow-{seed}")
+
+
+def measured(measures: list[Measure], models: int) -> tuple[ShadowScores, ...]:
+    """The measures of shadow models, from the store where they are there."""
+    engine = LocalEngine(Store(ROOT / ".diffprivacy"), batch_size=256, progress=sys.stderr)
+    return train_shadows(digit_pool(), train_digits, measures, recipe=DESCRIPTION, models=models, seed=0, engine=engine)
+
+
+def lira_shadows() -> tuple[ShadowScores, ShadowScores]:
+    """(plain, strong): one noise draw; and 20 draws averaged over the image and its mirror image."""
+    plain, strong = measured([loss_measure(draws=1, flip=False), loss_measure(draws=20, flip=True)], LIRA_MODELS)
+    return plain, strong
+
+
+def gsa_shadows() -> ShadowScores:
+    """GSA1 features of the first shadow models."""
+    return measured([gsa_measure(variant=1)], GSA_MODELS)[0]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    lira_shadows()
+    gsa_shadows()
