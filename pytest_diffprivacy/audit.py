@@ -256,7 +256,7 @@ class Auditor:
             reason=reason,
             rule=decision.rule if decision else RULE,
             limit=question.limit,
-            estimate=estimate(question.sentence, decision, question.counts) if decision else None,
+            estimate=estimate("Observed", decision, question.counts) if decision else None,
             needed=needed,
             methods=tuple(findings.methods),
             model=model_record(question.model) if question.model else None,

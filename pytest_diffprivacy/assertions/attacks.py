@@ -23,6 +23,7 @@ ScoreFunction: TypeAlias = Callable[[Any, torch.Tensor], NDArray[np.float64]]
 AttackLike: TypeAlias = str | Attack | ScoreFunction
 
 ALL = "all"
+MOST_EVALUATIONS = 200
 NEED_SHADOWS = "LiRA and GSA need shadow models: pass lira_attack(shadows) or gsa_attack(shadows)."
 
 
@@ -103,6 +104,9 @@ def _shared_scores(
 
 
 def _left_out(attack: Attack, model: Denoiser, probes: ProbeSet) -> str:
+    cost = attack.evaluations(attack.defaults)
+    if cost > MOST_EVALUATIONS:
+        return f"it costs {cost} network evaluations an image; name it to run it"
     if attack.access.startswith("white box") and not isinstance(model, WhiteBoxDenoiser):
         return "it needs white-box access"
     if attack.needs_prompts and probes.members.prompts(range(1)) is None:

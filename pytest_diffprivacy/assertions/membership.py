@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
+from pytest_diffprivacy.assertions.restored import TITLE, restored_strips
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
@@ -123,6 +124,12 @@ def assert_mia_tpr_below(
     def measure(findings: Findings) -> FamilyTpr:
         findings.methods, findings.notes = [plan.method for plan in planned], list(notes)
         scores = _computed(judge, denoiser, split, planned, findings)
+        for plan in planned:
+            if plan.task.name == "drc" and judge.images != "none":
+                findings.strips_title, redacted = TITLE, judge.images == "redacted"
+                findings.strips = restored_strips(
+                    denoiser, split, plan.task.parameters, seed=judge.seed, redacted=redacted
+                )
         if combine:
             scores = _combined(scores, judge.seed, findings)
         return _measure(findings, scores, max_fpr, limit, level)
