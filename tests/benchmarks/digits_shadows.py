@@ -8,10 +8,10 @@ Training and measuring them takes about half an hour on one core; results are st
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
+from build_digits import Recipe, Split, digit_images, make_scheduler, train
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.engine import LocalEngine
@@ -19,11 +19,7 @@ from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import Measure, ShadowScores, gsa_measure, loss_measure, train_shadows
 from pytest_diffprivacy.models import PixelDiffusion
 from pytest_diffprivacy.probes import ImageSet
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "example_audits"))
-
-from build_digits import Recipe, Split, digit_images, make_scheduler, train  # noqa: E402  # a script, not a package
+from tests.benchmarks import ROOT
 
 LIRA_MODELS = 16
 GSA_MODELS = 4

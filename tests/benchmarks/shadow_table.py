@@ -1,0 +1,69 @@
+"""What do shadow models add to the loss?
+
+LiRA on 16 models of the digits and GSA on 4, each the target once with the others as its shadow models: mean over
+the targets and its standard error, half of 1,797 digits members of each. Training takes long the first time only.
+
+Target: strong LiRA beats plain LiRA beats the loss at 1 % FPR.
+
+    python -m tests.benchmarks.shadow_table --json tests/benchmarks/results/shadow_table.json
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.membership import GsaClassifier, ShadowScores, leave_one_out
+from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
+from tests.benchmarks.digits_shadows import gsa_shadows, lira_shadows
+from tests.benchmarks.table import arguments, conclude
+
+COLUMNS = ("attack", "targets", "AUROC", "TPR at 1 %", "evaluations")
+
+
+def of_targets(scores: NDArray[np.float64], shadows: ShadowScores, attack: str) -> dict[str, Any]:
+    """Mean over targets, with the standard error of the mean: each model is the target once."""
+    pairs = [(own[inside], own[~inside]) for own, inside in zip(scores, shadows.membership, strict=True)]
+    areas = [auroc(*pair).value for pair in pairs]
+    line: dict[str, Any] = {"attack": attack, "targets": len(pairs), "AUROC": _mean(areas)}
+    line["TPR at 1 %"] = _mean([tpr_at_fpr(*pair, max_fpr=0.01).value for pair in pairs])
+    return line
+
+
+def _mean(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.3f}"
+
+
+def gsa_rows() -> list[dict[str, Any]]:
+    """GSA with the other models as shadow models."""
+    shadows = gsa_shadows()
+    scores = []
+    for target in range(len(shadows)):
+        rest = shadows.without(target)
+        features = rest.features.reshape(-1, rest.features.shape[2])
+        classifier = GsaClassifier.fit(features, rest.membership.reshape(-1))
+        scores.append(classifier.scores(shadows.features[target]))
+    line = of_targets(np.stack(scores), shadows, f"GSA1, {len(shadows) - 1} shadow models")
+    return [line | {"evaluations": shadows.asked.evaluations}]
+
+
+def main() -> int:
+    """Print the table."""
+    given = arguments(__doc__ or "").parse_args()
+    plain, strong = lira_shadows()
+    rows = [
+        of_targets(-plain.losses, plain, "Denoising loss, 1 draw") | {"evaluations": 1},
+        of_targets(-strong.losses, strong, "Denoising loss, 20 draws, flips") | {"evaluations": 40},
+        of_targets(leave_one_out(plain), plain, "LiRA, 15 shadow models") | {"evaluations": 1},
+        of_targets(leave_one_out(strong), strong, "Strong LiRA, 15 shadow models") | {"evaluations": 40},
+    ]
+    loss, _, lira, best = (float(line["TPR at 1 %"].split()[0]) for line in rows)
+    targets = {"strong LiRA > LiRA at 1 % FPR": best > lira, "LiRA > loss at 1 % FPR": lira > loss}
+    return conclude(__doc__ or "", COLUMNS, [*rows, *gsa_rows()], targets, json_path=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
