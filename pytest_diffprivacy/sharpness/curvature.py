@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, batch_noise, score_images
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
+from pytest_diffprivacy.sharpness.noised import DRAWS, mean_over_draws
 from pytest_diffprivacy.sharpness.products import hessian_score_product
 from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
 TIMESTEP: int = ReferenceTimestep(20)
-DRAWS = 4
 
 
 def curvature_scores(
@@ -59,22 +58,24 @@ def curvature_scores(
         the score; the quotient and its noise level are ours.
     """
     denoiser = require_white_box(model, "The curvature along the score")
-    checked = as_images(images)
-    t = denoiser.schedule.match(timestep).index
-    alpha, sigma = denoiser.schedule.at(t)
 
-    def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-        quotients = []
-        for eps in drawn:
-            s, product = hessian_score_product(denoiser, alpha * x0 + sigma * eps, t, condition)
-            s, product = s.double().flatten(1), product.double().flatten(1)
-            quotients.append(-(s * product).sum(1) / (s * s).sum(1))
-        return torch.stack(quotients).mean(0)
+    def quotient(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+        s, product = hessian_score_product(denoiser, x_t, t, condition)
+        s, product = s.double().flatten(1), product.double().flatten(1)
+        return -(s * product).sum(1) / (s * s).sum(1)
 
-    return score_images(checked, score_batch, batch_size=batch_size, method="The curvature along the score")
+    return mean_over_draws(
+        denoiser,
+        images,
+        quotient,
+        timestep=timestep,
+        draws=draws,
+        noise=noise,
+        seed=seed,
+        prompts=prompts,
+        batch_size=batch_size,
+        method="The curvature along the score",
+    )
 
 
 CURVATURE = SharpnessStatistic(

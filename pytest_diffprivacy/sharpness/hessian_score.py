@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import (
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
+from pytest_diffprivacy.sharpness.noised import DRAWS, mean_over_draws
     BATCH_SIZE,
     as_images,
     batch_condition,
@@ -22,7 +23,6 @@ from pytest_diffprivacy.sharpness.products import hessian_score_product
 from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
 TIMESTEP: int = ReferenceTimestep(100)
-DRAWS = 4
 
 
 def hessian_score_scores(
@@ -61,21 +61,22 @@ def hessian_score_scores(
     Source: Inspired by Jeon et al. 2025, section 4: their product H_Delta s_Delta, here unconditional and at an image.
     """
     denoiser = require_white_box(model, "The Hessian-score product")
-    checked = as_images(images)
-    t = denoiser.schedule.match(timestep).index
-    alpha, sigma = denoiser.schedule.at(t)
 
-    def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-        norms = []
-        for eps in drawn:
-            _, product = hessian_score_product(denoiser, alpha * x0 + sigma * eps, t, condition)
-            norms.append(product.double().flatten(1).norm(dim=1))
-        return torch.stack(norms).mean(0)
+    def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+        return hessian_score_product(denoiser, x_t, t, condition)[1].double().flatten(1).norm(dim=1)
 
-    return score_images(checked, score_batch, batch_size=batch_size, method="The Hessian-score product")
+    return mean_over_draws(
+        denoiser,
+        images,
+        norm,
+        timestep=timestep,
+        draws=draws,
+        noise=noise,
+        seed=seed,
+        prompts=prompts,
+        batch_size=batch_size,
+        method="The Hessian-score product",
+    )
 
 
 HESSIAN_SCORE = SharpnessStatistic(

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import (
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
+from pytest_diffprivacy.sharpness.noised import DRAWS, mean_over_draws
     BATCH_SIZE,
     as_images,
     batch_condition,
@@ -22,7 +23,6 @@ from pytest_diffprivacy.sharpness.products import score
 from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
 TIMESTEP: int = ReferenceTimestep(100)
-DRAWS = 4
 
 
 def score_norm_scores(
@@ -60,21 +60,23 @@ def score_norm_scores(
     Source: Inspired by Jeon et al. 2025, section 4: their score s_Delta, here the unconditional score at an image.
     """
     denoiser = require_denoiser(model, "The score norm")
-    checked = as_images(images)
-    t = denoiser.schedule.match(timestep).index
-    alpha, sigma = denoiser.schedule.at(t)
 
     @torch.no_grad()
-    def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-        norms = [
-            score(denoiser, alpha * x0 + sigma * eps, t, condition).double().flatten(1).norm(dim=1) for eps in drawn
-        ]
-        return torch.stack(norms).mean(0)
+    def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+        return score(denoiser, x_t, t, condition).double().flatten(1).norm(dim=1)
 
-    return score_images(checked, score_batch, batch_size=batch_size, method="The score norm")
+    return mean_over_draws(
+        denoiser,
+        images,
+        norm,
+        timestep=timestep,
+        draws=draws,
+        noise=noise,
+        seed=seed,
+        prompts=prompts,
+        batch_size=batch_size,
+        method="The score norm",
+    )
 
 
 SCORE_NORM = SharpnessStatistic(
