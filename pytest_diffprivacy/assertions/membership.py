@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
-from pytest_diffprivacy.assertions.restored import TITLE, restored_strips
+from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
@@ -125,11 +125,8 @@ def assert_mia_tpr_below(
         findings.methods, findings.notes = [plan.method for plan in planned], list(notes)
         scores = _computed(judge, denoiser, split, planned, findings)
         for plan in planned:
-            if plan.task.name == "drc" and judge.images != "none":
-                findings.strips_title, redacted = TITLE, judge.images == "redacted"
-                findings.strips = restored_strips(
-                    denoiser, split, plan.task.parameters, seed=judge.seed, redacted=redacted
-                )
+            if plan.task.name == "drc":
+                _show_restorations(judge, denoiser, split, plan.task.parameters, findings, level)
         if combine:
             scores = _combined(scores, judge.seed, findings)
         return _measure(findings, scores, max_fpr, limit, level)
@@ -153,6 +150,24 @@ def _computed(
         f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."
     )
     return {plan.task.name: (first[:, i], second[:, i]) for i, plan in enumerate(planned)}
+
+
+def _show_restorations(
+    judge: Auditor,
+    model: Denoiser,
+    probes: ProbeSet,
+    parameters: Mapping[str, Any],
+    findings: Findings,
+    confidence: float,
+) -> None:
+    """DRC's comprehensible evidence and its control."""
+    control, note = model_free_estimate(model, probes, parameters, seed=judge.seed, confidence=confidence)
+    findings.also_measured.append(control)
+    findings.notes.append(note)
+    if judge.images != "none":
+        redacted = judge.images == "redacted"
+        findings.strips_title = TITLE
+        findings.strips = restored_strips(model, probes, parameters, seed=judge.seed, redacted=redacted)
 
 
 def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:

@@ -1,15 +1,21 @@
-"""What does DRC show a reader? Original, degraded and restored image of some members and some non-members."""
+"""What does DRC show a reader? Restored images, and what a restoration without the model achieves on the same split."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import torch
+
+from pytest_diffprivacy.audit import estimate
 from pytest_diffprivacy.evidence.pictures import picture
-from pytest_diffprivacy.evidence.records import Strip
-from pytest_diffprivacy.membership import RestorationPlan, drc_strip
+from pytest_diffprivacy.evidence.records import Estimate, Strip
+from pytest_diffprivacy.membership import RestorationPlan, control_scores, drc_strip
 from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.statistics import auroc
 
 STRIPS_A_SIDE = 10
 TITLE = "What the model restores: original, degraded, restored"
@@ -37,6 +43,42 @@ def restored_strips(
         for side in (probes.members, probes.nonmembers)
         for strip in _side(model, side, mask, plan, seed, redacted)
     ]
+
+
+def model_free_estimate(
+    model: Denoiser, probes: ProbeSet, parameters: Mapping[str, Any], *, seed: int, confidence: float
+) -> tuple[Estimate, str]:
+    """The AUROC of the harmonic fill on the same masks, and a note that reads it.
+
+    Above 0.5 the split itself gives members away, and DRC counts only as far as it exceeds this.
+
+    Source: Implements control (2) of METHODS 3.11.
+    """
+    sides = []
+    for images in (probes.members, probes.nonmembers):
+        parts = [
+            control_scores(
+                torch.from_numpy(batch),
+                parameters["masks"],
+                comparison=parameters["comparison"],
+                seed=seed,
+                model=model,
+                prompts=images.prompts(part),
+            )
+            for part, batch in images.batches(BATCH_SIZE)
+        ]
+        sides.append(np.concatenate(parts))
+    area = auroc(*sides, confidence=confidence)
+    counts = f"{len(sides[0])} members, {len(sides[1])} non-members"
+    note = "Restoration without the model (harmonic fill) "
+    if area.low > 0.5 or area.high < 0.5:
+        note += (
+            "separates the two sides as well: members and non-members differ, and the attack's AUROC counts only as "
+        )
+        note += "far as it exceeds this one."
+    else:
+        note += "does not separate the two sides."
+    return estimate("AUROC of restoration without the model", area, counts), note
 
 
 def _side(

@@ -13,12 +13,6 @@ from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, requir
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
 from pytest_diffprivacy.sharpness.noised import DRAWS, mean_over_draws
-    BATCH_SIZE,
-    as_images,
-    batch_condition,
-    batch_noise,
-    score_images,
-)
 from pytest_diffprivacy.sharpness.products import hessian_score_product
 from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
@@ -63,7 +57,9 @@ def hessian_score_scores(
     denoiser = require_white_box(model, "The Hessian-score product")
 
     def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
-        return hessian_score_product(denoiser, x_t, t, condition)[1].double().flatten(1).norm(dim=1)
+        product = hessian_score_product(denoiser, x_t, t, condition)[1]
+        norms: Tensor = torch.linalg.vector_norm(product.double().flatten(1), dim=1)
+        return norms
 
     return mean_over_draws(
         denoiser,

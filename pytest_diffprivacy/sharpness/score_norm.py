@@ -13,12 +13,6 @@ from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denois
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
 from pytest_diffprivacy.sharpness.noised import DRAWS, mean_over_draws
-    BATCH_SIZE,
-    as_images,
-    batch_condition,
-    batch_noise,
-    score_images,
-)
 from pytest_diffprivacy.sharpness.products import score
 from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
 
@@ -63,7 +57,8 @@ def score_norm_scores(
 
     @torch.no_grad()
     def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
-        return score(denoiser, x_t, t, condition).double().flatten(1).norm(dim=1)
+        norms: Tensor = torch.linalg.vector_norm(score(denoiser, x_t, t, condition).double().flatten(1), dim=1)
+        return norms
 
     return mean_over_draws(
         denoiser,

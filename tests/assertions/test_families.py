@@ -110,12 +110,16 @@ def test_lira_with_shadow_models_is_an_attack_like_any_other() -> None:
 
 
 def test_restorations_are_shown_for_ten_members_and_ten_others(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:
-    few = ProbeSet(probes.members.load(range(30)), probes.nonmembers.load(range(30)))
+    few = ProbeSet(probes.members.load(range(30, 60)), probes.nonmembers.load(range(30, 60)))
     settings = {"restorations": 2, "steps": 5, "masks": ("left",)}
     shown = {}
     for policy in ("none", "redacted", "full"):
         claim = judged(memorizing, few, attack="drc", parameters=settings, auditor=Auditor(images=policy), **POLICY)
         shown[policy] = claim.strips
+        control = claim.also_measured[0]
+        assert control.name == "AUROC of restoration without the model"
+        assert control.low < 0.5 < control.high
+        assert "does not separate the two sides" in claim.notes[0]
     assert shown["none"] == ()
     assert [strip.mark for strip in shown["full"]] == ["member"] * STRIPS_A_SIDE + ["non-member"] * STRIPS_A_SIDE
     labels = [picture.label for picture in shown["full"][0].pictures]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_diffprivacy.membership.drc import drc_scores
 from pytest_diffprivacy.membership.loss import loss_scores
 from pytest_diffprivacy.membership.pfami import pfami_scores
 from pytest_diffprivacy.membership.pia import pia_scores
@@ -31,6 +32,7 @@ ATTACKS = {
     "sima": sima_scores,
     "pfami": partial(pfami_scores, strengths=[0.95, 0.7]),
     "rediffuse": partial(rediffuse_scores, draws=5),
+    "drc": partial(drc_scores, masks=("left",), restorations=1, steps=5),
 }
 
 
