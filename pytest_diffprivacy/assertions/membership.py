@@ -197,6 +197,8 @@ def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, c
         label = "score (higher = more likely member)"
         findings.histograms.append(histogram_record(f"Scores{of}", label, members, nonmembers))
         findings.curves.append(roc_record(f"ROC{of}", members, nonmembers, max_fpr, limit, confidence))
+    # A FAIL is judged at the family's corrected confidence, a PASS at the plain one.
+    corrected = 1.0 - (1.0 - confidence) / len(scores)
     measured = family_tpr(scores, max_fpr=max_fpr, confidence=confidence)
     members, nonmembers = scores[measured.worst]
     if several:
@@ -206,10 +208,11 @@ def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, c
             findings.also_measured.append(estimate(title, own, counts))
         findings.notes.append(
             f"One family of {len(scores)} attacks: the upper bound is the largest of theirs; the lower bound is the "
-            f"largest at confidence {1 - (1 - confidence) / len(scores):.4g} each."
+            f"largest at confidence {corrected:.4g} each."
         )
-    findings.needed = lambda: _needed(members, nonmembers, max_fpr, limit, confidence)
-    least = nonmembers_needed(max_fpr, confidence)
+    decisive = corrected if measured.attacks[measured.worst].value > limit else confidence
+    findings.needed = lambda: _needed(members, nonmembers, max_fpr, limit, decisive)
+    least = nonmembers_needed(max_fpr, corrected)
     if len(nonmembers) < least:
         findings.notes.append(
             f"With {len(nonmembers)} non-members no lower bound above 0 exists at this FPR: the claim can PASS but "

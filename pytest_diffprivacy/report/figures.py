@@ -38,7 +38,7 @@ def roc_figure(curve: Curve, name: str) -> str:
         if curve.band_fpr:
             low = [max(rate, floor) for rate in curve.band_low]
             axes.fill_between([max(rate, left) for rate in curve.band_fpr], low, curve.band_high, color=BAND, lw=0)
-            entries.append((Patch(facecolor=BAND), f"pointwise one-sided {curve.confidence:.0%} bounds"))
+            entries.append((Patch(facecolor=BAND), f"its {curve.confidence:.0%} bounds"))
         (line,) = axes.plot(
             [max(rate, left) for rate in curve.fpr],
             [max(rate, floor) for rate in curve.tpr],
