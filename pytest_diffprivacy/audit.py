@@ -7,16 +7,14 @@ import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, Unit
+from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, ScoreTask, generation_units, score_units
 from pytest_diffprivacy.errors import (
     AuditError,
     ClaimNotProven,
@@ -26,7 +24,7 @@ from pytest_diffprivacy.errors import (
     PrivacyViolation,
     UsageError,
 )
-from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, records
+from pytest_diffprivacy.evidence import RunFolder, Store, records
 from pytest_diffprivacy.evidence.arrays import content_digest
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator
@@ -35,7 +33,6 @@ from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
 from pytest_diffprivacy.statistics.verdict import RULE
 
-UNIT_IMAGES = 256
 SEED_STRIDE = 2**32
 
 
@@ -80,27 +77,6 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreTask:
-    """A score to be computed for every image of a set.
-
-    Attributes:
-        name: the method's name.
-        version: raised whenever the same parameters would give other scores.
-        function: (model, images, *, batch_size, **parameters) -> float64 (images, *shape).
-        parameters: its arguments.
-        stored: whether the function is one of ours, so that its name and version define it.
-        shape: of what it says about one image: () is a score, (k,) a row of k features.
-    """
-
-    name: str
-    version: int
-    function: Callable[..., NDArray[np.float64]]
-    parameters: Mapping[str, Any]
-    stored: bool = True
-    shape: tuple[int, ...] = ()
 
 
 @final
@@ -165,35 +141,20 @@ class Auditor:
 
     def scores(self, model: Identified, images: ImageSet, task: ScoreTask, ledger: Ledger) -> NDArray[np.float64]:
         """The score of every image: float64 (n, *task.shape), computed or reused unit by unit."""
-        units = []
-        for start in range(0, len(images), UNIT_IMAGES):
-            stop = min(start + UNIT_IMAGES, len(images))
-            depends = {
-                "method": task.name,
-                "version": task.version,
-                "parameters": dict(task.parameters),
-                "images": images.part_digest(start, stop),
-            }
-            label = f"{task.name}, {images.role}s {start}-{stop - 1}"
-            compute = partial(_score_part, images, start, stop, task)
-            units.append(Unit(label, depends if task.stored else None, compute, stop - start))
         title = f"{task.name}: {images.role}s"
-        return np.concatenate([part["scores"] for part in self.engine.run(model, units, title=title, ledger=ledger)])
+        parts = self.engine.run(model, score_units(images, task), title=title, ledger=ledger)
+        return np.concatenate([part["scores"] for part in parts])
 
     def generations(
         self, model: Generator, count: int, *, steps: int, ledger: Ledger
     ) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """Generated images in [0, 1], as 8-bit as a user receives them; image i has seed `run seed * 2^32 + i`."""
-        parts = [range(s, min(s + UNIT_IMAGES, count)) for s in range(0, count, UNIT_IMAGES)]
-        units = []
-        for part in parts:
-            seeds = range(self.generation_seed(part.start), self.generation_seed(part.stop))
-            depends = {"method": "generate", "version": 1, "steps": steps, "seeds": [seeds.start, seeds.stop]}
-            label = f"generations {part.start}-{part.stop - 1}"
-            units.append(Unit(label, depends, partial(_generate_part, seeds, steps), len(part)))
-        results = self.engine.run(model, units, title="generating", ledger=ledger)
-        for part, arrays in zip(parts, results, strict=True):
-            yield part, arrays["images"].astype(np.float32) / np.float32(255.0)
+        units = generation_units(range(self.generation_seed(0), self.generation_seed(count)), steps)
+        start = 0
+        for arrays in self.engine.run(model, units, title="generating", ledger=ledger):
+            images = arrays["images"].astype(np.float32) / np.float32(255.0)
+            yield range(start, start + len(images)), images
+            start += len(images)
 
     def generation_seed(self, index: int) -> int:
         """The seed of a generation."""
@@ -315,30 +276,6 @@ class Auditor:
         return "\n".join(lines)
 
 
-def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model: Any, batch_size: int) -> Arrays:
-    batch = torch.from_numpy(images.load(range(start, stop)))
-    prompts = images.prompts(range(start, stop)) if task.stored else None
-    given = {} if prompts is None else {"prompts": prompts}
-    scores = task.function(model, batch, batch_size=batch_size, **task.parameters, **given)
-    values = np.asarray(scores, dtype=np.float64)
-    if values.shape != (stop - start, *task.shape) or not np.isfinite(values).all():
-        raise AuditError(
-            f"{task.name} must return {stop - start} finite scores, got shape {values.shape} with "
-            f"{int((~np.isfinite(values)).sum())} that are not finite."
-        )
-    return {"scores": values}
-
-
-def _generate_part(seeds: range, steps: int, model: Generator, batch_size: int) -> Arrays:
-    parts = []
-    for start in range(0, len(seeds), batch_size):
-        images = model.generate(list(seeds[start : start + batch_size]), steps=steps)
-        if not bool(torch.isfinite(images).all()):
-            raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
-        parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
-    return {"images": np.concatenate(parts)}
-
-
 def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:
     """A measurement as a record."""
     return records.Estimate(
@@ -402,4 +339,4 @@ def current_auditor() -> Auditor:
     return _current
 
 
-__all__ = ["Auditor", "ClaimNotProven", "Findings", "Question", "ScoreTask", "current_auditor", "estimate"]
+__all__ = ["Auditor", "ClaimNotProven", "Findings", "Question", "current_auditor", "estimate"]

@@ -19,8 +19,8 @@ from pytest_diffprivacy import (
     audit,
     options,
 )
-from pytest_diffprivacy.audit import Findings, Question, ScoreTask, current_auditor
-from pytest_diffprivacy.engine import Ledger, LocalEngine
+from pytest_diffprivacy.audit import Findings, Question, current_auditor
+from pytest_diffprivacy.engine import Ledger, LocalEngine, ScoreTask
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.arrays import read_arrays

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import method_record
-from pytest_diffprivacy.audit import ScoreTask
+from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Method
 from pytest_diffprivacy.membership import ATTACKS, Attack, find_attack

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
-from pytest_diffprivacy.audit import Auditor, Findings, Question, ScoreTask, current_auditor, estimate
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
 from pytest_diffprivacy.membership.cdi import as_features, cdi_logits

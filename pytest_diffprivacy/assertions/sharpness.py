@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
-from pytest_diffprivacy.audit import Auditor, Findings, Question, ScoreTask, current_auditor, estimate
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box

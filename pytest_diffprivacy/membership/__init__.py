@@ -37,14 +37,8 @@ from pytest_diffprivacy.membership.pian import PIAN, pian_scores
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, rediffuse_scores
 from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
-from pytest_diffprivacy.membership.shadow import (
-    Measure,
-    Shadow,
-    ShadowScores,
-    score_shadows,
-    shadow_splits,
-    train_shadows,
-)
+from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
+from pytest_diffprivacy.membership.shadow_training import score_shadows, shadow_splits, train_shadows
 from pytest_diffprivacy.membership.sima import SIMA, sima_scores
 
 ATTACKS: Final[Mapping[str, Attack]] = {

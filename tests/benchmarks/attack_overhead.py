@@ -23,8 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import Auditor
-from pytest_diffprivacy.audit import ScoreTask
-from pytest_diffprivacy.engine import Ledger
+from pytest_diffprivacy.engine import Ledger, ScoreTask
 from pytest_diffprivacy.membership import ATTACKS
 from pytest_diffprivacy.models import FiniteData, PixelDiffusion
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser

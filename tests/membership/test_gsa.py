@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.membership.gsa import GsaClassifier, gsa_attack, gsa_features, gsa_measure
-from pytest_diffprivacy.membership.shadow import shadow_splits, train_shadows
+from pytest_diffprivacy.membership.shadow_training import shadow_splits, train_shadows
 from pytest_diffprivacy.models import ModelIdentity, NoiseSchedule, PixelDiffusion, ideal_denoiser
 from pytest_diffprivacy.models.identity import weights_digest
 from pytest_diffprivacy.models.noise import probe_noise

@@ -15,7 +15,8 @@ from pytest_diffprivacy.membership.lira import (
     lira_scores,
     loss_measure,
 )
-from pytest_diffprivacy.membership.shadow import ShadowScores, digests_of, shadow_splits, train_shadows
+from pytest_diffprivacy.membership.shadow import ShadowScores, digests_of
+from pytest_diffprivacy.membership.shadow_training import shadow_splits, train_shadows
 from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ReferenceTimestep, ideal_denoiser
 from pytest_diffprivacy.models.densities import FiniteData
 from pytest_diffprivacy.probes import ImageSet

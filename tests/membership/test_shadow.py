@@ -15,10 +15,8 @@ from pytest_diffprivacy.membership.shadow import (
     ShadowScores,
     check_asked,
     digests_of,
-    score_shadows,
-    shadow_splits,
-    train_shadows,
 )
+from pytest_diffprivacy.membership.shadow_training import score_shadows, shadow_splits, train_shadows
 from pytest_diffprivacy.models import ideal_denoiser
 from pytest_diffprivacy.probes import ImageSet
 from tests.models.builders import binary_images
