@@ -20,7 +20,7 @@ def model(precision):
     return golden_model(precision)
 
 
-def agrees(scores, errors, key, precision):
+def check_agreement(scores, errors, key, precision):
     """Our score is minus the published error; 1e-4 in float32, the measured tolerance in float64."""
     tolerance = 1e-4 if precision is torch.float32 else golden_tolerances()[key]["rtol_float64"]
     np.testing.assert_allclose(scores, -errors.double().numpy(), rtol=tolerance)
@@ -29,7 +29,7 @@ def agrees(scores, errors, key, precision):
 @pytest.mark.parametrize(("row", "timestep"), [(0, 50), (1, 100), (2, 200), (3, 400)])
 def test_the_loss_is_the_published_codes_loss(model, precision, row, timestep):
     scores = loss_scores(model, golden_images(), timesteps=[timestep], noise=golden_inputs()["loss_noise"][row])
-    agrees(scores, golden_values(precision)["loss"][row], "loss", precision)
+    check_agreement(scores, golden_values(precision)["loss"][row], "loss", precision)
 
 
 def test_the_loss_over_several_draws_is_their_mean(model, precision):
@@ -42,19 +42,19 @@ def test_the_loss_over_several_draws_is_their_mean(model, precision):
 @pytest.mark.parametrize("timestep", [90, 100])
 def test_secmi_is_the_published_codes_statistic(model, precision, timestep):
     scores = secmi_scores(model, golden_images(), timestep=timestep, step=10)
-    agrees(scores, golden_values(precision)[f"secmi_t{timestep}"], f"secmi_t{timestep}", precision)
+    check_agreement(scores, golden_values(precision)[f"secmi_t{timestep}"], f"secmi_t{timestep}", precision)
 
 
 def test_secmi_by_default_stops_where_the_published_code_stops(model, precision):
-    agrees(secmi_scores(model, golden_images()), golden_values(precision)["secmi_t90"], "secmi_t90", precision)
+    check_agreement(secmi_scores(model, golden_images()), golden_values(precision)["secmi_t90"], "secmi_t90", precision)
 
 
 @pytest.mark.parametrize("timestep", [10, 100, 200, 300])
 @pytest.mark.parametrize(("power", "key"), [(4, "pia"), (2, "pia_p2")])
 def test_pia_is_the_published_codes_error(model, precision, timestep, power, key):
     scores = pia_scores(model, golden_images(), timestep=timestep, p=power)
-    agrees(scores, golden_values(precision)[key][timestep // 10 - 1], key, precision)
+    check_agreement(scores, golden_values(precision)[key][timestep // 10 - 1], key, precision)
 
 
 def test_pia_by_default_is_the_papers_norm_at_the_papers_timestep(model, precision):
-    agrees(pia_scores(model, golden_images()), golden_values(precision)["pia"][19], "pia", precision)
+    check_agreement(pia_scores(model, golden_images()), golden_values(precision)["pia"][19], "pia", precision)
