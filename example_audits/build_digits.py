@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,6 +201,16 @@ def save(unet: UNet2DModel, folder: Path) -> None:
     DDPMPipeline(unet=unet, scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
 
 
+def keep_at(steps: Sequence[int], folder: Path) -> Callable[[int, UNet2DModel], None]:
+    """A checkpoint function that writes step-NNNN/ after the given steps."""
+
+    def keep(step: int, averaged: UNet2DModel) -> None:
+        if step in steps:
+            save(averaged, folder / f"step-{step:04d}")
+
+    return keep
+
+
 def write_splits(splits: dict[str, Split], path: Path) -> None:
     """Write one JSON object: model name -> members, repetitions, non_members; one line for each list."""
     blocks = []
@@ -215,6 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
     parser.add_argument("--only", choices=[LEAKY.name, RELEASE.name], help="train this model alone")
+    parser.add_argument("--keep", type=int, nargs="*", default=[], help="also write step-NNNN/ after these steps")
     arguments = parser.parse_args()
 
     torch.set_num_threads(THREADS)
@@ -227,7 +238,9 @@ def main() -> None:
     write_splits(splits, arguments.out / "digits_splits.json")
     for recipe in recipes:
         if arguments.only in (None, recipe.name):
-            save(train(images, splits[recipe.name], recipe), arguments.out / recipe.name)
+            folder = arguments.out / recipe.name
+            kept = keep_at(arguments.keep, folder)
+            save(train(images, splits[recipe.name], recipe, at_checkpoint=kept), folder)
 
 
 if __name__ == "__main__":

