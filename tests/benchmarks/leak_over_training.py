@@ -5,9 +5,9 @@ beside the Fréchet distance of 500 samples to the non-members in the 32 leading
 pixels (lower = better; the members' own distance is the floor). Follows Carlini et al. 2023, Figure 11, whose quality
 measure is the FID; there is no Inception network here.
 
-The builders write the checkpoints:
-    python example_audits/build_digits.py --out DIR --only digits-leaky --keep 250 500 1000 2000 4000 6000    (8 minutes)
-    python example_audits/build_mnist.py --out DIR                                                           (23 minutes)
+The builders write the checkpoints (about 8 and 23 minutes):
+    python example_audits/build_digits.py --out DIR --only digits-leaky --keep 250 500 1000 2000 4000 6000
+    python example_audits/build_mnist.py --out DIR
 
 Target: at least 5 checkpoints, and for `digits-leaky` a loss whose last lower bound exceeds its first upper bound.
 
