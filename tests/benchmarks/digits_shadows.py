@@ -54,10 +54,11 @@ def measured(measures: list[Measure], models: int) -> tuple[ShadowScores, ...]:
     return train_shadows(digit_pool(), train_digits, measures, recipe=DESCRIPTION, models=models, seed=0, engine=engine)
 
 
-def lira_shadows() -> tuple[ShadowScores, ShadowScores]:
-    """(plain, strong): one noise draw; and 20 draws averaged over the image and its mirror image."""
-    plain, strong = measured([loss_measure(draws=1, flip=False), loss_measure(draws=20, flip=True)], LIRA_MODELS)
-    return plain, strong
+def lira_shadows() -> tuple[ShadowScores, ShadowScores, ShadowScores]:
+    """One noise draw; 20 draws; 20 draws of the image and of its mirror image, which no model was trained on."""
+    measures = [loss_measure(draws=1, flip=False), loss_measure(draws=20, flip=False), loss_measure(draws=20)]
+    plain, strong, mirrored = measured(measures, LIRA_MODELS)
+    return plain, strong, mirrored
 
 
 def gsa_shadows() -> ShadowScores:

@@ -60,8 +60,10 @@ def row(
 def grey_box(name: str, folder: Path, probes: ProbeSet) -> list[dict[str, Any]]:
     """Every attack that takes one image and a grey-box model."""
     model = load_model(folder)
-    members = torch.from_numpy(probes.members.load(range(len(probes.members))))
-    others = torch.from_numpy(probes.nonmembers.load(range(len(probes.nonmembers))))
+    # In random order: the data sets are sorted by digit or writer, and some attacks take a part only.
+    order = np.random.default_rng(0)
+    members = torch.from_numpy(probes.members.load(order.permutation(len(probes.members)).tolist()))
+    others = torch.from_numpy(probes.nonmembers.load(order.permutation(len(probes.nonmembers)).tolist()))
     rows = []
     attacks: list[tuple[Attack, Mapping[str, Any], torch.Tensor, torch.Tensor]] = [
         (attack, {}, members, others)
