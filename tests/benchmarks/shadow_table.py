@@ -1,7 +1,7 @@
 """What do shadow models add to the loss?
 
-LiRA on 16 models of the digits and GSA on 4, each the target once with the others as its shadow models: mean over
-the targets and its standard error, half of 1,797 digits members of each. Training takes long the first time only.
+LiRA on 16 models of the digits, half of 1,797 images members of each, and GSA on 4 models, half of 400: each the target
+once with the others as its shadow models, mean over the targets and its standard error. Training takes long only once.
 
 Strong LiRA averages 20 noise draws; averaging the training's augmentations as well would be the published form, but
 these models were trained without any, and the row with mirror images shows what it costs to pretend otherwise.
