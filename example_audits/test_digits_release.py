@@ -1,4 +1,4 @@
-"""May `digits-release` be published? Its limits were declared before it was trained; every claim must hold."""
+"""May `digits-release` be published? Its limits stand here, in the open; every claim must hold."""
 
 from __future__ import annotations
 
