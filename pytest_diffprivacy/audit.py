@@ -72,6 +72,8 @@ class Findings:
     also_measured: list[records.Estimate] = field(default_factory=list)
     curves: list[records.Curve] = field(default_factory=list)
     histograms: list[records.Histogram] = field(default_factory=list)
+    charts: list[records.Chart] = field(default_factory=list)
+    tables: list[records.Table] = field(default_factory=list)
     strips: list[records.Strip] = field(default_factory=list)
     strips_title: str = ""
     notes: list[str] = field(default_factory=list)
@@ -225,6 +227,8 @@ class Auditor:
             also_measured=tuple(findings.also_measured),
             curves=tuple(findings.curves),
             histograms=tuple(findings.histograms),
+            charts=tuple(findings.charts),
+            tables=tuple(findings.tables),
             strips=tuple(findings.strips),
             strips_title=findings.strips_title,
             notes=tuple(findings.notes),

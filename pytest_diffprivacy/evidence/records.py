@@ -102,6 +102,38 @@ class Histogram(Record):
     mark_label: str = ""
 
 
+class Series(Record):
+    """One line of a chart: points in order, each with its bounds where it has any."""
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+
+
+class Chart(Record):
+    """One quantity against another, e.g. extraction against repetitions or a spectrum."""
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    log_x: bool = False
+    log_y: bool = False
+    joined: bool = Field(default=True, description="Whether the points of a series are joined by a line.")
+    confidence: float | None = Field(default=None, description="Of the bounds, where the series have any.")
+    note: str = ""
+
+
+class Table(Record):
+    """A table of texts; the first column names the row."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 class Picture(Record):
     """One image as PNG, made by us from pixels."""
 
@@ -158,6 +190,8 @@ class Claim(Record):
     also_measured: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()
     histograms: tuple[Histogram, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
     strips: tuple[Strip, ...] = ()
     strips_title: str = ""
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pytest_diffprivacy.evidence.records import Curve, Histogram
+from pytest_diffprivacy.evidence.records import Chart, Curve, Histogram, Series
 from pytest_diffprivacy.report.svg import BAND, FIRST, GROUND, INK, SECOND, SOFT, Words, draw, legend_below, plain_label
 from pytest_diffprivacy.report.tables import working_index
 from pytest_diffprivacy.report.text import number, one_line, whole
@@ -139,3 +139,70 @@ def histogram_figure(histogram: Histogram, name: str) -> str:
     if histogram.mark is not None:
         description += f" A line marks {histogram.mark_label or 'the threshold'} at {number(histogram.mark)}."
     return draw(paint, Words(f"Histogram: {one_line(histogram.title, 200)}", description), name)
+
+
+# Lines of a chart are told apart by marker and dash as well as by colour.
+_LINES: Final[Sequence[dict[str, Any]]] = (
+    {"color": FIRST, "marker": "o", "linestyle": "-"},
+    {"color": SECOND, "marker": "s", "linestyle": (0, (5, 2))},
+    {"color": INK, "marker": "^", "linestyle": (0, (1.5, 1.5))},
+    {"color": SOFT, "marker": "D", "linestyle": (0, (6, 2, 1.5, 2))},
+)
+
+
+def chart_figure(chart: Chart, name: str) -> str:
+    """Series against a common axis, with their bounds as bars.
+
+    Args:
+        chart: series, labels and scales; on a logarithmic axis values of 0 or less are drawn on its edge.
+        name: prefix of the picture's ids, unique in the document.
+
+    Returns:
+        An `<svg>` element.
+    """
+    left = _edge([x for series in chart.series for x in series.x]) if chart.log_x else None
+    floor = _edge([y for series in chart.series for y in (*series.y, *series.low)]) if chart.log_y else None
+
+    def paint(axes: Axes) -> None:
+        entries: Entries = []
+        for position, series in enumerate(chart.series):
+            style = _LINES[position % len(_LINES)] | ({} if chart.joined else {"linestyle": "none"})
+            x, y = _at_least(series.x, left), _at_least(series.y, floor)
+            (line,) = axes.plot(x, y, linewidth=1.8, markersize=5.0, **style)
+            if series.low:
+                low, high = _at_least(series.low, floor), _at_least(series.high, floor)
+                axes.vlines(x, low, high, color=style["color"], linewidth=1.4)
+            entries.append((line, series.name))
+        _scale(axes, chart)
+        axes.set(xlabel=plain_label(chart.x_label), ylabel=plain_label(chart.y_label))
+        legend_below(axes, entries, columns=2 if len(entries) > 3 else 1)
+
+    parts = [f"{chart.y_label} against {chart.x_label}."]
+    parts += [_series_words(series) for series in chart.series if series.x]
+    return draw(paint, Words(f"Chart: {one_line(chart.title, 200)}", " ".join(parts)), name)
+
+
+def _edge(values: Sequence[float]) -> float:
+    return max(min((value for value in values if value > 0.0), default=1.0), SMALLEST_RATE)
+
+
+def _at_least(values: Sequence[float], edge: float | None) -> list[float]:
+    return list(values) if edge is None else [max(value, edge) for value in values]
+
+
+def _scale(axes: Axes, chart: Chart) -> None:
+    for logarithmic, axis, setter in (
+        (chart.log_x, axes.xaxis, axes.set_xscale),
+        (chart.log_y, axes.yaxis, axes.set_yscale),
+    ):
+        if logarithmic:
+            setter("log")
+            _log_ticks(axis, 0.5)
+        else:
+            axis.set_major_locator(MaxNLocator(5))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: number(float(value))))
+
+
+def _series_words(series: Series) -> str:
+    ends = f"from {number(series.y[0])} at {number(series.x[0])} to {number(series.y[-1])} at {number(series.x[-1])}"
+    return f"{series.name}: {ends}."

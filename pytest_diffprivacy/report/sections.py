@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from pytest_diffprivacy.evidence.records import Claim, Images, Model, Record, Run
+from pytest_diffprivacy.evidence.records import Chart, Claim, Images, Model, Record, Run, Table
 from pytest_diffprivacy.report.bars import Bar, bounds_bar
-from pytest_diffprivacy.report.figures import histogram_figure, roc_figure
+from pytest_diffprivacy.report.figures import chart_figure, histogram_figure, roc_figure
 from pytest_diffprivacy.report.images import ShownStrip, shown_strip
-from pytest_diffprivacy.report.tables import Table, curve_tables, histogram_table
-from pytest_diffprivacy.report.text import plural
+from pytest_diffprivacy.report.tables import chart_tables, curve_tables, histogram_table
+from pytest_diffprivacy.report.text import percent, plural
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 EXPECTED: Final = "FAIL (expected by its test)"
@@ -96,15 +96,24 @@ def _section(claim: Claim, index: int, announced: set[str], policy: str) -> Sect
         )
         for number, histogram in enumerate(claim.histograms, start=1)
     ]
+    charts = [
+        Plot(chart.title, chart_figure(chart, f"{anchor}-chart-{number}"), _chart_note(chart), chart_tables(chart))
+        for number, chart in enumerate(claim.charts, start=1)
+    ]
     return Section(
         claim=claim,
         anchor=anchor,
         label=EXPECTED if expected else claim.verdict.value,
         expected=expected,
         bar=bounds_bar(claim),
-        plots=(*curves, *histograms),
+        plots=(*curves, *charts, *histograms),
         strips=tuple(shown_strip(strip, policy) for strip in claim.strips),
     )
+
+
+def _chart_note(chart: Chart) -> str:
+    bounds = "" if chart.confidence is None else f"Bars are one-sided {percent(chart.confidence)} bounds."
+    return " ".join(part for part in (chart.note, bounds) if part)
 
 
 def summary(run: Run, parts: Iterable[Section]) -> Summary:

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from pytest_diffprivacy.evidence.records import Curve, Histogram
+from pytest_diffprivacy.evidence.records import Chart, Curve, Histogram, Table
 from pytest_diffprivacy.report.text import number, whole
 
 ROWS: Final = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of texts; the first column names the row."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def curve_tables(curve: Curve) -> tuple[Table, ...]:
@@ -26,16 +16,17 @@ def curve_tables(curve: Curve) -> tuple[Table, ...]:
     points = [(number(curve.fpr[i]), number(curve.tpr[i])) for i in _spread(len(curve.fpr), _working_index(curve))]
     tables = [
         Table(
-            _caption("Points of the curve", len(points), len(curve.fpr)),
-            ("False positive rate", "True positive rate"),
-            tuple(points),
+            caption=_caption("Points of the curve", len(points), len(curve.fpr)),
+            columns=("False positive rate", "True positive rate"),
+            rows=tuple(points),
         )
     ]
     if curve.band_fpr:
         kept = _spread(len(curve.band_fpr))
         band = [(number(curve.band_fpr[i]), number(curve.band_low[i]), number(curve.band_high[i])) for i in kept]
         caption = _caption("Bounds of the true positive rate", len(band), len(curve.band_fpr))
-        tables.append(Table(caption, ("False positive rate at most", "Lower bound", "Upper bound"), tuple(band)))
+        columns = ("False positive rate at most", "Lower bound", "Upper bound")
+        tables.append(Table(caption=caption, columns=columns, rows=tuple(band)))
     return tuple(tables)
 
 
@@ -52,7 +43,27 @@ def histogram_table(histogram: Histogram) -> Table:
         for start in starts
     ]
     caption = "Counts" if step == 1 else f"Counts, {step} neighbouring bins added up"
-    return Table(caption, (histogram.label, *histogram.groups), tuple(rows))
+    return Table(caption=caption, columns=(histogram.label, *histogram.groups), rows=tuple(rows))
+
+
+def chart_tables(chart: Chart) -> tuple[Table, ...]:
+    """The points of every series, at most 25 of each, with their bounds where they have any."""
+    tables = []
+    for series in chart.series:
+        kept = _spread(len(series.x))
+        bounded = bool(series.low)
+        rows = [
+            (
+                number(series.x[i]),
+                number(series.y[i]),
+                *((number(series.low[i]), number(series.high[i])) if bounded else ()),
+            )
+            for i in kept
+        ]
+        columns = (chart.x_label, chart.y_label, *(("Lower bound", "Upper bound") if bounded else ()))
+        caption = _caption(series.name or chart.title, len(kept), len(series.x))
+        tables.append(Table(caption=caption, columns=columns, rows=tuple(rows)))
+    return tuple(tables)
 
 
 def _caption(what: str, shown: int, total: int) -> str:

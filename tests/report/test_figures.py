@@ -3,8 +3,8 @@ import re
 import matplotlib
 import pytest
 
-from pytest_diffprivacy.evidence.records import Curve, Histogram
-from pytest_diffprivacy.report.figures import histogram_figure, roc_figure
+from pytest_diffprivacy.evidence.records import Chart, Curve, Histogram, Series
+from pytest_diffprivacy.report.figures import chart_figure, histogram_figure, roc_figure
 
 
 @pytest.fixture
@@ -110,3 +110,34 @@ def test_foreign_labels_neither_start_formulas_nor_stop_the_drawing(histogram):
     svg = histogram_figure(strange, "a")
     for text in (r"price $\frac{", "$x$: ", "_hidden (412)", "漢字 😀 &lt;b&gt; (409)"):
         assert text in svg
+
+
+@pytest.fixture
+def chart() -> Chart:
+    extracted = Series(
+        name="share extracted", x=(1.0, 8.0, 64.0), y=(0.0, 0.5, 1.0), low=(0.0, 0.3, 0.86), high=(0.14, 0.7, 1.0)
+    )
+    return Chart(
+        title="Extraction against repetitions",
+        x_label="Repetitions",
+        y_label="Share extracted",
+        series=(extracted, Series(name="unseen images", x=(1.0,), y=(0.0,))),
+        log_x=True,
+        confidence=0.95,
+    )
+
+
+def test_a_chart_says_where_each_series_starts_and_ends(chart):
+    svg = chart_figure(chart, "a")
+    assert "Share extracted against Repetitions. share extracted: from 0 at 1 to 1 at 64." in svg
+    assert "unseen images" in svg
+
+
+def test_a_chart_has_a_bar_for_every_bounded_point_alone(chart):
+    bounded = chart_figure(chart, "a")
+    bare = chart.model_copy(update={"series": tuple(s.model_copy(update={"low": ()}) for s in chart.series)})
+    assert bounded.count("<path") == chart_figure(bare, "a").count("<path") + len(chart.series[0].low)
+
+
+def test_zeros_are_drawn_on_the_edge_of_a_logarithmic_chart(chart):
+    assert "NaN" not in chart_figure(chart.model_copy(update={"log_y": True}), "a")
