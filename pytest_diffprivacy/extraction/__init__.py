@@ -7,15 +7,12 @@ from pytest_diffprivacy.extraction.generate_and_filter import (
     calibrate_rule,
     filter_generations,
 )
-from pytest_diffprivacy.extraction.neighbours import Neighbours, nearest_images
 
 __all__ = [
     "AdaptiveMatches",
     "CopyRule",
     "Extraction",
-    "Neighbours",
     "adaptive_distances",
     "calibrate_rule",
     "filter_generations",
-    "nearest_images",
 ]

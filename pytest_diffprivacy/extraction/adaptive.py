@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances import nearest_images
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.extraction.neighbours import nearest_images
 from pytest_diffprivacy.probes import ImageSet
 
 NEIGHBOURS = 50

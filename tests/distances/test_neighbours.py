@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pytest_diffprivacy.distances import nearest_images
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.extraction import nearest_images
 
 
 def pictures(count, seed, shape=(1, 6, 6)):
@@ -34,7 +34,7 @@ def test_the_neighbours_are_those_of_brute_force(block, k):
 
 
 def test_many_queries_are_searched_in_parts(monkeypatch):
-    monkeypatch.setattr("pytest_diffprivacy.extraction.neighbours.QUERY_BLOCK", 4)
+    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.QUERY_BLOCK", 4)
     queries, searched = pictures(11, 1), pictures(30, 2)
     found = nearest_images(queries, in_blocks(searched, 12), 3)
     np.testing.assert_array_equal(found.indices, brute_force(queries, searched, 3)[0])
