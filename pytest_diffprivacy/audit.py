@@ -69,6 +69,7 @@ class Findings:
 
     methods: list[records.Method] = field(default_factory=list)
     needed: Callable[[], str] = lambda: ""
+    controls: list[records.Control] = field(default_factory=list)
     also_measured: list[records.Estimate] = field(default_factory=list)
     curves: list[records.Curve] = field(default_factory=list)
     histograms: list[records.Histogram] = field(default_factory=list)
@@ -224,6 +225,7 @@ class Auditor:
             methods=tuple(findings.methods),
             model=model_record(question.model) if question.model else None,
             probes=probe_records(question.probes),
+            controls=tuple(findings.controls),
             also_measured=tuple(findings.also_measured),
             curves=tuple(findings.curves),
             histograms=tuple(findings.histograms),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -134,6 +135,29 @@ class Table(Record):
     rows: tuple[tuple[str, ...], ...]
 
 
+class ControlOutcome(StrEnum):
+    """What became of a control."""
+
+    HELD = "held"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+class Control(Record):
+    """A question with a known answer, asked by the same code: it shows that silence means something.
+
+    A positive control plants a leak that must be found, a negative one asks where there is none, and a split control
+    asks whether members and non-members differ without the model.
+    """
+
+    kind: Literal["positive", "negative", "split"]
+    name: str
+    done: str = Field(description="What was done, as a sentence.")
+    outcome: ControlOutcome
+    meaning: str = Field(description="What follows from the outcome, or why the control does not apply.")
+    estimate: Estimate | None = None
+
+
 class Picture(Record):
     """One image as PNG, made by us from pixels."""
 
@@ -187,6 +211,7 @@ class Claim(Record):
     methods: tuple[Method, ...] = ()
     model: Model | None
     probes: tuple[Images, ...] = ()
+    controls: tuple[Control, ...] = ()
     also_measured: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()
     histograms: tuple[Histogram, ...] = ()

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pytest_diffprivacy.evidence.records import Estimate, Work
+from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Estimate, Work
 
 ESTIMATE = {"name": "AUROC", "value": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "counts": "9 + 9"}
 
@@ -33,3 +33,11 @@ def test_a_record_does_not_change():
 def test_a_record_survives_json():
     record = Estimate(**(ESTIMATE | {"value": 0.1 + 0.2}))
     assert Estimate.model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize(("field", "value"), [("outcome", "passed"), ("kind", "neutral")])
+def test_a_control_has_one_of_the_known_kinds_and_outcomes(field, value):
+    known = {"kind": "negative", "name": "halves", "done": "split", "outcome": "held", "meaning": "nothing separates"}
+    assert Control(**known).outcome is ControlOutcome.HELD
+    with pytest.raises(ValidationError, match="Input should be"):
+        Control(**(known | {field: value}))
