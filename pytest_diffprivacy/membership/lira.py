@@ -58,15 +58,9 @@ def averaged_losses(
 
     Source: Implements the averaging of strong LiRA, Carlini et al. 2023, section 5.2, as METHODS 3.2 reads it.
     """
-    checked = as_images(images)
-    views = [checked, checked.flip(-1)] if flip else [checked]
-    scores = [
-        loss_scores(
-            model, view, timesteps=timesteps, draws=draws, seed=seed, prompts=prompts, batch_size=batch_size
-        )
-        for view in views
-    ]  # fmt: skip
-    return np.asarray(-np.mean(scores, axis=0))
+    return -loss_scores(
+        model, images, timesteps=timesteps, draws=draws, flip=flip, seed=seed, prompts=prompts, batch_size=batch_size
+    )
 
 
 def loss_measure(

@@ -30,12 +30,13 @@ def loss_scores(
     *,
     timesteps: Sequence[int] = TIMESTEPS,
     draws: int = DRAWS,
+    flip: bool = False,
     noise: Tensor | None = None,
     seed: int = 0,
     prompts: Sequence[Prompt] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> NDArray[np.float64]:
-    """Score images by minus their denoising loss, averaged over noise draws and timesteps.
+    """Score images by minus their denoising loss, averaged over noise draws, timesteps and, with `flip`, mirror images.
 
     `score = -mean_{t, j} || eps_j - eps_theta(alpha_t x0 + sigma_t eps_j, t) ||_2^2`, a sum over pixels.
 
@@ -44,7 +45,10 @@ def loss_scores(
         images: (n, channels, height, width) in [0, 1].
         timesteps: the default is the papers' t = 100, matched by signal-to-noise ratio; plain ints are the model's own.
         draws: noise draws for each image, shared by all timesteps.
-        noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw.
+        flip: average over the image and its mirror image, for models whose training flipped images horizontally; the
+            mirror image has draws of its own, and costs as much again.
+        noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw; the mirror
+            image gets the same.
         seed: seed of the draws; each image's noise also depends on its own digest.
         prompts: one prompt an image for conditional models; None is the unconditional branch.
         batch_size: images in one network call.
@@ -56,7 +60,8 @@ def loss_scores(
         UsageError: bad images, noise, timesteps or prompts.
         AuditError: the model's output is not finite.
 
-    Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1.
+    Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1;
+    averaging over the training's augmentation as in section 5.2.
     """
     denoiser = require_denoiser(model, "The loss attack")
     checked = as_images(images)
@@ -64,16 +69,18 @@ def loss_scores(
 
     @torch.no_grad()
     def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
         condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
         loss = torch.zeros(len(batch), dtype=torch.float64, device=denoiser.device)
-        for t in times:
-            alpha, sigma = denoiser.schedule.at(t)
-            for eps in drawn:
-                predicted = denoiser.predict_eps(alpha * x0 + sigma * eps, t, condition)
-                loss += (eps - predicted).double().square().flatten(1).sum(1)
-        return -loss / (len(times) * len(drawn))
+        views = [batch, batch.flip(-1)] if flip else [batch]
+        for view in views:
+            x0 = denoiser.encode(view)
+            drawn = batch_noise(denoiser, view, part, draws=draws, noise=noise, total=len(checked), seed=seed)
+            for t in times:
+                alpha, sigma = denoiser.schedule.at(t)
+                for eps in drawn:
+                    predicted = denoiser.predict_eps(alpha * x0 + sigma * eps, t, condition)
+                    loss += (eps - predicted).double().square().flatten(1).sum(1)
+        return -loss / (len(views) * len(times) * len(drawn))
 
     return score_images(checked, score_batch, batch_size=batch_size, method="The loss attack")
 
@@ -84,9 +91,9 @@ LOSS = Attack(
     access="grey box",
     source="Yeom et al. 2018; Carlini et al. 2023, section 5.1",
     scores=loss_scores,
-    defaults={"timesteps": TIMESTEPS, "draws": DRAWS},
+    defaults={"timesteps": TIMESTEPS, "draws": DRAWS, "flip": False},
     version=1,
     seeded=True,
-    evaluations=lambda p: len(p["timesteps"]) * int(p["draws"]),
+    evaluations=lambda p: len(p["timesteps"]) * int(p["draws"]) * (2 if p["flip"] else 1),
     timesteps=lambda p: tuple(p["timesteps"]),
 )

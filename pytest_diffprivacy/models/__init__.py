@@ -8,7 +8,6 @@ from pytest_diffprivacy.models.load import load_model
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser, Generator, WhiteBoxDenoiser
-from pytest_diffprivacy.models.restoration import restore_ddim, restore_ddnm, restore_repaint
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
 
 __all__ = [
@@ -30,8 +29,5 @@ __all__ = [
     "eps_from",
     "ideal_denoiser",
     "load_model",
-    "restore_ddim",
-    "restore_ddnm",
-    "restore_repaint",
     "x0_from_eps",
 ]

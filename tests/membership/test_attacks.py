@@ -180,6 +180,23 @@ def test_another_seed_draws_other_noise(network):
     assert not np.array_equal(loss_scores(network, images, draws=1), loss_scores(network, images, draws=1, seed=1))
 
 
+def test_with_flip_the_loss_is_the_mean_over_the_image_and_its_mirror_image(network):
+    images = smooth_images(4, 1)
+    alone = [loss_scores(network, view, draws=2) for view in (images, images.flip(-1))]
+    both = loss_scores(network, images, draws=2, flip=True)
+    np.testing.assert_allclose(both, np.mean(alone, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(loss_scores(network, images, draws=2, flip=True, batch_size=3), both, rtol=1e-5)
+    loss = ATTACKS["loss"]
+    assert loss.evaluations(loss.defaults | {"flip": True}) == 2 * loss.evaluations(loss.defaults)
+
+
+def test_with_flip_given_noise_serves_both_views(network):
+    images, generator = smooth_images(4, 1), torch.Generator().manual_seed(2)
+    noise = torch.randn(2, 4, 1, 8, 8, generator=generator)
+    alone = [loss_scores(network, view, noise=noise) for view in (images, images.flip(-1))]
+    np.testing.assert_allclose(loss_scores(network, images, noise=noise, flip=True), np.mean(alone, axis=0), rtol=1e-6)
+
+
 def test_the_loss_over_several_timesteps_is_their_mean(network):
     images = smooth_images(2, 1)
     alone = [loss_scores(network, images, timesteps=[t], draws=2) for t in (50, 100)]

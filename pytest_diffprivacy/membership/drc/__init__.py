@@ -1,15 +1,16 @@
 """Does the model bring back what was taken away from an image? Degradation, restoration, comparison, vote of DRC."""
 
-from pytest_diffprivacy.membership.drc.compare import cosine, rms_hidden, ssim
+from pytest_diffprivacy.membership.drc.compare import cosine, ssim
 from pytest_diffprivacy.membership.drc.controls import control_scores
-from pytest_diffprivacy.membership.drc.degrade import Degradation
 from pytest_diffprivacy.membership.drc.drc import DRC, drc_scores, drc_task_scores
-from pytest_diffprivacy.membership.drc.masks import Boxes, GivenMasks, Half, RandomPatches
-from pytest_diffprivacy.membership.drc.operators import Blur, Downsample
-from pytest_diffprivacy.membership.drc.plan import RestorationPlan
-from pytest_diffprivacy.membership.drc.saliency import Saliency
 from pytest_diffprivacy.membership.drc.strip import Strip, drc_strip
 from pytest_diffprivacy.membership.drc.vote import DrcVote, allowed_false_positives, calibrate_vote
+from pytest_diffprivacy.restoration.degrade import Degradation
+from pytest_diffprivacy.restoration.distance import rms_hidden
+from pytest_diffprivacy.restoration.masks import Boxes, GivenMasks, Half, RandomPatches
+from pytest_diffprivacy.restoration.operators import Blur, Downsample
+from pytest_diffprivacy.restoration.plan import RestorationPlan
+from pytest_diffprivacy.restoration.saliency import Saliency
 
 __all__ = [
     "DRC",

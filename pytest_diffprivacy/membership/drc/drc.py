@@ -16,12 +16,12 @@ from torch import Tensor
 
 from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degradation
-from pytest_diffprivacy.membership.drc.named import Masks, find_degradations
-from pytest_diffprivacy.membership.drc.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import Spacing
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, score_images
+from pytest_diffprivacy.restoration.degrade import Batch, Degradation
+from pytest_diffprivacy.restoration.named import Masks, find_degradations
+from pytest_diffprivacy.restoration.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
 
 MASKS: Final[tuple[str, ...]] = ("left", "right")
 

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.membership.drc.compare import rms_hidden
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degradation
-from pytest_diffprivacy.membership.drc.named import find_degradations
-from pytest_diffprivacy.membership.drc.plan import RestorationPlan
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import as_images, batch_condition
+from pytest_diffprivacy.restoration.degrade import Batch, Degradation
+from pytest_diffprivacy.restoration.distance import rms_hidden
+from pytest_diffprivacy.restoration.named import find_degradations
+from pytest_diffprivacy.restoration.plan import RestorationPlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.protocols import Denoiser
-from pytest_diffprivacy.models.restoration import Projection, check_mask
+from pytest_diffprivacy.restoration.routines import Projection, check_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def hide(batch: Batch, known: Tensor, name: str = "masks") -> Degraded:
         name: what the caller calls the masks.
 
     Raises:
-        UsageError: see models.restoration.check_mask.
+        UsageError: see restoration.routines.check_mask.
 
     Source: ours.
     """

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.drc.degrade import Degradation
-from pytest_diffprivacy.membership.drc.masks import SIDES, Half, RandomPatches
-from pytest_diffprivacy.membership.drc.operators import Blur, Downsample
-from pytest_diffprivacy.membership.drc.saliency import SALIENT_SHARE, Saliency
+from pytest_diffprivacy.restoration.degrade import Degradation
+from pytest_diffprivacy.restoration.masks import SIDES, Half, RandomPatches
+from pytest_diffprivacy.restoration.operators import Blur, Downsample
+from pytest_diffprivacy.restoration.saliency import SALIENT_SHARE, Saliency
 
 Masks: TypeAlias = str | Degradation | Sequence[str | Degradation]
 

@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ddim_step
-from pytest_diffprivacy.models.restoration import (
+from pytest_diffprivacy.restoration.routines import (
     ancestral_step,
     check_mask,
     restoration_noise,

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.drc import Blur, Downsample
-from pytest_diffprivacy.membership.drc.degrade import Batch
+from pytest_diffprivacy.restoration.degrade import Batch
 from tests.models.builders import memorizer, smooth_images
 
 OPERATORS = [Blur(1.5), Downsample(2)]

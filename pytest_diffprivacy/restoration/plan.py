@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degraded
 from pytest_diffprivacy.models.ddim import ddim_invert
 from pytest_diffprivacy.models.protocols import Denoiser
-from pytest_diffprivacy.models.restoration import (
+from pytest_diffprivacy.models.schedule import Spacing
+from pytest_diffprivacy.restoration.degrade import Batch, Degraded
+from pytest_diffprivacy.restoration.routines import (
     REPEATS,
     Projection,
     restoration_noise,
@@ -21,7 +22,6 @@ from pytest_diffprivacy.models.restoration import (
     restore_ddnm,
     restore_repaint,
 )
-from pytest_diffprivacy.models.schedule import Spacing
 
 Restoration = Literal["ddim", "ddnm", "repaint"]
 Start = Literal["noise", "inversion"]
@@ -40,7 +40,7 @@ class RestorationPlan:
     """How the model restores.
 
     Attributes:
-        restoration: "ddim", "ddnm" or "repaint", see models.restoration.
+        restoration: "ddim", "ddnm" or "repaint", see restoration.routines.
         restorations: how many for each degradation.
         steps: sampling steps of the whole path.
         spacing: overrides the schedule's own timestep spacing.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degraded
+from pytest_diffprivacy.restoration.degrade import Batch, Degraded
 
 LOST_GAIN = 0.1
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degraded, given_rows, hide
-from pytest_diffprivacy.membership.drc.masks import ONE_EACH, Given
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
+from pytest_diffprivacy.restoration.degrade import Batch, Degraded, given_rows, hide
+from pytest_diffprivacy.restoration.masks import ONE_EACH, Given
 
 SALIENT_SHARE = 0.2
 

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.drc.degrade import Batch, Degraded, given_rows, hide
 from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.restoration.degrade import Batch, Degraded, given_rows, hide
 
 Given: TypeAlias = ArrayLike | Tensor | Callable[[Tensor], Any]
 SIDES: Final = ("left", "right", "top", "bottom")
