@@ -29,6 +29,14 @@ from pytest_diffprivacy.statistics.roc import (
     roc_curve,
     score_histogram,
 )
+from pytest_diffprivacy.statistics.sequential import (
+    PairOrder,
+    SequentialMean,
+    SequentialTest,
+    pair_order,
+    pair_outcomes,
+    sequential_mean,
+)
 from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
 from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
 
@@ -40,10 +48,13 @@ __all__ = [
     "Histogram",
     "MatchThreshold",
     "Measured",
+    "PairOrder",
     "Ranks",
     "RateEstimate",
     "RocBand",
     "RocCurve",
+    "SequentialMean",
+    "SequentialTest",
     "TprAtFpr",
     "Verdict",
     "auroc",
@@ -54,6 +65,8 @@ __all__ = [
     "false_match_threshold",
     "family_tpr",
     "nonmembers_needed",
+    "pair_order",
+    "pair_outcomes",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",
     "ranks",
@@ -61,6 +74,7 @@ __all__ = [
     "roc_band",
     "roc_curve",
     "score_histogram",
+    "sequential_mean",
     "tpr_at_fpr",
     "tpr_pass_needs",
     "trials_needed",
