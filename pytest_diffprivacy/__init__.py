@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_diffprivacy.models import load_model
-    from pytest_diffprivacy.probes import ProbeSet
+    from pytest_diffprivacy.probes import ProbeSet, find_duplicates
     from pytest_diffprivacy.statistics import Verdict
 
 _WHERE = {
@@ -39,6 +39,7 @@ _WHERE = {
     "assert_mia_tpr_below": "assertions",
     "assert_no_extraction": "assertions",
     "assert_sharpness_below": "assertions",
+    "find_duplicates": "probes",
     "load_model": "models",
 }
 
@@ -55,6 +56,7 @@ __all__ = [
     "assert_mia_tpr_below",
     "assert_no_extraction",
     "assert_sharpness_below",
+    "find_duplicates",
     "load_model",
 ]
 

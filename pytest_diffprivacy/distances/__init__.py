@@ -1,15 +1,24 @@
-"""How far apart are two images? RMS pixel differences on [0, 1], over whole images or the worst of their tiles."""
+"""How far apart are two images? By RMS pixel difference, the worst of their tiles, or a copy detector."""
 
+from pytest_diffprivacy.distances.embeddings import Embedding, pixel_embedding, torchscript_embedding
+from pytest_diffprivacy.distances.hashes import perceptual_hashes
+from pytest_diffprivacy.distances.near_pairs import NearPairs, near_pairs
 from pytest_diffprivacy.distances.neighbours import Neighbours, nearest_images
 from pytest_diffprivacy.distances.pixels import pairwise_l2, rms
 from pytest_diffprivacy.distances.tiled import pairwise_tiled_l2, tile_side, tiled_l2
 
 __all__ = [
+    "Embedding",
+    "NearPairs",
     "Neighbours",
+    "near_pairs",
     "nearest_images",
     "pairwise_l2",
     "pairwise_tiled_l2",
+    "perceptual_hashes",
+    "pixel_embedding",
     "rms",
     "tile_side",
     "tiled_l2",
+    "torchscript_embedding",
 ]
