@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
+from pytest_diffprivacy.assertions.landscape import landscape_charts
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
@@ -39,15 +40,18 @@ def assert_sharpness_below(
     """Assert that at most `limit` of the training images lie sharper than the reference quantile of unseen images.
 
     Sharpness is measured at noised copies of an image: the curvature `-s . H s / s . s` of the model's log density
-    along its score, or the norms `|| H s ||` or `|| s ||`. The share of members above the non-members'
-    `reference_quantile` is judged with bounds that include the error of that quantile.
+    along its score, or the norms `|| H s ||` or `|| s ||`; or at the clean image: minus the intrinsic dimension. The
+    share of members above the non-members' `reference_quantile` is judged with bounds that include the error of that
+    quantile.
 
     Args:
         model: white-box access; grey-box for "score_norm".
         probes: the ProbeSet; its non-members are the reference.
-        statistic: "curvature", "hessian_score" or "score_norm".
-        images_per_prompt: noised copies of each image for an unconditional model.
+        statistic: "curvature", "hessian_score", "score_norm" or "lid".
+        images_per_prompt: noised copies of each image for an unconditional model; for "lid" random vectors of its
+            trace.
         timestep: noise level; None: the statistic's own, matched by signal-to-noise ratio; an int is the model's own.
+            Required for "lid", whose right noise level depends on the architecture.
         reference_quantile: quantile of the non-members' sharpness that counts as sharp, e.g. 0.99.
         limit: allowed share of members that are sharper.
         confidence: of each one-sided bound; the session's by default.
@@ -79,10 +83,10 @@ def assert_sharpness_below(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
     probes.check_split()
-    parameters: dict[str, Any] = {
-        "timestep": chosen.timestep if timestep is None else timestep,
-        "draws": images_per_prompt,
-    }
+    level_of_noise = chosen.timestep if timestep is None else timestep
+    if level_of_noise is None:
+        raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
+    parameters: dict[str, Any] = {"timestep": level_of_noise, "draws": images_per_prompt}
     task = ScoreTask(chosen.name, chosen.version, chosen.scores, {**parameters, "seed": judge.seed})
     max_fpr = round(1.0 - reference_quantile, 12)
     method = method_record(
@@ -122,6 +126,9 @@ def assert_sharpness_below(
             histogram_record("Sharpness", f"{chosen.title} (higher = sharper)", members, reference)
         )
         findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, level))
+        findings.charts += landscape_charts(
+            denoiser, probes, chosen, members, reference, timestep=level_of_noise, seed=judge.seed
+        )
 
         def needed() -> str:
             decided = probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=level)

@@ -19,7 +19,7 @@ class SharpnessStatistic:
         access: the access it needs.
         source: what it follows.
         scores: (model, images, *, timestep, draws, seed, batch_size) -> float64 (images,), higher = sharper.
-        timestep: its default noise level.
+        timestep: its default noise level; None: it has none, and the caller must choose.
         version: raised whenever the same parameters would give other scores.
     """
 
@@ -28,5 +28,5 @@ class SharpnessStatistic:
     access: str
     source: str
     scores: Callable[..., NDArray[np.float64]]
-    timestep: int
+    timestep: int | None
     version: int

@@ -73,7 +73,7 @@ def test_the_score_of_perfect_memory_is_steeper_still_elsewhere(memorizing: Anal
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"statistic": "trace"}, "`statistic` must be one of curvature, hessian_score, score_norm, got 'trace'"),
+        ({"statistic": "trace"}, "`statistic` must be one of curvature, hessian_score, score_norm, lid, got 'trace'"),
         ({"reference_quantile": 99}, r"`reference_quantile` must be in \[0.5, 1\), got 99"),
         ({"images_per_prompt": 0}, "`images_per_prompt` must be a whole number of at least 1, got 0"),
         ({"limit": "5%"}, "`limit` must be .*, got '5%'"),
@@ -88,3 +88,39 @@ def test_a_bad_argument_is_named_with_its_value(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         assert_sharpness_below(**({"model": population, "probes": probes} | CLAIM | arguments))
+
+
+def test_the_record_shows_the_spectra_of_the_sharpest_members_beside_a_typical_image(
+    peaked: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    with pytest.raises(PrivacyViolation) as caught:
+        assert_sharpness_below(peaked, few_members, timestep=50, **CLAIM)
+    (chart,) = caught.value.claim.charts
+    assert chart.title == "Spectrum of the log density's Hessian"
+    *sharp, typical = chart.series
+    assert len(sharp) == 3
+    assert all(series.name.startswith("sharp member ") for series in sharp)
+    assert typical.name.startswith("typical non-member ")
+    assert all(len(series.x) == 36 and list(series.y) == sorted(series.y) for series in chart.series)
+    assert sharp[0].y[0] < 2 * typical.y[-1] < 0  # narrow in every direction; the population in 15 waves only
+    assert sharp[0].y[-1] < typical.y[-1]
+
+
+def test_the_intrinsic_dimension_finds_narrow_peaks(peaked: AnalyticDenoiser, few_members: ProbeSet) -> None:
+    with pytest.raises(PrivacyViolation) as caught:
+        assert_sharpness_below(peaked, few_members, statistic="lid", timestep=50, **CLAIM)
+    claim = caught.value.claim
+    assert claim.low is not None
+    assert claim.low > 0.2
+    spectra, curve = claim.charts
+    assert spectra.title == "Spectrum of the log density's Hessian"
+    members, others = curve.series
+    assert list(members.x) == sorted(members.x)
+    assert members.y[0] < others.y[0]
+
+
+def test_the_intrinsic_dimension_has_no_noise_level_of_its_own(
+    population: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    with pytest.raises(UsageError, match="`timestep` must be given for 'lid', got None"):
+        assert_sharpness_below(population, few_members, statistic="lid", **CLAIM)
