@@ -13,6 +13,9 @@ from pytest_diffprivacy.statistics.binomial import (
     rate,
 )
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
+from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
+from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
 from pytest_diffprivacy.statistics.family import FamilyTpr, family_tpr
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
@@ -42,7 +45,11 @@ from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, d
 
 __all__ = [
     "Auroc",
+    "CorrectedRate",
+    "DataCopying",
+    "DcrShare",
     "Decision",
+    "Detector",
     "ExcessRate",
     "FamilyTpr",
     "Histogram",
@@ -60,6 +67,9 @@ __all__ = [
     "auroc",
     "binomial_lower",
     "binomial_upper",
+    "corrected_rate",
+    "data_copying",
+    "dcr_share",
     "decide",
     "excess_rate",
     "false_match_threshold",

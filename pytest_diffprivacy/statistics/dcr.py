@@ -1,0 +1,136 @@
+"""Are generations nearer to the training set than to as many unseen images? The DCR share (distance to closest record).
+
+A share of one half means no copying. Generations that have the same nearest record share the luck of how the records
+were split into training set and holdout, so that the plain binomial test rejects far too often; the p-value here
+re-draws the split, and the bounds count such generations as fewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
+
+PERMUTATIONS = 9_999
+CHUNK_VALUES = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class DcrShare:
+    """The share of generations that are nearer to the training set, with one-sided bounds at `confidence`.
+
+    Attributes:
+        value: the share; ties count one half.
+        low: lower bound from effective counts.
+        high: upper bound from effective counts.
+        confidence: of each bound.
+        p_value: of "the split into training set and holdout does not matter", one-sided, by permutation.
+        nearer: V, generations nearer to the training set, ties one half.
+        generations: m.
+        effective: m_eff = m^2 / sum c_x^2, where c_x generations have the nearest record x: the number of independent
+            generations that are worth as much.
+        records: of each side.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    p_value: float
+    nearer: float
+    generations: int
+    effective: float
+    records: int
+
+
+def dcr_share(
+    training_distances: ArrayLike,
+    holdout_distances: ArrayLike,
+    nearest_training: ArrayLike,
+    nearest_holdout: ArrayLike,
+    *,
+    records: int,
+    confidence: float = 0.95,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> DcrShare:
+    """Estimate the share of generations whose nearest record is a training record.
+
+    Args:
+        training_distances: (m,) of each generation to its nearest training record; lower = closer.
+        holdout_distances: (m,) to its nearest record of the holdout, which has the same size.
+        nearest_training: (m,) which training record that is, 0..records-1.
+        nearest_holdout: (m,) which record of the holdout.
+        records: size of each of the two sets.
+        confidence: of each bound, in (0.5, 1).
+        permutations: random splits of the pooled records; the smallest p-value is 1 / (permutations + 1).
+        seed: of the splits.
+
+    Raises:
+        UsageError: arguments that do not fit each other.
+
+    Source: Implements METHODS 6.2: permutation over splits and Clopper-Pearson bounds on effective counts.
+    """
+    significance = check_significance(confidence)
+    size = check_count("records", records, least=2)
+    draws = check_count("permutations", permutations, least=99)
+    to_training = check_scores("training_distances", training_distances)
+    to_holdout = check_scores("holdout_distances", holdout_distances)
+    own = _positions("nearest_training", nearest_training, size, len(to_training))
+    other = _positions("nearest_holdout", nearest_holdout, size, len(to_training))
+    if len(to_holdout) != len(to_training):
+        raise UsageError(
+            f"`holdout_distances` must be one for each of {len(to_training)} generations, got {len(to_holdout)}."
+        )
+    weight = np.where(to_training < to_holdout, 1.0, np.where(to_training > to_holdout, 0.0, 0.5))
+    owned = np.concatenate([
+        np.bincount(own, weights=weight, minlength=size),
+        np.bincount(other, weights=1.0 - weight, minlength=size),
+    ])  # fmt: skip
+    m, nearer = len(weight), float(weight.sum())
+    effective = m**2 / float((owned**2).sum())
+    share = nearer / m
+    k, n = share * effective, effective
+    return DcrShare(
+        value=share,
+        low=0.0 if nearer == 0.0 else float(special.betaincinv(k, n - k + 1.0, significance)),
+        high=1.0 if nearer == m else float(special.betaincinv(k + 1.0, n - k, 1.0 - significance)),
+        confidence=float(confidence),
+        p_value=_p_value(owned, size, nearer, draws, np.random.default_rng(seed)),
+        nearer=nearer,
+        generations=m,
+        effective=effective,
+        records=size,
+    )
+
+
+def _p_value(owned: FloatArray, size: int, nearer: float, draws: int, stream: np.random.Generator) -> float:
+    """(1 + #{V* >= V}) / (draws + 1), V* over random choices of `size` of the 2 * `size` records.
+
+    Only records that own a generation matter: how many of them are chosen is hypergeometric, which ones is a shuffle.
+    """
+    values = owned[owned > 0.0]
+    reached = 0
+    rows = max(1, CHUNK_VALUES // len(values))
+    for start in range(0, draws, rows):
+        count = min(rows, draws - start)
+        chosen = stream.hypergeometric(len(values), 2 * size - len(values), size, count)
+        shuffled = stream.permuted(np.broadcast_to(values, (count, len(values))), axis=1)
+        running = np.concatenate([np.zeros((count, 1)), shuffled.cumsum(axis=1)], axis=1)
+        drawn = running[np.arange(count), chosen]
+        reached += int((drawn >= nearer - 1e-9).sum())
+    return (1 + reached) / (1 + draws)
+
+
+def _positions(name: str, values: ArrayLike, records: int, count: int) -> np.ndarray:
+    positions = np.asarray(values)
+    if positions.dtype.kind not in "iu" or positions.shape != (count,):
+        raise UsageError(f"`{name}` must be {count} whole numbers, got {positions.dtype} {positions.shape}.")
+    if positions.min() < 0 or positions.max() >= records:
+        raise UsageError(f"`{name}` must be between 0 and {records - 1}, got {positions.min()} to {positions.max()}.")
+    return positions
