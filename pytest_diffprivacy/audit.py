@@ -79,6 +79,7 @@ class Findings:
     strips_title: str = ""
     notes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    recipe: records.Recipe | None = None
     ledger: Ledger = field(default_factory=Ledger)
 
 
@@ -236,6 +237,7 @@ class Auditor:
             notes=tuple(findings.notes),
             incidents=tuple(ledger.incidents),
             artifacts=artifacts,
+            recipe=findings.recipe,
             seed=self.seed,
             confidence=question.confidence,
             work=records.Work(

@@ -185,7 +185,9 @@ class _AuditRun:
             return
         from pytest_diffprivacy.evidence.run_folder import RunFolder
         from pytest_diffprivacy.evidence.runs import conclude_run
+        from pytest_diffprivacy.evidence.seals import record_digest
         from pytest_diffprivacy.report import write_report
+        from pytest_diffprivacy.report.lines import run_lines
 
         try:
             run = conclude_run(
@@ -196,10 +198,7 @@ class _AuditRun:
                 expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
             )
-            excused = {test.node_id for test in run.tests if test.expected_failure}
-            self.lines = [_line(claim, claim.node_id in excused) for claim in run.claims]
-            self.lines += [f"MISSING       {text}" for text in run.missing]
-            self.lines.append(f"run           {run.verdict}: {run.verdict_reason}")
+            self.lines = [*run_lines(run), f"record        sha256 {record_digest(run)}"]
             for path in self.settings.paths("report"):
                 write_report(run, path)
                 self.lines.append(f"report        {path}")
@@ -224,15 +223,6 @@ class _AuditRun:
 
 def _is_audit(item: pytest.Item) -> bool:
     return bool(AUDIT_FIXTURES & set(getattr(item, "fixturenames", ()))) or item.get_closest_marker(MARKER) is not None
-
-
-def _line(claim: Any, excused: bool) -> str:
-    """A claim on one line."""
-    e = claim.estimate
-    observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
-    model = f"{claim.model.name}: " if claim.model else ""
-    expected = " (expected by its test)" if excused and claim.verdict.value == "FAIL" else ""
-    return f"{claim.verdict.value:<13} {model}{claim.sentence}: {observed}{expected}"
 
 
 def _category(error: DiffPrivacyError) -> str:

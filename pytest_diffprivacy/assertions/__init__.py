@@ -1,4 +1,11 @@
-"""The public sentences: one claim a file. Each judges, records, and raises unless the claim holds."""
+"""The public sentences: one claim a file. Each judges, records, and raises unless the claim holds.
+
+Every claim must be verifiable without the model: before it returns its measurement, `measure` puts what decides into
+`findings.arrays` and a `records.Recipe` into `findings.recipe`, which names a statistic of
+`statistics.recompute.STATISTICS`, the stored arrays by their role, and the remaining arguments. A claim with a new
+statistic adds a function there that turns arrays and arguments into the same `Measured`; `python -m pytest_diffprivacy
+verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or FAIL without a recipe does not verify.
+"""
 
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction

@@ -15,7 +15,7 @@ from pytest_diffprivacy.assertions.evidence import histogram_record, method_reco
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.evidence.records import Claim, Method
+from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
 from pytest_diffprivacy.membership.cdi import as_features, cdi_logits
 from pytest_diffprivacy.membership.cdi_features import VERSION, cdi_features
 from pytest_diffprivacy.membership.cdi_settings import WHITE_BOX, CdiSettings, affordable_features
@@ -168,12 +168,24 @@ def _measure(
     members, nonmembers = collect()
     drawn = control_splits(len(members), len(nonmembers), splits=design.splits, seed=design.seed)
     logits = cdi_logits(members, nonmembers, drawn)
+    findings.recipe = Recipe(
+        statistic="dataset_inference",
+        arrays={"members": ("member_logits",), "nonmembers": ("nonmember_logits",)},
+        arguments={
+            "confidence": design.confidence,
+            "test": design.test,
+            "combine": design.combine,
+            "seed": design.seed,
+        },
+    )
     measured = dataset_inference(
         logits, confidence=design.confidence, test=design.test, combine=design.combine, seed=design.seed
     )
     findings.arrays |= {
         "member_features": members,
         "nonmember_features": nonmembers,
+        "member_logits": np.stack([np.asarray(pair.members) for pair in logits]),
+        "nonmember_logits": np.stack([np.asarray(pair.nonmembers) for pair in logits]),
         "split_p_values": np.array(measured.split_p_values),
     }
     counts = f"{measured.members} test members, {measured.nonmembers} test non-members a split"

@@ -97,6 +97,21 @@ def histogram_record(
     )
 
 
+def tpr_recipe(names: Sequence[tuple[str, str]], max_fpr: float, confidence: float) -> records.Recipe:
+    """The TPR at a limited FPR of one or several attacks from their stored scores.
+
+    Args:
+        names: for each attack the names of its arrays: members' and non-members' scores.
+        max_fpr: allowed share of non-members taken for members.
+        confidence: of the claim's bounds.
+    """
+    return records.Recipe(
+        statistic="family_tpr",
+        arrays={"members": tuple(first for first, _ in names), "nonmembers": tuple(second for _, second in names)},
+        arguments={"max_fpr": max_fpr, "confidence": confidence},
+    )
+
+
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(v) for v in value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,11 @@ from pytest_diffprivacy.assertions.evidence import histogram_record, method_reco
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
-from pytest_diffprivacy.evidence.records import Claim, Estimate, Strip
+from pytest_diffprivacy.evidence.records import Claim, Estimate, Recipe, Strip
 from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, filter_generations
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
-from pytest_diffprivacy.statistics import Measured, Verdict, excess_rate, rate, trials_needed
+from pytest_diffprivacy.statistics import CopyRate, Measured, Verdict, copy_rate, rate, trials_needed
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
@@ -26,16 +25,6 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.ERROR: "Extraction could not be judged.",
 }
 STRIPS_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class CopyRate:
-    """The share of generations that are copies: plain upper bound, lower bound after the control's false matches."""
-
-    value: float
-    low: float
-    high: float
-    confidence: float
 
 
 def assert_no_extraction(
@@ -113,7 +102,7 @@ def assert_no_extraction(
         blocks = _generated(judge, generator, probes, generations, steps, findings)
         found = filter_generations(blocks, probes.members, rule, exhibits=STRIPS_SHOWN)
         _report(findings, judge, probes, rule, found, level)
-        return _copy_rate(found, generations, level, findings, max_rate)
+        return _copy_rate(found, level, findings, max_rate)
 
     return judge.judge(question, measure)
 
@@ -130,19 +119,37 @@ def _generated(
         yield images
 
 
-def _copy_rate(found: Extraction, count: int, confidence: float, findings: Findings, limit: float) -> CopyRate:
-    """PASS by all copies; FAIL by what an equal-size control does not explain."""
-    plain = rate(int(found.copies.sum()), count, confidence=confidence)
-    excess = excess_rate(
-        int(found.compared_copies.sum()), count, int(found.false_matches.sum()), count, confidence=confidence
-    )
+def _copy_rate(found: Extraction, confidence: float, findings: Findings, limit: float) -> CopyRate:
+    measured = copy_rate(found.copies, found.compared_copies, found.false_matches, confidence=confidence)
 
     def needed() -> str:
-        decided = trials_needed(plain.value, limit, confidence=confidence)
+        decided = trials_needed(measured.value, limit, confidence=confidence)
         return f"about {decided or 'more than 10 million'} generations would decide at the observed rate"
 
     findings.needed = needed
-    return CopyRate(plain.value, excess.low, plain.high, confidence)
+    return measured
+
+
+def _recipe(rule: CopyRule, confidence: float) -> Recipe:
+    """From the stored distances to the verdict: calibrate the threshold, find copies, bound their rate."""
+    return Recipe(
+        statistic="copy_rate",
+        arrays={
+            "l2": ("l2",),
+            "adaptive": ("adaptive",),
+            "nearest": ("nearest_member",),
+            "compared": ("compared_members",),
+            "control_l2": ("control_l2",),
+            "control_adaptive": ("control_adaptive",),
+            "null": ("null_adaptive",),
+        },
+        arguments={
+            "delta": rule.delta,
+            "max_false_match_rate": rule.threshold.max_false_match_rate,
+            "ceiling": rule.threshold.ceiling,
+            "confidence": confidence,
+        },
+    )
 
 
 def _describe(findings: Findings, rule: CopyRule, generations: int, steps: int, max_false_match_rate: float) -> None:
@@ -203,6 +210,7 @@ def _report(
             mark_label="copy threshold",
         )
     )
+    findings.recipe = _recipe(rule, confidence)
     findings.arrays |= {
         "nearest_member": found.matches.nearest,
         "l2": found.matches.l2,
@@ -213,6 +221,7 @@ def _report(
         "control_adaptive": found.control_matches.adaptive,
         "false_match": found.false_matches,
         "null_adaptive": rule.null,
+        "compared_members": rule.compared,
         "member_repetitions": probes.members.repetitions,
         "extracted": found.extracted,
     }

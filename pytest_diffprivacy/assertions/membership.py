@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import AuditError, UsageError
@@ -186,10 +186,12 @@ def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, c
     """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
     several = len(scores) > 1
     titles = {method.name: method.title for method in findings.methods}
+    arrays = {name: (f"member_scores {name}", f"nonmember_scores {name}") for name in scores}
+    arrays = arrays if several else dict.fromkeys(scores, ("member_scores", "nonmember_scores"))
+    findings.recipe = tpr_recipe(list(arrays.values()), max_fpr, confidence)
     for name, (members, nonmembers) in scores.items():
         _check_scores(titles.get(name, name), members, nonmembers)
-        suffix = f" {name}" if several else ""
-        findings.arrays |= {f"member_scores{suffix}": members, f"nonmember_scores{suffix}": nonmembers}
+        findings.arrays |= dict(zip(arrays[name], (members, nonmembers), strict=True))
         of = f": {titles.get(name, name)}" if several else ""
         counts = f"{len(members)} members, {len(nonmembers)} non-members"
         area = auroc(members, nonmembers, confidence=confidence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.landscape import landscape_charts
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
@@ -121,6 +121,7 @@ def assert_sharpness_below(
         members = judge.scores(denoiser, probes.members, task, findings.ledger)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
         findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
+        findings.recipe = tpr_recipe([("member_scores", "nonmember_scores")], max_fpr, level)
         findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
         findings.histograms.append(
             histogram_record("Sharpness", f"{chosen.title} (higher = sharper)", members, reference)

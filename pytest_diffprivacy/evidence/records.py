@@ -185,6 +185,14 @@ class Artifact(Record):
     arrays: dict[str, str] = Field(description="Array name -> type and shape.")
 
 
+class Recipe(Record):
+    """How the verdict follows from stored arrays: statistics.recompute gives value and bounds again."""
+
+    statistic: str = Field(description="A name in statistics.recompute.STATISTICS.")
+    arrays: dict[str, tuple[str, ...]] = Field(description="Role -> names of stored arrays.")
+    arguments: dict[str, float | int | str] = Field(description="The statistic's other arguments.")
+
+
 class Work(Record):
     """What it cost and what was reused."""
 
@@ -222,6 +230,7 @@ class Claim(Record):
     notes: tuple[str, ...] = ()
     incidents: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
+    recipe: Recipe | None = None
     seed: int
     confidence: float
     work: Work
@@ -279,3 +288,4 @@ class Run(Record):
     options: tuple[OptionValue, ...]
     versions: dict[str, str]
     platform: str
+    seals: dict[str, str] = Field(default={}, description="Other files of the run -> sha256 of each.")

@@ -12,6 +12,7 @@ from typing import Any, final
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.arrays import Arrays, write_arrays, write_bytes
 from pytest_diffprivacy.evidence.records import Artifact, Claim
+from pytest_diffprivacy.evidence.seals import file_digest, record_json
 from pytest_diffprivacy.evidence.store import prepare
 
 
@@ -61,10 +62,15 @@ class RunFolder:
     def keep_claim(self, claim: Claim) -> None:
         """Store the record of a claim; a rerun of the same test replaces it."""
         prepare(self.root)
-        write_bytes(self.folder / "claims" / f"{claim.id}.json", claim.model_dump_json(indent=1).encode())
+        write_bytes(self.folder / "claims" / f"{claim.id}.json", record_json(claim).encode("ascii"))
 
     def claims(self) -> list[Claim]:
         """All records of the run, in the order of their names."""
         return [
             Claim.model_validate_json(path.read_bytes()) for path in sorted((self.folder / "claims").glob("*.json"))
         ]
+
+    def seals(self) -> dict[str, str]:
+        """The sha256 of the events and of every claim's record, by path below the run's folder."""
+        paths = [self.folder / "events.jsonl", *sorted((self.folder / "claims").glob("*.json"))]
+        return {path.relative_to(self.folder).as_posix(): file_digest(path) for path in paths if path.exists()}

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.fingerprint import library_versions
 from pytest_diffprivacy.evidence.records import Claim, OptionValue, Run, TestOutcome
 from pytest_diffprivacy.evidence.run_folder import RunFolder
+from pytest_diffprivacy.evidence.seals import seal_run
 from pytest_diffprivacy.options import BY_NAME, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 
@@ -49,7 +49,7 @@ def conclude_run(
         for test in tests
         if test.node_id in expected and test.node_id not in recorded and test.outcome != "passed"
     )
-    verdict, reason = _verdict(claims, tests, missing)
+    verdict, reason = judge_run(claims, tests, missing)
     run = Run(
         run_id=folder.run_id,
         started=started,
@@ -64,8 +64,9 @@ def conclude_run(
         options=tuple(_option(name, settings) for name in settings.values),
         versions=dict(library_versions()),
         platform=f"{platform.system()} {platform.machine()}",
+        seals=folder.seals(),
     )
-    write_bytes(folder.folder / "run.json", run.model_dump_json(indent=1).encode())
+    seal_run(run, folder.folder)
     return run
 
 
@@ -81,8 +82,8 @@ def _outcome(node: str, found: Mapping[str, Any], claims: Sequence[Claim]) -> Te
     )
 
 
-def _verdict(claims: Sequence[Claim], tests: Sequence[TestOutcome], missing: Sequence[str]) -> tuple[str, str]:
-    """The worst that is known; a run in which something did not happen is never PASS."""
+def judge_run(claims: Sequence[Claim], tests: Sequence[TestOutcome], missing: Sequence[str]) -> tuple[str, str]:
+    """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS."""
     excused = {test.node_id for test in tests if test.expected_failure}
     judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
     of = {verdict: [c for c in judged if c.verdict is verdict] for verdict in Verdict}

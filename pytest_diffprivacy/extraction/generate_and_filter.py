@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import InsufficientProbes, ProbeError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
 
 PAPER_THRESHOLD = 1.0
 SMALLEST_SIDE = 3
@@ -38,7 +38,7 @@ class CopyRule:
 
     def copies(self, matches: AdaptiveMatches) -> NDArray[np.bool_]:
         """Which queries are copies."""
-        return (matches.l2 <= self.delta) & (matches.adaptive <= self.threshold.threshold)
+        return is_copy(matches.l2, matches.adaptive, delta=self.delta, threshold=self.threshold.threshold)
 
 
 def calibrate_rule(

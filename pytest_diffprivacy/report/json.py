@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.evidence.seals import record_json
 
 
 def render_json(run: Run) -> str:
-    """The run as JSON in ASCII: `Run.model_validate_json` gives the same run back.
-
-    Whatever a terminal or browser could act on (control characters, text-direction marks) is written as an escape.
-    """
-    return json.dumps(run.model_dump(mode="json"), ensure_ascii=True, allow_nan=False, indent=1) + "\n"
+    """The run as JSON, byte for byte the record in the run's folder: `Run.model_validate_json` gives it back."""
+    return record_json(run)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.report.html import render_html
-from pytest_diffprivacy.report.json import render_json
 
-FORMATS: Final[Mapping[str, Callable[[Run], str]]] = {".html": render_html, ".json": render_json}
+FORMATS: Final[Mapping[str, str]] = {".html": "html", ".json": "json"}
+"""Extension -> the module of this room whose `render_<module>(run)` makes the text; loaded when it is asked for."""
 
 
 def write_report(run: Run, path: Path) -> None:
@@ -26,12 +26,13 @@ def write_report(run: Run, path: Path) -> None:
         UsageError: no format has this extension.
         EvidenceError: the file cannot be written.
     """
-    render = FORMATS.get(_extension(path))
-    if render is None:
+    name = FORMATS.get(_extension(path))
+    if name is None:
         raise UsageError(
             f"The report's path must end in {' or '.join(FORMATS)}, got {path.name!r}. "
             "Choose the format by the extension."
         )
+    render = getattr(import_module(f"{__package__}.{name}"), f"render_{name}")
     write_bytes(path, render(run).encode("utf-8"))
 
 

@@ -13,6 +13,7 @@ from pytest_diffprivacy.statistics.binomial import (
     rate,
 )
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
@@ -24,6 +25,7 @@ from pytest_diffprivacy.statistics.planning import (
     trials_needed,
 )
 from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
+from pytest_diffprivacy.statistics.recompute import recompute
 from pytest_diffprivacy.statistics.roc import (
     Histogram,
     RocBand,
@@ -45,6 +47,7 @@ from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, d
 
 __all__ = [
     "Auroc",
+    "CopyRate",
     "CorrectedRate",
     "DataCopying",
     "DcrShare",
@@ -67,6 +70,7 @@ __all__ = [
     "auroc",
     "binomial_lower",
     "binomial_upper",
+    "copy_rate",
     "corrected_rate",
     "data_copying",
     "dcr_share",
@@ -74,6 +78,7 @@ __all__ = [
     "excess_rate",
     "false_match_threshold",
     "family_tpr",
+    "is_copy",
     "nonmembers_needed",
     "pair_order",
     "pair_outcomes",
@@ -81,6 +86,7 @@ __all__ = [
     "probes_needed_for_tpr",
     "ranks",
     "rate",
+    "recompute",
     "roc_band",
     "roc_curve",
     "score_histogram",

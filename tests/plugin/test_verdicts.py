@@ -207,6 +207,7 @@ def test_alone_and_with_two_workers_a_run_ends_alike(project: Project) -> None:
             "events.jsonl",
             "evidence",
             "run.json",
+            "run.json.sha256",
         ]
     one, other = project.record("alone"), project.record("together")
     assert [c.model_dump(exclude={"work", "artifacts"}) for c in one.claims] == [

@@ -1,0 +1,176 @@
+"""What can be done with a finished audit, without its model? `python -m pytest_diffprivacy COMMAND`; loads no torch.
+
+A command is one `Command` in `COMMANDS`: its arguments, and a function that prints and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pytest_diffprivacy.errors import DiffPrivacyError
+
+HELD, DIFFERS, ERROR = 0, 1, 4
+EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "INCOMPLETE": 4}
+"""2 is left to argparse, for a command line that it does not understand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        name: what is typed.
+        summary: one line for the list of commands.
+        details: what it does and which exit codes it has.
+        arguments: declares its arguments.
+        run: does it and returns the exit code.
+    """
+
+    name: str
+    summary: str
+    details: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what was typed behind the program's name; the process's own by default.
+
+    Returns:
+        The exit code: the command's own, or 4 where it could not do its work.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m pytest_diffprivacy", description="Work with the record of a finished audit. Loads no model."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        own = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.details,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.arguments(own)
+        own.set_defaults(run=command.run)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except DiffPrivacyError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return ERROR
+
+
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    _record(parser)
+    parser.add_argument("reports", type=Path, nargs="+", metavar="report", help="where to; the extension is the format")
+
+
+def _render(chosen: argparse.Namespace) -> int:
+    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.report import write_report
+
+    run, _ = read_run(chosen.record)
+    for path in chosen.reports:
+        write_report(run, path)
+        print(f"report        {path}")
+    return HELD
+
+
+def _verdict(chosen: argparse.Namespace) -> int:
+    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.report.lines import run_lines
+
+    run, _ = read_run(chosen.record)
+    print("\n".join(run_lines(run)))
+    return EXIT_CODES.get(run.verdict, ERROR)
+
+
+def _verify_arguments(parser: argparse.ArgumentParser) -> None:
+    _record(parser)
+    parser.add_argument("--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own")
+    parser.add_argument("--digest", help="sha256 of the record as the run printed it, kept apart from the evidence")
+    parser.add_argument("--quiet", action="store_true", help="print only what differs and the last line")
+
+
+def _verify(chosen: argparse.Namespace) -> int:
+    from pytest_diffprivacy.evidence.verify import verify_run
+    from pytest_diffprivacy.report.text import plural, visible
+
+    checks, different = 0, []
+    for check in verify_run(chosen.record, root=chosen.evidence, digest=chosen.digest):
+        checks += 1
+        if check.problem:
+            different.append(check)
+            print(visible(f"DIFFERS       {check.subject}: {check.problem}"))
+        elif not chosen.quiet:
+            print(visible(f"ok            {check.subject}" + (f" ({check.note})" if check.note else "")))
+    if different:
+        print(visible(f"NOT VERIFIED  {len(different)} of {plural(checks, 'check')}; first: {different[0].subject}"))
+        return DIFFERS
+    print(f"VERIFIED      {plural(checks, 'check')}")
+    return HELD
+
+
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, help="the earlier record: a JSON report or a run's folder")
+    parser.add_argument("after", type=Path, help="the later record")
+
+
+def _compare(chosen: argparse.Namespace) -> int:
+    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.report.compare import compare_runs
+
+    before, after = read_run(chosen.before)[0], read_run(chosen.after)[0]
+    changes = compare_runs(before, after)
+    print("\n".join(changes.lines))
+    return DIFFERS if changes.worse else HELD
+
+
+COMMANDS: Final = (
+    Command(
+        "render",
+        "write reports again from a record",
+        "Write reports again from a JSON report or a run's folder; the same record gives the same bytes.\n"
+        "Formats by extension: .html .json .md .sarif .intoto.json .xml",
+        _render_arguments,
+        _render,
+    ),
+    Command(
+        "verdict",
+        "print the verdicts; the exit code is the run's verdict",
+        "Print a line a claim and the run's verdict.\n"
+        "Exit code: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 ERROR or INCOMPLETE (or no readable record).",
+        _record,
+        _verdict,
+    ),
+    Command(
+        "verify",
+        "check every digest and compute every verdict again",
+        "Check every sha256 of a record and its evidence, and compute every verdict again from the stored scores.\n"
+        "A record that was changed together with all its digests is found only with --digest: keep the sha256 that\n"
+        "the run printed, or sign the in-toto statement.\n"
+        "Exit code: 0 everything agrees, 1 something differs (the first is named), 4 the record cannot be read.",
+        _verify_arguments,
+        _verify,
+    ),
+    Command(
+        "compare",
+        "compare two records claim by claim",
+        "Compare two records claim by claim: verdicts, estimates, limits, and what else was not the same.\n"
+        "Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.",
+        _compare_arguments,
+        _compare,
+    ),
+)

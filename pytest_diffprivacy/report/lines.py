@@ -1,0 +1,24 @@
+"""What does a terminal show of a run? A line a claim, what is missing, and the verdict of the whole."""
+
+from __future__ import annotations
+
+from pytest_diffprivacy.evidence.records import Claim, Run
+from pytest_diffprivacy.report.text import visible
+from pytest_diffprivacy.statistics.verdict import Verdict
+
+
+def run_lines(run: Run) -> list[str]:
+    """The run as lines of text, with nothing in them that a terminal could act on."""
+    excused = {test.node_id for test in run.tests if test.expected_failure}
+    lines = [_claim_line(claim, claim.node_id in excused) for claim in run.claims]
+    lines += [f"MISSING       {text}" for text in run.missing]
+    lines.append(f"run           {run.verdict}: {run.verdict_reason}")
+    return [visible(line) for line in lines]
+
+
+def _claim_line(claim: Claim, excused: bool) -> str:
+    e = claim.estimate
+    observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
+    model = f"{claim.model.name}: " if claim.model else ""
+    expected = " (expected by its test)" if excused and claim.verdict is Verdict.FAIL else ""
+    return f"{claim.verdict.value:<13} {model}{claim.sentence}: {observed}{expected}"

@@ -1,0 +1,92 @@
+"""Can a verdict be had again from what was stored? Statistics by name, from arrays and plain arguments alone.
+
+A claim's record names a statistic, the stored arrays it took and its arguments. `recompute` turns these into the same
+value and bounds, without the model, the images or any attack. A new kind of claim adds its statistic to `STATISTICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics.auroc import auroc
+from pytest_diffprivacy.statistics.binomial import rate
+from pytest_diffprivacy.statistics.calibration import false_match_threshold
+from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
+from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
+from pytest_diffprivacy.statistics.family import family_tpr
+from pytest_diffprivacy.statistics.verdict import Measured
+
+Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
+Arguments: TypeAlias = Mapping[str, Any]
+
+
+def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
+    """Compute a statistic again.
+
+    Args:
+        statistic: a name in `STATISTICS`.
+        arrays: role -> the arrays that play it, in the order of the record.
+        arguments: the statistic's other arguments as they were recorded.
+
+    Raises:
+        UsageError: no such statistic, or arrays or arguments that it does not take.
+        InsufficientProbes: the statistic is undefined for so few probes, as it was when the claim was judged.
+
+    Source: ours.
+    """
+    if statistic not in STATISTICS:
+        raise UsageError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    try:
+        return STATISTICS[statistic](arrays, arguments)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"The arrays or arguments of {statistic} do not fit it: {error}.") from error
+
+
+def _one(arrays: Stored, role: str) -> NDArray[Any]:
+    (array,) = arrays[role]
+    return array
+
+
+def _family_tpr(arrays: Stored, arguments: Arguments) -> Measured:
+    pairs = zip(arrays["members"], arrays["nonmembers"], strict=True)
+    return family_tpr({str(number): pair for number, pair in enumerate(pairs)}, **arguments)
+
+
+def _auroc(arrays: Stored, arguments: Arguments) -> Measured:
+    return auroc(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
+
+
+def _rate(arrays: Stored, arguments: Arguments) -> Measured:
+    hits = _one(arrays, "hits").astype(np.bool_)
+    return rate(int(hits.sum()), len(hits), **arguments)
+
+
+def _copy_rate(arrays: Stored, arguments: Arguments) -> Measured:
+    """From distances: threshold on the null images, copies, copies of compared members, false matches."""
+    calibration = {name: arguments[name] for name in ("max_false_match_rate", "confidence", "ceiling")}
+    threshold = false_match_threshold(_one(arrays, "null"), **calibration).threshold
+    delta = float(arguments["delta"])
+    copies = is_copy(_one(arrays, "l2"), _one(arrays, "adaptive"), delta=delta, threshold=threshold)
+    false = is_copy(_one(arrays, "control_l2"), _one(arrays, "control_adaptive"), delta=delta, threshold=threshold)
+    compared = copies & np.isin(_one(arrays, "nearest"), _one(arrays, "compared"))
+    return copy_rate(copies, compared, false, confidence=arguments["confidence"])
+
+
+def _dataset_inference(arrays: Stored, arguments: Arguments) -> Measured:
+    """Logits are (splits, test images a side)."""
+    rows = zip(_one(arrays, "members"), _one(arrays, "nonmembers"), strict=True)
+    return dataset_inference([SplitLogits(first, second) for first, second in rows], **arguments)
+
+
+STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
+    "auroc": _auroc,
+    "copy_rate": _copy_rate,
+    "dataset_inference": _dataset_inference,
+    "family_tpr": _family_tpr,
+    "rate": _rate,
+}

@@ -1,0 +1,63 @@
+"""Every claim carries what is needed to judge it again without the model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy import (
+    Auditor,
+    assert_dataset_not_inferable,
+    assert_mia_tpr_below,
+    assert_no_extraction,
+    assert_sharpness_below,
+)
+from pytest_diffprivacy.errors import ClaimNotProven
+from pytest_diffprivacy.evidence import RunFolder
+from pytest_diffprivacy.evidence.records import Claim
+from pytest_diffprivacy.evidence.verify import verify_claim
+from pytest_diffprivacy.statistics import Verdict
+
+CLAIMS: dict[str, Callable[..., Claim]] = {
+    "one attack": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.05, limit=0.2, auditor=a),
+    "a family": lambda m, p, a: assert_mia_tpr_below(m, p, attack=["loss", "sima"], max_fpr=0.05, limit=0.2, auditor=a),
+    "combined": lambda m, p, a: assert_mia_tpr_below(
+        m, p, attack=["loss", "sima"], combine=True, max_fpr=0.05, limit=0.2, auditor=a
+    ),
+    "too few": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.001, limit=0.2, auditor=a),
+    "extraction": lambda m, p, a: assert_no_extraction(
+        m, p, generations=64, steps=4, max_false_match_rate=0.1, max_rate=0.2, auditor=a
+    ),
+    "sharpness": lambda m, p, a: assert_sharpness_below(
+        m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a
+    ),
+    "dataset": lambda m, p, a: assert_dataset_not_inferable(
+        *(np.random.default_rng([2, side]).normal(side, 1.0, (60, 5)) for side in (0, 1)), max_effect=0.2, auditor=a
+    ),
+}
+
+
+@pytest.fixture
+def judge(outside_pytest: Path, tmp_path_factory: pytest.TempPathFactory) -> Auditor:
+    return Auditor(run=RunFolder(tmp_path_factory.mktemp("evidence"), "run"))
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("model", ["memorizing", "population"])
+def test_a_claim_is_judged_again_from_its_stored_arrays(name, model, judge, probes, request):
+    with contextlib.suppress(ClaimNotProven):
+        CLAIMS[name](request.getfixturevalue(model), probes, judge)
+    (claim,) = judge.claims
+    assert judge.run is not None
+    checks = list(verify_claim(claim, judge.run.root))
+    assert [check.problem for check in checks] == [""] * len(checks)
+    assert checks[-1].subject == f"verdict of {claim.id}: {claim.verdict.value}"
+    assert claim.recipe is not None
+    assert not checks[-1].note
+    other = Verdict.PASS if claim.verdict is Verdict.FAIL else Verdict.FAIL
+    forged = claim.model_copy(update={"verdict": other})
+    assert list(verify_claim(forged, judge.run.root))[-1].problem

@@ -1,0 +1,68 @@
+"""A statistic by name gives what a direct call gives, and refuses what does not fit it."""
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.statistics import auroc, family_tpr, rate, recompute, tpr_at_fpr
+from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
+from pytest_diffprivacy.statistics.recompute import STATISTICS
+
+RANDOM = np.random.default_rng(11)
+MEMBERS, OTHERS = RANDOM.normal(0.8, 1.0, (3, 400)), RANDOM.normal(0.0, 1.0, (3, 420))
+
+
+def bounds(measured):
+    return measured.value, measured.low, measured.high, measured.confidence
+
+
+def test_one_attack_is_its_own_family():
+    found = recompute(
+        "family_tpr", {"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]}, {"max_fpr": 0.05, "confidence": 0.95}
+    )
+    assert bounds(found) == bounds(tpr_at_fpr(MEMBERS[0], OTHERS[0], max_fpr=0.05, confidence=0.95))
+
+
+def test_a_family_is_judged_as_one():
+    found = recompute(
+        "family_tpr", {"members": list(MEMBERS), "nonmembers": list(OTHERS)}, {"max_fpr": 0.05, "confidence": 0.9}
+    )
+    scores = {name: (MEMBERS[i], OTHERS[i]) for i, name in enumerate("abc")}
+    assert bounds(found) == bounds(family_tpr(scores, max_fpr=0.05, confidence=0.9))
+
+
+def test_rates_and_areas():
+    hits = np.arange(100) < 7
+    assert bounds(recompute("rate", {"hits": [hits]}, {"confidence": 0.9})) == bounds(rate(7, 100, confidence=0.9))
+    arrays = {"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]}
+    assert bounds(recompute("auroc", arrays, {"confidence": 0.95})) == bounds(auroc(MEMBERS[0], OTHERS[0]))
+
+
+def test_dataset_inference_from_the_logits_of_its_splits():
+    arguments = {"confidence": 0.99, "test": "welch", "combine": "mean", "seed": 3}
+    found = recompute("dataset_inference", {"members": [MEMBERS], "nonmembers": [OTHERS]}, arguments)
+    logits = [SplitLogits(p, u) for p, u in zip(MEMBERS, OTHERS, strict=True)]
+    assert bounds(found) == bounds(dataset_inference(logits, confidence=0.99, test="welch", combine="mean", seed=3))
+
+
+def test_what_was_undefined_is_undefined_again():
+    with pytest.raises(InsufficientProbes):
+        recompute(
+            "family_tpr",
+            {"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]},
+            {"max_fpr": 1e-4, "confidence": 0.95},
+        )
+
+
+@pytest.mark.parametrize(
+    ("statistic", "arrays", "arguments", "message"),
+    [
+        ("mean", {}, {}, f"`statistic` must be one of {', '.join(STATISTICS)}, got 'mean'"),
+        ("rate", {}, {"confidence": 0.95}, "The arrays or arguments of rate do not fit it: 'hits'"),
+        ("rate", {"hits": [MEMBERS[0] > 0]}, {"limit": 1}, "The arrays or arguments of rate do not fit it"),
+    ],
+)
+def test_what_does_not_fit_is_refused(statistic, arrays, arguments, message):
+    with pytest.raises(UsageError) as refused:
+        recompute(statistic, arrays, arguments)
+    assert message in str(refused.value)
