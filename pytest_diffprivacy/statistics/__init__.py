@@ -17,7 +17,14 @@ from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
+from pytest_diffprivacy.statistics.epsilon import (
+    EpsilonBound,
+    epsilon_lower_bound,
+    gaussian_epsilon,
+    largest_provable_epsilon,
+)
 from pytest_diffprivacy.statistics.family import FamilyTpr, family_tpr
+from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
     probes_needed_for_tpr,
@@ -53,11 +60,13 @@ __all__ = [
     "DcrShare",
     "Decision",
     "Detector",
+    "EpsilonBound",
     "ExcessRate",
     "FamilyTpr",
     "Histogram",
     "MatchThreshold",
     "Measured",
+    "OneRunEpsilon",
     "PairOrder",
     "Ranks",
     "RateEstimate",
@@ -71,15 +80,21 @@ __all__ = [
     "binomial_lower",
     "binomial_upper",
     "copy_rate",
+    "correct_guesses",
     "corrected_rate",
     "data_copying",
     "dcr_share",
     "decide",
+    "epsilon_lower_bound",
     "excess_rate",
     "false_match_threshold",
     "family_tpr",
+    "gaussian_epsilon",
     "is_copy",
+    "largest_provable_epsilon",
     "nonmembers_needed",
+    "one_run_epsilon",
+    "one_run_p_value",
     "pair_order",
     "pair_outcomes",
     "probes_needed_for_auroc",

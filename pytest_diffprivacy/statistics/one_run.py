@@ -1,0 +1,153 @@
+"""What does one training run prove about epsilon, if many canaries were included by coin flips?
+
+m canaries enter the training set by independent fair coins. Whoever guesses the coins of r of them from the model and
+is right v times has done something that (epsilon, delta)-differential privacy makes improbable: each guess is right with
+probability at most e^epsilon / (1 + e^epsilon). Nothing here can see whether the coins were fair and independent; that
+is what a stored seed is for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics.arguments import (
+    as_number,
+    check_count,
+    check_fraction,
+    check_scores,
+    check_significance,
+)
+
+WIDTH = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class OneRunEpsilon:
+    """A lower bound of epsilon from one run: the true epsilon is above it with probability at least `confidence`.
+
+    Attributes:
+        value: the bound in nats; 0 if not even epsilon = 0 is refuted.
+        canaries: m, all canaries, guessed or not.
+        guesses: r, how many were guessed.
+        correct: v, how many guesses were right.
+        p_value: against epsilon = 0.
+    """
+
+    value: float
+    canaries: int
+    guesses: int
+    correct: int
+    delta: float
+    confidence: float
+    p_value: float
+
+
+def one_run_p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0) -> float:
+    """P-value of "the training is (epsilon, delta)-differentially private", from the number of right guesses.
+
+    Args:
+        canaries: m, at least 1.
+        guesses: r, 1 to m, fixed before the coins were seen.
+        correct: v, 0 to r.
+        epsilon: at least 0, finite.
+        delta: in [0, 1).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements Steinke, Nasr and Jagielski (2023), Theorem 5.2 and Appendix D; METHODS 7.5.
+    """
+    m, r, v = _check_counts(canaries, guesses, correct)
+    eps = as_number("epsilon", epsilon)
+    if not 0.0 <= eps < math.inf:
+        raise UsageError(f"`epsilon` must be finite and at least 0, got {epsilon!r}.")
+    return _p_value(m, r, v, eps, check_fraction("delta", delta, zero=True))
+
+
+def one_run_epsilon(
+    canaries: int, guesses: int, correct: int, *, delta: float = 0.0, confidence: float = 0.95
+) -> OneRunEpsilon:
+    """Bound epsilon from below: the largest value that the guesses refute.
+
+    Args:
+        canaries: m, at least 1, each included by its own fair coin.
+        guesses: r, 1 to m, fixed before the coins were seen.
+        correct: v, 0 to r.
+        delta: of the claim, in [0, 1).
+        confidence: of the bound, in (0.5, 1).
+
+    Returns:
+        The bound, to 1e-12, with its counts.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements Steinke, Nasr and Jagielski (2023), by bisection; METHODS 7.5.
+    """
+    significance = check_significance(confidence)
+    m, r, v = _check_counts(canaries, guesses, correct)
+    delta = check_fraction("delta", delta, zero=True)
+    at_zero = _p_value(m, r, v, 0.0, delta)
+    refuted, allowed = 0.0, 1.0
+    if at_zero <= significance:
+        while _p_value(m, r, v, allowed, delta) <= significance:
+            refuted, allowed = allowed, 2.0 * allowed
+        while allowed - refuted > WIDTH * max(1.0, allowed):
+            middle = (refuted + allowed) / 2.0
+            below = _p_value(m, r, v, middle, delta) <= significance
+            refuted, allowed = (middle, allowed) if below else (refuted, middle)
+    return OneRunEpsilon(refuted, m, r, v, delta, float(confidence), at_zero)
+
+
+def correct_guesses(scores: ArrayLike, included: ArrayLike, *, guess_in: int, guess_out: int) -> int:
+    """How many guesses are right when the highest scores are guessed "in" and the lowest "out".
+
+    Args:
+        scores: shape (m,), finite, **higher = more likely included**; equal scores are guessed in the order given,
+            which must not depend on the coins.
+        included: bool (m,), the coins.
+        guess_in: k+, fixed before the coins were seen.
+        guess_out: k-, likewise; the canaries between are not guessed.
+
+    Raises:
+        UsageError: shapes differ, or more guesses than canaries.
+
+    Source: Implements Steinke, Nasr and Jagielski (2023), Algorithm 1.
+    """
+    values, coins = check_scores("scores", scores), np.asarray(included)
+    if coins.dtype != np.bool_ or coins.shape != values.shape:
+        raise UsageError(
+            f"`included` must be {values.size} booleans, got dtype {coins.dtype} and shape {coins.shape}. "
+            "Give one coin a canary."
+        )
+    top, bottom = check_count("guess_in", guess_in, least=0), check_count("guess_out", guess_out, least=0)
+    if not 1 <= top + bottom <= values.size:
+        raise UsageError(
+            f"`guess_in` + `guess_out` must be between 1 and {values.size}, got {top} + {bottom}. Guess fewer."
+        )
+    order = np.argsort(-values, kind="stable")
+    return int(coins[order[:top]].sum()) + int((~coins[order[values.size - bottom :]]).sum())
+
+
+def _p_value(m: int, r: int, v: int, eps: float, delta: float) -> float:
+    q = 1.0 / (1.0 + math.exp(-eps))
+    tail = float(stats.binom.sf(v - 1, r, q))
+    if delta == 0.0 or v == 0:
+        return min(1.0, tail)
+    i = np.arange(1, v + 1)
+    gain = (stats.binom.sf(v - i - 1, r, q) - tail) / i
+    return float(min(1.0, tail + 2.0 * m * delta * max(0.0, float(gain.max()))))
+
+
+def _check_counts(canaries: int, guesses: int, correct: int) -> tuple[int, int, int]:
+    m, r = check_count("canaries", canaries, least=1), check_count("guesses", guesses, least=1)
+    v = check_count("correct", correct, least=0)
+    if not v <= r <= m:
+        raise UsageError(f"`correct` <= `guesses` <= `canaries` must hold, got {v}, {r}, {m}. Count again.")
+    return m, r, v
