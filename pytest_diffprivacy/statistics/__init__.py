@@ -4,6 +4,7 @@ Needs numpy and scipy only, knows no model, and is the only room that compares a
 """
 
 from pytest_diffprivacy.statistics.auroc import Auroc, auroc
+from pytest_diffprivacy.statistics.auroc_difference import AurocDifference, auroc_difference
 from pytest_diffprivacy.statistics.binomial import (
     ExcessRate,
     RateEstimate,
@@ -13,6 +14,8 @@ from pytest_diffprivacy.statistics.binomial import (
     rate,
 )
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
+from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
+from pytest_diffprivacy.statistics.controls import ControlResult, halves_agree, planted_found
 from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
@@ -54,6 +57,9 @@ from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, d
 
 __all__ = [
     "Auroc",
+    "AurocDifference",
+    "Coherence",
+    "ControlResult",
     "CopyRate",
     "CorrectedRate",
     "DataCopying",
@@ -77,8 +83,11 @@ __all__ = [
     "TprAtFpr",
     "Verdict",
     "auroc",
+    "auroc_difference",
     "binomial_lower",
     "binomial_upper",
+    "check_coherence",
+    "check_points",
     "copy_rate",
     "correct_guesses",
     "corrected_rate",
@@ -90,6 +99,7 @@ __all__ = [
     "false_match_threshold",
     "family_tpr",
     "gaussian_epsilon",
+    "halves_agree",
     "is_copy",
     "largest_provable_epsilon",
     "nonmembers_needed",
@@ -97,6 +107,7 @@ __all__ = [
     "one_run_p_value",
     "pair_order",
     "pair_outcomes",
+    "planted_found",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",
     "ranks",

@@ -112,8 +112,8 @@ def delong(member: FloatArray, nonmember: FloatArray) -> DeLong:
     sorted sets; degrees of freedom by Welch and Satterthwaite.
     """
     n1, n0 = member.size, nonmember.size
-    below = _placements(member, nonmember)  # non-members below each member
-    above = n1 - _placements(nonmember, member)  # members above each non-member
+    below = placements(member, nonmember)  # non-members below each member
+    above = n1 - placements(nonmember, member)  # members above each non-member
     part1 = float((below / n0).var(ddof=1)) / n1
     part0 = float((above / n1).var(ddof=1)) / n0
     variance = part1 + part0
@@ -121,7 +121,7 @@ def delong(member: FloatArray, nonmember: FloatArray) -> DeLong:
     return DeLong(float(below.sum()) / (n1 * n0), variance, freedom)  # half-integers: the sum is exact
 
 
-def _placements(scores: FloatArray, others: FloatArray) -> FloatArray:
+def placements(scores: FloatArray, others: FloatArray) -> FloatArray:
     """How many of `others` lie below each score, ties one half."""
     ordered = np.sort(others)
     twice = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")

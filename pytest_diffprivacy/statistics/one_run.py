@@ -1,9 +1,9 @@
 """What does one training run prove about epsilon, if many canaries were included by coin flips?
 
 m canaries enter the training set by independent fair coins. Whoever guesses the coins of r of them from the model and
-is right v times has done something that (epsilon, delta)-differential privacy makes improbable: each guess is right with
-probability at most e^epsilon / (1 + e^epsilon). Nothing here can see whether the coins were fair and independent; that
-is what a stored seed is for.
+is right v times has done something that (epsilon, delta)-differential privacy makes improbable: each guess is right
+with probability at most e^epsilon / (1 + e^epsilon). Nothing here can see whether the coins were fair and independent;
+that is what a stored seed is for.
 """
 
 from __future__ import annotations

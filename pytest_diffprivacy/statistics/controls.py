@@ -1,0 +1,90 @@
+"""Does the instrument work? Where a leak was planted it must be found, and where there is none nothing may be found.
+
+Both questions go through the same AUROC as the claim. The error rates are small, because a run asks them many times and
+a failed control stops it: at 0.001 an audit of 20 attacks fails for nothing once in 25 runs at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pytest_diffprivacy.errors import InsufficientProbes
+from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_scores
+from pytest_diffprivacy.statistics.auroc import Auroc, auroc
+
+SIGNIFICANCE = 0.001
+LEAST = 10
+"""Images a side below which even a perfect attack is not told from chance at significance 0.001."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult:
+    """Whether a control held, and the AUROC it was judged by.
+
+    Attributes:
+        held: as it must be for the audit to go on.
+        area: with one-sided bounds at 1 - significance (positive) or 1 - significance / 2 (negative); None where all
+            scores are equal.
+    """
+
+    held: bool
+    area: Auroc | None
+
+
+def planted_found(
+    planted_scores: ArrayLike, other_scores: ArrayLike, *, significance: float = SIGNIFICANCE
+) -> ControlResult:
+    """Positive control: held iff the AUROC of planted images over others is above one half beyond chance.
+
+    Args:
+        planted_scores: shape (n1,), n1 >= 10; **higher = more likely a member**.
+        other_scores: shape (n0,), n0 >= 10: images that were not planted.
+        significance: how often an attack that finds nothing may pass for one that works.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: fewer than 10 images a side.
+
+    Source: Implements METHODS 7.11, positive control.
+    """
+    planted, others = check_scores("planted_scores", planted_scores), check_scores("other_scores", other_scores)
+    check_fraction("significance", significance)
+    _enough(min(planted.size, others.size))
+    if np.ptp(np.concatenate([planted, others])) == 0.0:
+        return ControlResult(False, None)
+    area = auroc(planted, others, confidence=1.0 - significance)
+    return ControlResult(area.low > 0.5, area)
+
+
+def halves_agree(nonmember_scores: ArrayLike, *, seed: int, significance: float = SIGNIFICANCE) -> ControlResult:
+    """Negative control: held iff two random halves of the non-members do not separate beyond chance.
+
+    Args:
+        nonmember_scores: shape (n0,), n0 >= 20.
+        seed: of the halves.
+        significance: two-sided; how often it fails although nothing is wrong.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: fewer than 20 non-members.
+
+    Source: Implements METHODS 7.11, negative control.
+    """
+    scores = check_scores("nonmember_scores", nonmember_scores)
+    check_fraction("significance", significance)
+    _enough(scores.size // 2)
+    if np.ptp(scores) == 0.0:
+        return ControlResult(True, None)
+    shuffled = np.random.default_rng(check_count("seed", seed, least=0)).permutation(scores)
+    area = auroc(shuffled[: scores.size // 2], shuffled[scores.size // 2 :], confidence=1.0 - significance / 2.0)
+    return ControlResult(area.low <= 0.5 <= area.high, area)
+
+
+def _enough(images: int) -> None:
+    if images < LEAST:
+        raise InsufficientProbes(
+            f"A control needs at least {LEAST} images a side, got {images}. Add probes.", needed=2 * LEAST
+        )
