@@ -9,7 +9,6 @@ natural images and one model the number is an empirical epsilon of this split. N
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,29 +97,31 @@ def epsilon_lower_bound(
     if route not in ("rates", "gaussian"):
         raise UsageError(f"`route` must be 'rates' or 'gaussian', got {route!r}. Choose one of them.")
     count = _Counts(member, nonmember)
-    if route == "gaussian":
-        bound: Callable[[int, int, int, int, float], float] = lambda *c: _gaussian(*c, delta)  # noqa: E731
-    else:
-        bound = lambda *c: _from_rates(*c, delta, two_sided)  # noqa: E731
+
+    def bound(counts: tuple[int, int, int, int], significance: float) -> float:
+        if route == "gaussian":
+            return _gaussian(counts, significance, delta)
+        return _from_rates(counts, significance, delta, two_sided=two_sided)
+
     chosen: Threshold = "given"
     if threshold == "split":
         if min(member.size, nonmember.size) < 2:
             raise InsufficientProbes("Cannot split fewer than 2 members and 2 non-members. Add canaries.", needed=2)
         first, count = _halves(member, nonmember, check_count("seed", seed, least=0))
-        at = max(first.hull(), key=lambda t: bound(*first.at(t), significance))
+        at = max(first.hull(), key=lambda t: bound(first.at(t), significance))
         chosen = "split"
     elif threshold == "every vertex":
         vertices = count.hull()
         significance /= len(vertices)
-        at = max(vertices, key=lambda t: bound(*count.at(t), significance))
+        at = max(vertices, key=lambda t: bound(count.at(t), significance))
         chosen = "every vertex"
     else:
-        at = as_number("threshold", threshold)  # type: ignore[arg-type]
+        at = as_number("threshold", threshold)
         if math.isnan(at):
             raise UsageError(f"`threshold` must be 'split', 'every vertex' or a number, got {threshold!r}.")
     hits, members, alarms, nonmembers = count.at(at)
     return EpsilonBound(
-        value=bound(hits, members, alarms, nonmembers, significance),
+        value=bound((hits, members, alarms, nonmembers), significance),
         threshold=at,
         chosen=chosen,
         route=route,
@@ -170,10 +171,9 @@ def _halves(member: FloatArray, nonmember: FloatArray, seed: int) -> tuple[_Coun
     return _Counts(first[:i], second[:j]), _Counts(first[i:], second[j:])
 
 
-def _from_rates(
-    hits: int, members: int, alarms: int, nonmembers: int, significance: float, delta: float, two_sided: bool
-) -> float:
+def _from_rates(counts: tuple[int, int, int, int], significance: float, delta: float, *, two_sided: bool) -> float:
     """max(0, log((TPR_lo - delta) / FPR_hi), log((TNR_lo - delta) / FNR_hi)), each bound at half the significance."""
+    hits, members, alarms, nonmembers = counts
     tpr = lower_bound(hits, members, significance / 2.0)
     fpr = upper_bound(alarms, nonmembers, significance / 2.0)
     ratios = [(tpr - delta) / fpr]
@@ -182,11 +182,12 @@ def _from_rates(
     return max([0.0, *(math.log(ratio) for ratio in ratios if ratio > 0.0)])
 
 
-def _gaussian(hits: int, members: int, alarms: int, nonmembers: int, significance: float, delta: float) -> float:
+def _gaussian(counts: tuple[int, int, int, int], significance: float, delta: float) -> float:
     """Epsilon at delta of the least mu-GDP that allows these rates.
 
     Source: METHODS 7.4; Dong, Roth and Su (2022), Corollary 2.13.
     """
+    hits, members, alarms, nonmembers = counts
     fpr = upper_bound(alarms, nonmembers, significance / 2.0)
     fnr = upper_bound(members - hits, members, significance / 2.0)
     mu = float(-special.ndtri(fpr) - special.ndtri(fnr))
@@ -233,6 +234,5 @@ def largest_provable_epsilon(members: int, nonmembers: int, *, delta: float = 0.
     Source: METHODS 7.4.
     """
     n1, n0 = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
-    return _from_rates(
-        n1, n1, 0, n0, check_significance(confidence), check_fraction("delta", delta, zero=True), two_sided=True
-    )
+    delta = check_fraction("delta", delta, zero=True)
+    return _from_rates((n1, n1, 0, n0), check_significance(confidence), delta, two_sided=True)
