@@ -11,6 +11,8 @@
         ├── PrivacyViolation         the lower bound is above the limit (verdict FAIL)
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
 
+Beside the tree: PromptTruncated, a warning that prompts are longer than the text encoder takes.
+
 Argument errors read "`<name>` must be <condition>, got <value!r>. <What to do.>".
 """
 
@@ -73,3 +75,7 @@ class PrivacyViolation(ClaimNotProven):
 
 class Inconclusive(ClaimNotProven):
     """Neither confidence bound decides; the message says how many probes would."""
+
+
+class PromptTruncated(UserWarning):
+    """Prompts hold more tokens than the text encoder takes; the rest does not reach the model."""

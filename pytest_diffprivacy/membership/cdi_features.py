@@ -31,6 +31,7 @@ from pytest_diffprivacy.membership.noise_optimization import optimize_noise
 from pytest_diffprivacy.membership.pia import POWER
 from pytest_diffprivacy.membership.pian import MEAN_SIZES
 from pytest_diffprivacy.membership.secmi import secmi_grid
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_step
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser, require_white_box
 from pytest_diffprivacy.models.schedule import match_all
@@ -119,7 +120,7 @@ class _Features:
     """The features of one batch; each prediction is made once."""
 
     def __init__(
-        self, model: Denoiser, x0: Tensor, noise: Tensor, condition: Tensor | None, settings: CdiSettings
+        self, model: Denoiser, x0: Tensor, noise: Tensor, condition: Conditioning | None, settings: CdiSettings
     ) -> None:
         self._model, self._x0, self._noise = model, x0, noise
         self._condition, self._settings = condition, settings

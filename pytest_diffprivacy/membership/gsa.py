@@ -17,6 +17,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import as_images, batch_condition, batch_noise
@@ -130,7 +131,7 @@ def _gradients(
     x0: Tensor,
     timestep: int,
     eps: Tensor,
-    condition: Tensor | None,
+    condition: Conditioning | None,
     parameters: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     """Gradient of the mean squared noise error by each parameter tensor; 0 where it does not depend on one."""

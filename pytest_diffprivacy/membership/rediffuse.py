@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_step
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep, match_all
@@ -99,7 +100,7 @@ def rediffuse_scores(
 
 @torch.no_grad()
 def mean_variation(
-    model: Denoiser, x0: Tensor, noise: Tensor, *, grid: Sequence[int], conditioning: Tensor | None = None
+    model: Denoiser, x0: Tensor, noise: Tensor, *, grid: Sequence[int], conditioning: Conditioning | None = None
 ) -> Tensor:
     """The mean of an image's variations.
 

@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.schedule import NoiseSchedule
@@ -34,10 +35,11 @@ class SharedPredictions:
         self._answers: OrderedDict[tuple[int, bytes], Tensor] = OrderedDict()
         self.evaluations = 0
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The model's prediction, computed unless this very question was among the latest."""
         content = hashlib.sha256(_bytes(x_t))
-        content.update(b"" if conditioning is None else _bytes(conditioning))
+        for name, tensor in () if conditioning is None else conditioning.items():
+            content.update(name.encode() + _bytes(tensor))
         question = (int(timestep), content.digest())
         if question in self._answers:
             self._answers.move_to_end(question)
@@ -79,7 +81,7 @@ class SharedPredictions:
         """Precision of x_t."""
         return self._model.dtype
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
         """The model's conditioning."""
         return self._model.condition(prompts, count)
 

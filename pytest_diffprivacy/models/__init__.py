@@ -1,32 +1,51 @@
 """How we speak to the model under audit: access protocols, noise schedules, adapters and analytic ground truth."""
 
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.models.analytic_prompts import AnalyticPrompts
+from pytest_diffprivacy.models.attention import AttentionRecord
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
 from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
+from pytest_diffprivacy.models.guidance import GuidedStep, guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.load import load_model
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
-from pytest_diffprivacy.models.protocols import Denoiser, Generator, WhiteBoxDenoiser
+from pytest_diffprivacy.models.protocols import (
+    CrossAttention,
+    Denoiser,
+    Generator,
+    PromptedDenoiser,
+    WhiteBoxDenoiser,
+)
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
+from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
 
 __all__ = [
     "AnalyticDenoiser",
+    "AnalyticPrompts",
+    "AttentionRecord",
+    "Conditioning",
+    "CrossAttention",
     "Denoiser",
     "FiniteData",
     "GaussianMixture",
     "Generator",
+    "GuidedStep",
     "LeakDial",
     "ModelIdentity",
     "NoiseSchedule",
     "PixelDiffusion",
     "PredictionType",
+    "PromptedDenoiser",
     "ReferenceTimestep",
+    "StableDiffusion",
     "WhiteBoxDenoiser",
     "ddim_invert",
     "ddim_sample",
     "ddim_step",
     "eps_from",
+    "guided_ddim",
     "ideal_denoiser",
     "load_model",
     "x0_from_eps",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.densities import Density, FiniteData
 from pytest_diffprivacy.models.derivatives import forward_jvp
@@ -62,12 +63,12 @@ class AnalyticDenoiser:
         """Closed-form Hessian of log p_t at x_t: (n, d, d)."""
         return self.density.hessian(x_t.double().flatten(1), *self.schedule.at(timestep))
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The exact noise prediction -sigma * score."""
         return -self.schedule.at(timestep)[1] * self.score(x_t, timestep)
 
     def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
     ) -> tuple[Tensor, Tensor]:
         """Eps and J_eps @ tangent by forward-mode differentiation of the closed-form score."""
         return forward_jvp(lambda x: self.predict_eps(x, timestep), x_t, tangent)
@@ -76,7 +77,7 @@ class AnalyticDenoiser:
         """Nothing is trained."""
         return iter(())
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
         """An analytic model takes no prompts.
 
         Raises:

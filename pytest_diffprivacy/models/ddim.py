@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.prediction import x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import Spacing
@@ -32,7 +33,7 @@ def ddim_sample(
     *,
     steps: int = 50,
     spacing: Spacing | None = None,
-    conditioning: Tensor | None = None,
+    conditioning: Conditioning | None = None,
 ) -> Tensor:
     """Sample deterministically (eta = 0) from x_T.
 
@@ -70,7 +71,7 @@ def ddim_invert(
     images: Tensor,
     *,
     timesteps: Sequence[int],
-    conditioning: Tensor | None = None,
+    conditioning: Conditioning | None = None,
     predict_at: Literal["source", "target"] = "source",
 ) -> Tensor:
     """Carry images deterministically to the noise level of the last timestep.

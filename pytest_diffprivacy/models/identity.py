@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,3 +43,10 @@ def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping
         digest.update(f"{name}|{cpu.dtype}|{tuple(cpu.shape)}|".encode())
         digest.update(cpu.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def public(configuration: Any) -> Any:
+    """The configuration without private entries such as the file it was loaded from."""
+    if isinstance(configuration, dict):
+        return {k: public(v) for k, v in configuration.items() if not str(k).startswith("_")}
+    return configuration

@@ -50,3 +50,8 @@ def start_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """x_T of generations: float64 (len(seeds), *shape), row i a function of seeds[i] alone."""
     rows = [_stream("generation", int(seed), b"").standard_normal(tuple(shape)) for seed in seeds]
     return torch.from_numpy(np.stack(rows) if rows else np.empty((0, *shape)))
+
+
+def sampler_seed(seed: int) -> int:
+    """Seed of the noise that a stochastic scheduler adds on the way, apart from the start noise of the same seed."""
+    return int(_stream("sampler", int(seed), b"").integers(2**63))

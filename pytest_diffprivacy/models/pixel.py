@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
-from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
+from pytest_diffprivacy.models.identity import ModelIdentity, public, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.prediction import PredictionType, eps_from
+from pytest_diffprivacy.models.prediction import eps_from
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.models.schedule import NoiseSchedule
+from pytest_diffprivacy.models.scheduler import prediction_type_of, schedule_of
+
+LABELS = "class_labels"
 
 
 @final
@@ -54,7 +57,7 @@ class PixelDiffusion:
             "scheduler": dict(scheduler.config),
             "null_label": null_label,
         }
-        digest = weights_digest(unet.state_dict().items(), _public(configuration))
+        digest = weights_digest(unet.state_dict().items(), public(configuration))
         unet = unet if device is None else unet.to(device)
         if dtype is not None:
             torch.nn.Module.to(
@@ -75,16 +78,17 @@ class PixelDiffusion:
             access="white box",
         )
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
         alpha, sigma = self.schedule.at(timestep)
         if conditioning is None and self._classes is not None:
             conditioning = self.condition(None, len(x_t))
-        output = self._unet(x_t, int(timestep), class_labels=conditioning, return_dict=False)[0]
+        labels = None if conditioning is None else conditioning[LABELS]
+        output = self._unet(x_t, int(timestep), class_labels=labels, return_dict=False)[0]
         return eps_from(output, x_t, alpha, sigma, self._kind)
 
     def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
     ) -> tuple[Tensor, Tensor]:
         """Eps and J_eps @ tangent in one forward-mode pass."""
         return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
@@ -93,7 +97,7 @@ class PixelDiffusion:
         """The network's parameters."""
         yield from self._unet.named_parameters()
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
         """Class labels (count,) for class indices; None for an unconditional model.
 
         Raises:
@@ -119,7 +123,7 @@ class PixelDiffusion:
                 f"`prompts` must be {count} class indices between 0 and {self._classes - 1}, got {len(labels)}"
                 + (f" with {bad[0]!r} among them." if bad else ".")
             )
-        return torch.tensor(labels, device=self.device)
+        return Conditioning({LABELS: torch.tensor(labels, device=self.device)})
 
     def encode(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1] to [-1, 1], on the model's device and in its precision.
@@ -158,37 +162,6 @@ class PixelDiffusion:
         return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=self.condition(prompts, len(seeds))))
 
 
-def schedule_of(scheduler: Any) -> NoiseSchedule:
-    """The noise schedule in a diffusers scheduler's own arrays.
-
-    Raises:
-        ModelError: the scheduler has no `alphas_cumprod`.
-    """
-    abar = getattr(scheduler, "alphas_cumprod", None)
-    if abar is None:
-        raise ModelError(
-            f"Scheduler {type(scheduler).__name__} has no `alphas_cumprod`. "
-            "Pass a DDPMScheduler or DDIMScheduler with the training schedule."
-        )
-    table = abar.double().numpy()
-    config = scheduler.config
-    to_one = config.get("set_alpha_to_one", True)
-    final = (1.0, 0.0) if to_one else (float(table[0]) ** 0.5, float(1.0 - table[0]) ** 0.5)
-    spacing = config.get("timestep_spacing", "leading")
-    return NoiseSchedule.from_alphas_cumprod(
-        table, spacing=spacing, steps_offset=config.get("steps_offset", 0), final=final
-    )
-
-
-def prediction_type_of(scheduler: Any) -> PredictionType:
-    """What the network was trained to predict, as the scheduler's configuration says."""
-    text = scheduler.config.get("prediction_type", "epsilon")
-    try:
-        return PredictionType(text)
-    except ValueError:
-        raise ModelError(f"`prediction_type` must be epsilon, sample or v_prediction, got {text!r}.") from None
-
-
 def _class_index(prompt: Prompt) -> int:
     try:
         return int(prompt)
@@ -209,10 +182,3 @@ def _image_shape(unet: Any) -> tuple[int, int, int]:
         raise ModelError("The UNet's configuration has no `sample_size`. Set it to the training resolution.")
     height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     return channels, height, width
-
-
-def _public(configuration: Any) -> Any:
-    """The configuration without private entries such as the file it was loaded from."""
-    if isinstance(configuration, dict):
-        return {k: _public(v) for k, v in configuration.items() if not str(k).startswith("_")}
-    return configuration

@@ -7,17 +7,21 @@ The calling contract, relied on everywhere:
 - `predict_eps` returns eps whatever the network predicts, and never clips.
 - Tensors are batched (n, channels, height, width) on `model.device` in `model.dtype`; encode and decode move them.
 - A prompt is a text, or for a class-conditional model the class index.
+- `condition(None, n)` of a text-to-image model is the empty prompt, the unconditional branch of guidance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.attention import AttentionRecord, Edit
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
@@ -79,11 +83,11 @@ class Denoiser(Protocol):
         """Precision of x_t."""
         ...
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t as the model sees it; same shape as x_t."""
         ...
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Tensor | None:
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
         """What `predict_eps` takes as conditioning for these prompts (None: the unconditional branch)."""
         ...
 
@@ -101,13 +105,36 @@ class WhiteBoxDenoiser(Denoiser, Protocol):
     """White box: derivatives and parameters as well; `predict_eps` is differentiable in x_t and the parameters."""
 
     def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Tensor | None = None
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
     ) -> tuple[Tensor, Tensor]:
         """Eps and its directional derivative J_eps @ tangent with respect to x_t, by forward-mode differentiation."""
         ...
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every trainable tensor with its name; empty for analytic models."""
+        ...
+
+
+@runtime_checkable
+class PromptedDenoiser(Denoiser, Protocol):
+    """Grey box of a text-to-image model: a Denoiser whose prompts are texts, with the empty prompt as no prompt."""
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens that the text encoder takes, start and end token included."""
+        ...
+
+    def token_counts(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt with its start and end token; what is above `token_limit` does not reach the model."""
+        ...
+
+
+@runtime_checkable
+class CrossAttention(Protocol):
+    """A network whose cross-attention between positions and prompt tokens can be read and edited."""
+
+    def cross_attention(self, *, maps: int = 0, edit: Edit | None = None) -> AbstractContextManager[AttentionRecord]:
+        """A block in which the latest evaluation's attention is recorded, and edited if an edit is given."""
         ...
 
 
@@ -141,6 +168,27 @@ def require_white_box(model: object, purpose: str) -> WhiteBoxDenoiser:
         return model
     names = ("predict_eps", "eps_jvp", "named_parameters")
     raise ModelError(_missing(model, purpose, "white-box", "WhiteBoxDenoiser", names))
+
+
+def require_prompted(model: object, purpose: str) -> PromptedDenoiser:
+    """The model as a PromptedDenoiser, or a ModelError that says what is missing."""
+    if isinstance(model, PromptedDenoiser):
+        return model
+    if isinstance(model, Denoiser):
+        raise ModelError(
+            f"{purpose} needs a text-to-image model, but {model.identity.name} ({model.identity.family}) takes no "
+            "texts. Pass a StableDiffusionPipeline, or a Denoiser with `token_limit` and `token_counts` "
+            "(models.PromptedDenoiser)."
+        )
+    names = ("predict_eps", "condition", "token_limit", "token_counts")
+    raise ModelError(_missing(model, purpose, "grey-box", "PromptedDenoiser", names))
+
+
+def require_cross_attention(model: object, purpose: str) -> CrossAttention:
+    """The model as a CrossAttention, or a ModelError that says what is missing."""
+    if isinstance(model, CrossAttention):
+        return model
+    raise ModelError(_missing(model, purpose, "cross-attention", "CrossAttention", ("cross_attention",)))
 
 
 def _missing(model: object, purpose: str, access: str, protocol: str, names: tuple[str, ...]) -> str:

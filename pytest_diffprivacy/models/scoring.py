@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 
@@ -110,7 +111,7 @@ def batch_noise(
     return drawn.to(device=model.device, dtype=model.dtype)
 
 
-def batch_condition(model: Denoiser, prompts: Sequence[Prompt] | None, part: slice, total: int) -> Tensor | None:
+def batch_condition(model: Denoiser, prompts: Sequence[Prompt] | None, part: slice, total: int) -> Conditioning | None:
     """The conditioning of a batch of images with one prompt each.
 
     Raises:

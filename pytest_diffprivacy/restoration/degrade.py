@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.restoration.routines import Projection, check_mask
 
@@ -36,7 +37,7 @@ class Batch:
     total: int
     seed: int
     model: Denoiser | None = None
-    conditioning: Tensor | None = None
+    conditioning: Conditioning | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import Point, ddim_step
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.prediction import x0_from_eps
@@ -66,7 +67,7 @@ def restore_ddim(
     timesteps: Sequence[int],
     noise: Iterable[Tensor],
     start: Tensor | None = None,
-    conditioning: Tensor | None = None,
+    conditioning: Conditioning | None = None,
 ) -> Tensor:
     """Restore by deterministic steps; after each the known part is replaced by its noised self.
 
@@ -110,7 +111,7 @@ def restore_ddnm(
     timesteps: Sequence[int],
     noise: Iterable[Tensor],
     start: Tensor | None = None,
-    conditioning: Tensor | None = None,
+    conditioning: Conditioning | None = None,
 ) -> Tensor:
     """Restore by deterministic steps in which the predicted clean image is corrected, not the state.
 
@@ -152,7 +153,7 @@ def restore_repaint(
     timesteps: Sequence[int],
     noise: Iterable[Tensor],
     start: Tensor | None = None,
-    conditioning: Tensor | None = None,
+    conditioning: Conditioning | None = None,
     repeats: int = REPEATS,
     jump: int = JUMP,
 ) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
@@ -59,7 +60,7 @@ def curvature_scores(
     """
     denoiser = require_white_box(model, "The curvature along the score")
 
-    def quotient(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+    def quotient(x_t: Tensor, t: int, condition: Conditioning | None) -> Tensor:
         s, product = hessian_score_product(denoiser, x_t, t, condition)
         s, product = s.double().flatten(1), product.double().flatten(1)
         return -(s * product).sum(1) / (s * s).sum(1)

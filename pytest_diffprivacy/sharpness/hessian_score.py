@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
@@ -56,7 +57,7 @@ def hessian_score_scores(
     """
     denoiser = require_white_box(model, "The Hessian-score product")
 
-    def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+    def norm(x_t: Tensor, t: int, condition: Conditioning | None) -> Tensor:
         product = hessian_score_product(denoiser, x_t, t, condition)[1]
         norms: Tensor = torch.linalg.vector_norm(product.double().flatten(1), dim=1)
         return norms

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.scoring import as_images, batch_condition, batch_noise, score_images
 
@@ -18,7 +19,7 @@ DRAWS = 4
 def mean_over_draws(
     model: Denoiser,
     images: Tensor | ArrayLike,
-    measure: Callable[[Tensor, int, Tensor | None], Tensor],
+    measure: Callable[[Tensor, int, Conditioning | None], Tensor],
     *,
     timestep: int,
     draws: int,

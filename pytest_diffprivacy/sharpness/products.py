@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser, WhiteBoxDenoiser
 
 
-def score(model: Denoiser, x_t: Tensor, timestep: int, conditioning: Tensor | None = None) -> Tensor:
+def score(model: Denoiser, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
     """The score s = -eps / sigma_t = grad log p_t(x_t), same shape as x_t.
 
     Source: Implements the identity of METHODS 0.3 (Song et al. 2021).
@@ -17,7 +18,7 @@ def score(model: Denoiser, x_t: Tensor, timestep: int, conditioning: Tensor | No
 
 
 def hessian_score_product(
-    model: WhiteBoxDenoiser, x_t: Tensor, timestep: int, conditioning: Tensor | None = None
+    model: WhiteBoxDenoiser, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None
 ) -> tuple[Tensor, Tensor]:
     """The score s and the product H s with H = grad s = -J_eps / sigma_t, by forward-mode differentiation.
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
@@ -56,7 +57,7 @@ def score_norm_scores(
     denoiser = require_denoiser(model, "The score norm")
 
     @torch.no_grad()
-    def norm(x_t: Tensor, t: int, condition: Tensor | None) -> Tensor:
+    def norm(x_t: Tensor, t: int, condition: Conditioning | None) -> Tensor:
         norms: Tensor = torch.linalg.vector_norm(score(denoiser, x_t, t, condition).double().flatten(1), dim=1)
         return norms
 

@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.membership import ATTACKS, find_attack, loss_scores, pia_scores, secmi_scores
 from pytest_diffprivacy.models import NoiseSchedule, PixelDiffusion, ReferenceTimestep
-from pytest_diffprivacy.models.pixel import schedule_of
+from pytest_diffprivacy.models.scheduler import schedule_of
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import (
     binary_images,

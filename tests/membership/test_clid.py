@@ -18,7 +18,7 @@ from pytest_diffprivacy.membership.clid import (
     fit_clid_scale,
     shortened,
 )
-from pytest_diffprivacy.models import NoiseSchedule
+from pytest_diffprivacy.models import Conditioning, NoiseSchedule
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.pixel import PixelDiffusion
@@ -48,11 +48,12 @@ class Captioned:
     def condition(self, prompts, count):
         nothing = torch.zeros(SHAPE, dtype=torch.float64)
         captions = [""] * count if prompts is None else prompts
-        return torch.stack([sum((self.memory.get(w, nothing) for w in c.split()), nothing) for c in captions])
+        images = [sum((self.memory.get(w, nothing) for w in c.split()), nothing) for c in captions]
+        return Conditioning({"image": torch.stack(images)})
 
     def predict_eps(self, x_t, timestep, conditioning=None):
         alpha, sigma = self.schedule.at(timestep)
-        return (x_t - alpha * conditioning) / sigma
+        return (x_t - alpha * conditioning["image"]) / sigma
 
     def encode(self, images):
         return images.double() * 2 - 1
@@ -132,7 +133,7 @@ def test_a_class_index_is_compared_with_the_null_class_alone():
         for t, eps in zip(TIMES, noise, strict=True):
             alpha, sigma = network.schedule.at(t)
             x_t = alpha * network.encode(images[i : i + 1]) + sigma * eps[i]
-            total += float((network.predict_eps(x_t, t, torch.tensor([label])) - eps[i]).square().sum())
+            total += float((network.predict_eps(x_t, t, network.condition([label], 1)) - eps[i]).square().sum())
         return total / len(TIMES)
 
     assert terms.differences.shape == (1, 3)

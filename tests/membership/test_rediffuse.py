@@ -9,7 +9,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, mean_variation, rediffuse_grid, rediffuse_scores
 from pytest_diffprivacy.models import NoiseSchedule, ReferenceTimestep
 from pytest_diffprivacy.models.noise import probe_noise
-from pytest_diffprivacy.models.pixel import schedule_of
+from pytest_diffprivacy.models.scheduler import schedule_of
 from pytest_diffprivacy.statistics import auroc
 from tests.membership.grey_box import evaluations
 from tests.models.builders import binary_images, memorizer, population_model, smooth_images

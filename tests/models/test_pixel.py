@@ -102,7 +102,8 @@ def test_no_prompt_means_the_null_label():
     model = conditional(null_label=3)
     assert torch.equal(model.generate([7], steps=3), model.generate([7], prompts=[3], steps=3))
     assert torch.equal(
-        model.predict_eps(torch.zeros(1, 1, 8, 8), 5), model.predict_eps(torch.zeros(1, 1, 8, 8), 5, torch.tensor([3]))
+        model.predict_eps(torch.zeros(1, 1, 8, 8), 5),
+        model.predict_eps(torch.zeros(1, 1, 8, 8), 5, model.condition([3], 1)),
     )
 
 

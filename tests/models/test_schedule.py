@@ -6,8 +6,8 @@ from diffusers import DDIMScheduler, DDPMScheduler
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models import NoiseSchedule, ReferenceTimestep
-from pytest_diffprivacy.models.pixel import schedule_of
 from pytest_diffprivacy.models.schedule import match_all
+from pytest_diffprivacy.models.scheduler import schedule_of
 
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 COSINE = {"beta_schedule": "squaredcos_cap_v2"}

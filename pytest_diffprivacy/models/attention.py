@@ -1,0 +1,153 @@
+"""Where does the network look in the prompt? Cross-attention that is read, or edited, while the network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+
+Edit: TypeAlias = Callable[[Tensor], Tensor]
+PLAIN = ("AttnProcessor", "AttnProcessor2_0")
+
+
+@final
+class AttentionRecord:
+    """Cross-attention probabilities of the network's latest evaluation, averaged over heads.
+
+    Attributes:
+        tokens: float32 or float64 (layers, rows, tokens), averaged over positions as well; layers down, mid, up.
+        maps: for each of the first `maps` layers (rows, positions, tokens).
+    """
+
+    def __init__(self, layers: int, maps: int) -> None:
+        self._means: list[Tensor | None] = [None] * layers
+        self._maps: list[Tensor | None] = [None] * maps
+
+    @property
+    def tokens(self) -> Tensor:
+        """(layers, rows, tokens).
+
+        Raises:
+            ModelError: the network has not run since the record was opened.
+        """
+        return torch.stack(_seen(self._means))
+
+    @property
+    def maps(self) -> list[Tensor]:
+        """(rows, positions, tokens) of each kept layer."""
+        return _seen(self._maps)
+
+    def keep(self, layer: int, probabilities: Tensor) -> None:
+        """Take the probabilities (rows, heads, positions, tokens) of a layer."""
+        over_heads = probabilities.mean(1)
+        self._means[layer] = over_heads.mean(1)
+        if layer < len(self._maps):
+            self._maps[layer] = over_heads
+
+
+@contextmanager
+def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None) -> Iterator[AttentionRecord]:
+    """Read, and optionally edit, the cross-attention of a UNet2DConditionModel inside the block.
+
+    Its processors are put back afterwards. Only cross-attention is computed step by step; self-attention keeps its
+    fused kernel.
+
+    Args:
+        unet: a diffusers UNet2DConditionModel.
+        maps: for how many of the first layers to keep positions.
+        edit: (rows, heads, positions, tokens) logits -> logits, in every layer; None: read only.
+
+    Raises:
+        ModelError: the network has no cross-attention, or it runs through processors other than diffusers' plain ones.
+    """
+    before = dict(unet.attn_processors)
+    names = cross_attention_layers(before)
+    odd = sorted({type(before[name]).__name__ for name in names} - set(PLAIN))
+    if not names or odd:
+        reason = f"uses {', '.join(odd)}" if odd else "has none"
+        raise ModelError(
+            f"The network's cross-attention cannot be captured: it {reason}. Use diffusers' own attention processors "
+            "(unet.set_default_attn_processor()) and merge adapters into the weights."
+        )
+    record = AttentionRecord(len(names), maps)
+    ours = {name: _Watched(record, layer, edit) for layer, name in enumerate(names)}
+    unet.set_attn_processor(before | ours)
+    try:
+        yield record
+    finally:
+        unet.set_attn_processor(before)
+
+
+def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[str]:
+    """Names of the cross-attention processors in the order in which the network runs them: down, mid, up."""
+    order = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
+
+    def place(name: str) -> tuple[int, ...]:
+        head, *rest = name.split(".")
+        return order[head], *(int(part) for part in rest if part.isdigit())
+
+    return sorted((name for name in processors if name.split(".")[-2] == "attn2"), key=place)
+
+
+@final
+class _Watched:
+    """Attention processor that shows its probabilities to a record."""
+
+    def __init__(self, record: AttentionRecord, layer: int, edit: Edit | None) -> None:
+        self._record, self._layer, self._edit = record, layer, edit
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        residual = hidden_states
+        assert encoder_hidden_states is not None, "cross-attention has something to attend to"
+        if attn.norm_cross:
+            encoder_hidden_states = attn.norm_encoder_hidden_states(encoder_hidden_states)
+        query, key, value = (
+            _by_head(project(states), attn.heads)
+            for project, states in (
+                (attn.to_q, hidden_states),
+                (attn.to_k, encoder_hidden_states),
+                (attn.to_v, encoder_hidden_states),
+            )
+        )
+        # Half-precision logits overflow and entropies of half-precision probabilities underflow: at least float32.
+        wide = torch.promote_types(query.dtype, torch.float32)
+        query, key = query.to(wide), key.to(wide)
+        logits = query @ key.transpose(-1, -2) * attn.scale
+        if attention_mask is not None:
+            mask = attn.prepare_attention_mask(attention_mask, key.shape[2], len(query))
+            logits = logits + mask.view(len(query), attn.heads, -1, key.shape[2])
+        if self._edit is not None:
+            logits = self._edit(logits)
+        probabilities = logits.softmax(-1)
+        self._record.keep(self._layer, probabilities.detach())
+        mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        output = attn.to_out[1](attn.to_out[0](mixed))
+        if attn.residual_connection:
+            output = output + residual
+        result: Tensor = output / attn.rescale_output_factor
+        return result
+
+
+def _by_head(states: Tensor, heads: int) -> Tensor:
+    """(rows, positions, heads * width) -> (rows, heads, positions, width)."""
+    rows, positions, width = states.shape
+    return states.reshape(rows, positions, heads, width // heads).transpose(1, 2)
+
+
+def _seen(values: Sequence[Tensor | None]) -> list[Tensor]:
+    seen = [value for value in values if value is not None]
+    if len(seen) != len(values):
+        raise ModelError("No cross-attention was recorded: evaluate the model inside the block first.")
+    return seen

@@ -1,0 +1,55 @@
+"""How do images become latents and back? The posterior mode of a variational autoencoder, scaled as in training."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+
+
+@final
+class LatentCodec:
+    """An AutoencoderKL between images in [0, 1] and latents x0 = (mode - shift) * scale.
+
+    Args:
+        vae: a diffusers AutoencoderKL.
+        latent_shape: (channels, height, width) of one latent.
+    """
+
+    def __init__(self, vae: Any, latent_shape: tuple[int, int, int]) -> None:
+        config = vae.config
+        self._vae = vae
+        self._scale, self._shift = float(config.scaling_factor), float(config.get("shift_factor") or 0.0)
+        self.factor = 2 ** (len(config.block_out_channels) - 1)
+        channels, height, width = latent_shape
+        if int(config.latent_channels) != channels:
+            raise ModelError(
+                f"The autoencoder's latents have {config.latent_channels} channels, the network takes {channels}. "
+                "Save the pipeline with the parts it was trained with."
+            )
+        self.image_shape = (int(config.out_channels), height * self.factor, width * self.factor)
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents of images in [0, 1]: the posterior's mode, not a sample.
+
+        Raises:
+            ModelError: the images have another size or number of channels than the model.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise ModelError(
+                f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}. "
+                "Resize them as the training pipeline did."
+            )
+        pixels = (images.to(device=self._vae.device, dtype=torch.float64) * 2.0 - 1.0).to(self._vae.dtype)
+        mode: Tensor = self._vae.encode(pixels).latent_dist.mode()
+        return (mode - self._shift) * self._scale
+
+    @torch.no_grad()
+    def decode(self, x0: Tensor) -> Tensor:
+        """Images in [0, 1], clamped."""
+        pixels: Tensor = self._vae.decode(x0 / self._scale + self._shift, return_dict=False)[0]
+        return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
