@@ -158,6 +158,61 @@ class Control(Record):
     estimate: Estimate | None = None
 
 
+class ComparisonOutcome(StrEnum):
+    """What a paired comparison with the last release showed."""
+
+    WORSE = "worse"
+    NOT_WORSE = "not worse"
+    UNDECIDED = "undecided"
+    NOT_COMPARABLE = "not comparable"
+
+
+class Comparison(Record):
+    """One claim beside the last release, on the same probes with the same noise."""
+
+    baseline_run: str = Field(description="Run id of the last release; empty where its claim is missing.")
+    baseline_model: str = Field(description="Digest of the model of the last release.")
+    measured: str = Field(description='What was compared, e.g. "AUROC of SecMI" or "Share of copies".')
+    outcome: ComparisonOutcome
+    reason: str = Field(description="Why this outcome, with the numbers.")
+    margin: float = Field(description="Increase that counts as not worse.")
+    old: float | None = Field(default=None, description="The value of the last release.")
+    new: float | None = Field(default=None, description="The value of this one.")
+    increase: Estimate | None = Field(default=None, description="New minus old, paired.")
+    old_only: int | None = Field(default=None, description="Probes flagged in the last release only (McNemar).")
+    new_only: int | None = Field(default=None, description="Probes flagged in this release only (McNemar).")
+    p_worse: float | None = Field(default=None, description="Exact McNemar p-value against 'not more often flagged'.")
+    fails: bool = Field(default=False, description="Whether the run asked to fail on this outcome.")
+
+
+class FamilyMember(Record):
+    """One claim in the family of a run."""
+
+    claim: str = Field(description="Id of the claim.")
+    p_value: float = Field(description="Of its own test; at most this where it left only a verdict.")
+    adjusted: float = Field(description="Holm-adjusted for the whole family.")
+    refuted: bool = Field(description="Refuted after the correction.")
+
+
+class Family(Record):
+    """All claims of a run as one family: PASS needs every claim, FAIL is corrected for their number."""
+
+    audits: int = Field(description="Audit tests collected, deselected ones included; fixed before any was run.")
+    size: int = Field(description="Tests in the family: audits that judged nothing, and every claim at every attempt.")
+    significance: float = Field(description="Chance of a false accusation in the whole run.")
+    correction: str
+    members: tuple[FamilyMember, ...]
+
+
+class Policy(Record):
+    """The policy that bound the run."""
+
+    origin: str = Field(description="The file, by its last part.")
+    sha256: str = Field(description="Of the policy table in canonical form.")
+    entries: tuple[str, ...] = Field(description="Each limit as a sentence.")
+    lacking: tuple[str, ...] = Field(default=(), description="Entries that no claim of the run covers: FAIL.")
+
+
 class Picture(Record):
     """One image as PNG, made by us from pixels."""
 
@@ -231,6 +286,10 @@ class Claim(Record):
     incidents: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     recipe: Recipe | None = None
+    name: str = Field(default="", description="Of the claim in a policy, e.g. mia_tpr_below.")
+    terms: dict[str, float] = Field(default={}, description="What the claim fixed that a policy may bind.")
+    p_value: float | None = Field(default=None, description="Of the claim's own test against its limit.")
+    comparison: Comparison | None = Field(default=None, description="With the last release, where one was given.")
     seed: int
     confidence: float
     work: Work
@@ -285,6 +344,9 @@ class Run(Record):
     claims: tuple[Claim, ...]
     tests: tuple[TestOutcome, ...]
     missing: tuple[str, ...] = Field(default=(), description="Audit tests that left no record: the run is INCOMPLETE.")
+    family: Family | None = Field(default=None, description="The claims of the run, corrected for their number.")
+    policy: Policy | None = Field(default=None, description="The policy that bound the run, where there is one.")
+    incidents: tuple[str, ...] = Field(default=(), description="Reruns, lost workers, earlier attempts.")
     options: tuple[OptionValue, ...]
     versions: dict[str, str]
     platform: str

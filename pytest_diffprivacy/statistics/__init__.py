@@ -5,6 +5,7 @@ Needs numpy and scipy only, knows no model, and is the only room that compares a
 
 from pytest_diffprivacy.statistics.auroc import Auroc, auroc
 from pytest_diffprivacy.statistics.auroc_difference import AurocDifference, auroc_difference
+from pytest_diffprivacy.statistics.auroc_resampled import ResampledDifference, resampled_auroc_difference
 from pytest_diffprivacy.statistics.binomial import (
     ExcessRate,
     RateEstimate,
@@ -26,7 +27,9 @@ from pytest_diffprivacy.statistics.epsilon import (
     gaussian_epsilon,
     largest_provable_epsilon,
 )
-from pytest_diffprivacy.statistics.family import FamilyTpr, family_tpr
+from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_test, family_tpr
+from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
+from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
@@ -68,14 +71,18 @@ __all__ = [
     "Detector",
     "EpsilonBound",
     "ExcessRate",
+    "FamilyTest",
     "FamilyTpr",
     "Histogram",
+    "Holm",
     "MatchThreshold",
+    "McNemar",
     "Measured",
     "OneRunEpsilon",
     "PairOrder",
     "Ranks",
     "RateEstimate",
+    "ResampledDifference",
     "RocBand",
     "RocCurve",
     "SequentialMean",
@@ -97,14 +104,18 @@ __all__ = [
     "epsilon_lower_bound",
     "excess_rate",
     "false_match_threshold",
+    "family_test",
     "family_tpr",
     "gaussian_epsilon",
     "halves_agree",
+    "holm",
     "is_copy",
     "largest_provable_epsilon",
+    "mcnemar",
     "nonmembers_needed",
     "one_run_epsilon",
     "one_run_p_value",
+    "p_value_from_bounds",
     "pair_order",
     "pair_outcomes",
     "planted_found",
@@ -113,6 +124,7 @@ __all__ = [
     "ranks",
     "rate",
     "recompute",
+    "resampled_auroc_difference",
     "roc_band",
     "roc_curve",
     "score_histogram",

@@ -24,8 +24,10 @@ class AurocDifference:
         high: upper bound, at most 1.
         first: AUROC of the first score.
         second: AUROC of the second.
-        variance: of the difference; 0 if both scores rank all pairs alike.
+        variance: of the difference; 0 if both scores rank all pairs alike. The bounds are then those of as many
+            disjoint pairs as there are, all ranked alike.
         p_value: two-sided, against "no difference"; 1 where the variance is 0.
+        p_greater: one-sided, against "the first is at most the second"; 1 where the variance is 0.
     """
 
     value: float
@@ -35,6 +37,7 @@ class AurocDifference:
     second: float
     variance: float
     p_value: float
+    p_greater: float
     members: int
     nonmembers: int
     confidence: float
@@ -60,6 +63,47 @@ def auroc_difference(
     Source: Implements DeLong, DeLong and Clarke-Pearson (1988), equation 8, for two scores; METHODS 7.7.
     """
     significance = check_significance(confidence)
+    pairs = check_pairs(first, second)
+    (member, nonmember), _ = pairs
+    parts = [_parts(*pair) for pair in pairs]
+    areas = [float(above.mean()) for above, _ in parts]
+    # The variance of the difference is that of the differences of both placements.
+    variance = sum(float((one - two).var(ddof=1)) / one.size for one, two in zip(parts[0], parts[1], strict=True))
+    value, error = areas[0] - areas[1], math.sqrt(variance)
+    unseen = 1.0 - significance ** (1.0 / min(member.size, nonmember.size))
+    width = -float(special.ndtri(significance)) * error if variance else unseen
+    return AurocDifference(
+        value=value,
+        low=max(-1.0, value - width),
+        high=min(1.0, value + width),
+        first=areas[0],
+        second=areas[1],
+        variance=variance,
+        p_value=2.0 * float(special.ndtr(-abs(value) / error)) if variance else 1.0,
+        p_greater=float(special.ndtr(-value / error)) if variance else 1.0,
+        members=member.size,
+        nonmembers=nonmember.size,
+        confidence=float(confidence),
+    )
+
+
+def _parts(member: FloatArray, nonmember: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """For each member the share of non-members below it, for each non-member the share of members above it."""
+    above = member.size - placements(nonmember, member)
+    return np.asarray(placements(member, nonmember) / nonmember.size), np.asarray(above / member.size)
+
+
+def check_pairs(
+    first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Two scores of the same images, checked: (member scores, non-member scores) of each.
+
+    Raises:
+        UsageError: an argument is wrong, or the shapes differ.
+        InsufficientProbes: fewer than 2 members or non-members.
+
+    Source: ours.
+    """
     pairs = [
         (check_scores("member scores", member), check_scores("non-member scores", nonmember))
         for member, nonmember in (first, second)
@@ -72,27 +116,4 @@ def auroc_difference(
         )
     if min(member.size, nonmember.size) < 2:
         raise InsufficientProbes("Cannot compare scores of fewer than 2 members and 2 non-members.", needed=2)
-    parts = [_parts(*pair) for pair in pairs]
-    areas = [float(above.mean()) for above, _ in parts]
-    # The variance of the difference is that of the differences of both placements.
-    variance = sum(float((one - two).var(ddof=1)) / one.size for one, two in zip(parts[0], parts[1], strict=True))
-    value, width = areas[0] - areas[1], -float(special.ndtri(significance)) * math.sqrt(variance)
-    p_value = 2.0 * float(special.ndtr(-abs(value) / math.sqrt(variance))) if variance else 1.0
-    return AurocDifference(
-        value=value,
-        low=max(-1.0, value - width),
-        high=min(1.0, value + width),
-        first=areas[0],
-        second=areas[1],
-        variance=variance,
-        p_value=p_value,
-        members=member.size,
-        nonmembers=nonmember.size,
-        confidence=float(confidence),
-    )
-
-
-def _parts(member: FloatArray, nonmember: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """For each member the share of non-members below it, for each non-member the share of members above it."""
-    above = member.size - placements(nonmember, member)
-    return np.asarray(placements(member, nonmember) / nonmember.size), np.asarray(above / member.size)
+    return pairs

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.arguments import check_significance
+from pytest_diffprivacy.statistics.arguments import check_fraction, check_significance
+from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.tpr import TprAtFpr, tpr_at_fpr
 
 
@@ -19,6 +20,7 @@ class FamilyTpr:
     Attributes:
         value: largest point estimate.
         low: largest of the lower bounds, each at 1 - (1 - confidence) / attacks: above the limit, some attack is.
+            Holm's correction refutes some attack exactly if this bound does.
         high: largest of the upper bounds, each at `confidence`: at most the limit, all attacks are.
         confidence: of `low` and of `high`.
         attacks: name -> that attack's own estimate at `confidence`.
@@ -67,3 +69,56 @@ def family_tpr(
         attacks=own,
         worst=worst,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyTest:
+    """Which attacks of a family exceed the limit.
+
+    Attributes:
+        p_values: attack -> its own p-value against "at most the limit".
+        adjusted: attack -> the same after Holm's correction for their number.
+        refuted: the attacks that exceed the limit after the correction.
+        p_value: of the claim "none of them does": the smallest adjusted one.
+    """
+
+    p_values: Mapping[str, float]
+    adjusted: Mapping[str, float]
+    refuted: tuple[str, ...]
+    p_value: float
+
+
+def family_test(
+    scores: Mapping[str, tuple[ArrayLike, ArrayLike]], limit: float, *, max_fpr: float, confidence: float = 0.95
+) -> FamilyTest:
+    """Test each attack of a family against the limit, corrected for their number.
+
+    Args:
+        scores: attack -> (member scores, non-member scores); the family is fixed before the scores are seen.
+        limit: the largest TPR allowed, in [0, 1).
+        max_fpr: allowed share of non-members taken for members.
+        confidence: one minus the significance of the family.
+
+    Raises:
+        UsageError: no attack, or a bad argument.
+        InsufficientProbes: max_fpr is below the resolution of the non-members.
+
+    Source: Implements Holm (1979) on the inverted bounds of METHODS 7.2; METHODS 7.8.
+    """
+    allowed = check_fraction("limit", limit, zero=True)
+    if not scores:
+        raise UsageError("`scores` must hold at least one attack, got none.")
+    p = {name: _p_value(both, allowed, max_fpr) for name, both in scores.items()}
+    corrected: Holm = holm(list(p.values()), significance=check_significance(confidence))
+    return FamilyTest(
+        p_values=p,
+        adjusted=dict(zip(p, corrected.adjusted, strict=True)),
+        refuted=tuple(name for name, refuted in zip(p, corrected.refuted, strict=True) if refuted),
+        p_value=min(corrected.adjusted),
+    )
+
+
+def _p_value(scores: tuple[ArrayLike, ArrayLike], limit: float, max_fpr: float) -> float:
+    """Of one attack against "its TPR is at most the limit"."""
+    member, nonmember = scores
+    return p_value_from_bounds(lambda c: tpr_at_fpr(member, nonmember, max_fpr=max_fpr, confidence=c).low, limit)

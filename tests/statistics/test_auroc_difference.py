@@ -57,10 +57,17 @@ def test_a_better_score_is_told_from_a_worse_one():
     assert found.low > 0.0
 
 
-def test_the_same_score_twice_differs_by_nothing():
+def test_the_same_score_twice_differs_by_nothing_yet_its_bounds_are_not_zero():
     first, _ = correlated(np.random.default_rng(51))
     found = auroc_difference(first, first)
-    assert (found.value, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert (found.value, found.p_value, found.p_greater) == (0.0, 1.0, 1.0)
+    assert found.high == -found.low == pytest.approx(1 - 0.05 ** (1 / 150))  # 150 disjoint pairs, all ranked alike
+
+
+def test_the_one_sided_p_value_is_below_the_significance_exactly_if_the_lower_bound_is_above_zero():
+    for seed in range(20):
+        found = auroc_difference(*correlated(np.random.default_rng([53, seed]), lift=0.15))
+        assert (found.p_greater < 0.05) == (found.low > 0.0)
 
 
 def test_scores_of_other_images_are_refused():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
-from pytest_diffprivacy.statistics import Verdict, decide, family_tpr, tpr_at_fpr
+from pytest_diffprivacy.statistics import Verdict, decide, family_test, family_tpr, tpr_at_fpr
 
 
 def scores(shift: float, seed: int, members: int = 600, others: int = 800) -> tuple[np.ndarray, np.ndarray]:
@@ -50,3 +50,21 @@ def test_an_empty_family_is_refused():
 def test_too_few_non_members_are_an_error_that_says_how_many_are_needed():
     with pytest.raises(InsufficientProbes, match="368 are needed"):
         family_tpr({"a": scores(0.0, 1, others=50)}, max_fpr=0.01)
+
+
+def test_holm_refutes_some_attack_exactly_if_the_corrected_bound_does():
+    outcomes = set()
+    for seed in range(12):
+        attacks = {"a": scores(0.4, 100 + seed), "b": scores(0.3, 200 + seed), "c": scores(0.0, 300 + seed)}
+        found = family_test(attacks, 0.06, max_fpr=0.05)
+        low = family_tpr(attacks, max_fpr=0.05).low
+        assert bool(found.refuted) == (low > 0.06) == (found.p_value < 0.05)
+        outcomes.add(bool(found.refuted))
+        assert found.p_value == pytest.approx(min(1.0, 3 * min(found.p_values.values())))
+    assert outcomes == {True, False}
+
+
+def test_holm_names_every_attack_that_exceeds_the_limit():
+    found = family_test({"a": scores(1.0, 1), "b": scores(1.2, 2), "c": scores(0.0, 3)}, 0.1, max_fpr=0.05)
+    assert found.refuted == ("a", "b")
+    assert found.p_values["c"] > 0.05

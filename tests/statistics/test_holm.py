@@ -1,0 +1,55 @@
+"""Corrections for several claims; reference numbers from statsmodels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics import binomial_lower, holm, p_value_from_bounds
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "comparisons.json").read_text(encoding="utf-8"))
+
+
+def test_it_agrees_with_public_code():
+    (entry,) = (e for e in GOLDEN["entries"] if e["id"] == "multiple_testing")
+    found = holm(entry["arguments"]["p"])
+    assert found.adjusted == pytest.approx(entry["output"]["holm"]["adjusted"], abs=1e-12)
+    assert list(found.refuted) == entry["output"]["holm"]["reject"]
+
+
+def test_it_rejects_step_by_step_as_the_paper_says():
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        p = rng.random(7) ** 4
+        reject, ordered = np.zeros(7, dtype=bool), np.argsort(p)
+        for i, place in enumerate(ordered):
+            if p[place] > 0.05 / (7 - i):
+                break
+            reject[place] = True
+        assert list(holm(p.tolist()).refuted) == reject.tolist()
+
+
+def test_tests_without_a_p_value_count_in_the_family():
+    assert holm([0.02], size=1).refuted == (True,)
+    assert holm([0.02], size=3).refuted == (False,)
+    assert holm([0.02], size=3).adjusted == pytest.approx((0.06,))
+    assert holm([], size=3).refuted == ()
+
+
+def test_impossible_arguments_are_refused():
+    with pytest.raises(UsageError, match="`p_values` must be between 0 and 1"):
+        holm([0.5, 1.5])
+    with pytest.raises(UsageError, match="`size` must be a whole number of at least 2, got 1"):
+        holm([0.5, 0.1], size=1)
+
+
+def test_the_p_value_is_the_significance_at_which_the_bound_meets_the_limit():
+    def lower(confidence):
+        return binomial_lower(8, 100, confidence=confidence)
+
+    p = p_value_from_bounds(lower, 0.02)
+    assert lower(1 - p) == pytest.approx(0.02, rel=1e-6)
+    assert p_value_from_bounds(lower, 0.5) == 1.0
+    assert p_value_from_bounds(lambda c: 1.0, 0.5) == 1e-12
