@@ -13,11 +13,11 @@ from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.membership.gsa import GsaClassifier, gsa_attack, gsa_features, gsa_measure
 from pytest_diffprivacy.membership.shadow_training import shadow_splits, train_shadows
-from pytest_diffprivacy.models import ModelIdentity, NoiseSchedule, PixelDiffusion, ideal_denoiser
-from pytest_diffprivacy.models.identity import weights_digest
+from pytest_diffprivacy.models import PixelDiffusion, ideal_denoiser
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import auroc
+from tests.membership.subspace import Subspace
 from tests.models.builders import GOLDEN, golden_images, golden_model, smooth_images, tiny_unet
 
 SHAPE = (1, 8, 8)
@@ -136,45 +136,6 @@ def test_a_model_that_returns_nan_is_an_error():
         unet.conv_out.bias.fill_(float("nan"))
     with pytest.raises(AuditError, match="not finite for 3 of 3 images"):
         gsa_features(PixelDiffusion(unet, DDPMScheduler()), IMAGES, timesteps=(99,))
-
-
-class Subspace:
-    """The best linear denoiser of a few images, one matrix a timestep: fits its members and no others.
-
-    E[x0 | x_t] of a Gaussian with the members' second moments: x0hat = alpha C (alpha^2 C + sigma^2 I)^-1 x_t.
-    """
-
-    sample_shape = image_shape = (1, 4, 4)
-    device, dtype = torch.device("cpu"), torch.float64
-
-    def __init__(self, points):
-        self.schedule, self._maps = NoiseSchedule.linear(), {}
-        moments = points.double().T @ points.double() / len(points)
-        for t in range(99, 1000, 100):
-            alpha, sigma = self.schedule.at(t)
-            self._maps[t] = alpha * moments @ torch.linalg.inv(alpha**2 * moments + sigma**2 * torch.eye(16))
-        digest = weights_digest(self.named_parameters(), {})
-        self.identity = ModelIdentity("subspace", "linear", digest, 2560, "float64", "cpu", "white box")
-
-    def named_parameters(self):
-        yield from ((f"map {t}", tensor) for t, tensor in self._maps.items())
-
-    def predict_eps(self, x_t, timestep, conditioning=None):
-        alpha, sigma = self.schedule.at(timestep)
-        guess = x_t.flatten(1) @ self._maps[timestep].T
-        return (x_t - alpha * guess.reshape(x_t.shape)) / sigma
-
-    def condition(self, prompts, count):
-        return None
-
-    def encode(self, images):
-        return images.double() * 2.0 - 1.0
-
-    def decode(self, x0):
-        return (x0 + 1.0) / 2.0
-
-    def eps_jvp(self, x_t, timestep, tangent, conditioning=None):
-        raise NotImplementedError
 
 
 POOL = smooth_images(16, 7, side=4)
