@@ -16,6 +16,7 @@ from pytest_diffprivacy.models.protocols import (
     Denoiser,
     Generator,
     PromptedDenoiser,
+    Vocabulary,
     WhiteBoxDenoiser,
 )
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
@@ -40,6 +41,7 @@ __all__ = [
     "PromptedDenoiser",
     "ReferenceTimestep",
     "StableDiffusion",
+    "Vocabulary",
     "WhiteBoxDenoiser",
     "ddim_invert",
     "ddim_sample",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, final
 
 import torch
@@ -34,6 +35,13 @@ class PromptEncoder:
         self._known: OrderedDict[str, Tensor] = OrderedDict()
         positions = int(text_encoder.config.max_position_embeddings)
         self.limit = min(int(tokenizer.model_max_length), positions)
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """The text of every token that is no special one and not blank, in the order of the tokenizer's ids."""
+        special = set(self._tokenizer.all_special_ids)
+        texts = self._tokenizer.batch_decode([[i] for i in range(len(self._tokenizer)) if i not in special])
+        return [text.strip() for text in texts if text.strip()]
 
     def counts(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt with its start and end token, as many as there are, whatever the encoder takes."""

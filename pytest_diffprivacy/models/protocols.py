@@ -138,6 +138,16 @@ class CrossAttention(Protocol):
         ...
 
 
+@runtime_checkable
+class Vocabulary(Protocol):
+    """A model that shows the texts of which it composes a prompt."""
+
+    @property
+    def vocabulary(self) -> Sequence[str]:
+        """The text of every token that is no special one."""
+        ...
+
+
 def require_generator(model: object, purpose: str) -> Generator:
     """The model as a Generator, or a ModelError that says what is missing."""
     if isinstance(model, Generator):
@@ -189,6 +199,13 @@ def require_cross_attention(model: object, purpose: str) -> CrossAttention:
     if isinstance(model, CrossAttention):
         return model
     raise ModelError(_missing(model, purpose, "cross-attention", "CrossAttention", ("cross_attention",)))
+
+
+def require_vocabulary(model: object, purpose: str) -> Vocabulary:
+    """The model as a Vocabulary, or a ModelError that says what is missing."""
+    if isinstance(model, Vocabulary):
+        return model
+    raise ModelError(_missing(model, purpose, "vocabulary", "Vocabulary", ("vocabulary",)))
 
 
 def _missing(model: object, purpose: str, access: str, protocol: str, names: tuple[str, ...]) -> str:

@@ -115,6 +115,11 @@ class StableDiffusion:
         """Tokens of each prompt with its start and end token."""
         return self._prompts.counts(prompts)
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """The text of every token of the tokenizer that is no special one."""
+        return self._prompts.vocabulary
+
     def cross_attention(self, *, maps: int = 0, edit: Edit | None = None) -> AbstractContextManager[AttentionRecord]:
         """A block in which the latest evaluation's cross-attention is recorded, and edited if an edit is given.
 

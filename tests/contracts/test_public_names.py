@@ -27,6 +27,7 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
         "evidence",
         "extraction",
         "membership",
+        "mitigation",
         "models",
         "probes",
         "report",

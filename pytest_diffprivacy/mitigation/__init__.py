@@ -1,0 +1,38 @@
+"""How are fewer training images brought back? Samplers and prompt changes, each with what its images cost."""
+
+from pytest_diffprivacy.mitigation.attention_rescaling import AttentionRescaling
+from pytest_diffprivacy.mitigation.delayed_guidance import DelayedGuidance, DynamicGuidance
+from pytest_diffprivacy.mitigation.embedding_optimization import (
+    EmbeddingOptimization,
+    OptimizedEmbedding,
+    optimize_embedding,
+    token_gradients,
+)
+from pytest_diffprivacy.mitigation.method import Cost, Mitigated, Mitigation, MitigationCard, Sampling
+from pytest_diffprivacy.mitigation.prompt_augmentation import RandomNumberAddition, RandomTokenAddition
+from pytest_diffprivacy.mitigation.sail import Sail, StartNoise, sail_paper
+from pytest_diffprivacy.mitigation.sail_reference import SailReference, sail_reference
+from pytest_diffprivacy.mitigation.unmitigated import Unmitigated
+
+__all__ = [
+    "AttentionRescaling",
+    "Cost",
+    "DelayedGuidance",
+    "DynamicGuidance",
+    "EmbeddingOptimization",
+    "Mitigated",
+    "Mitigation",
+    "MitigationCard",
+    "OptimizedEmbedding",
+    "RandomNumberAddition",
+    "RandomTokenAddition",
+    "Sail",
+    "SailReference",
+    "Sampling",
+    "StartNoise",
+    "Unmitigated",
+    "optimize_embedding",
+    "sail_paper",
+    "sail_reference",
+    "token_gradients",
+]

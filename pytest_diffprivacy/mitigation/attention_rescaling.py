@@ -1,0 +1,82 @@
+"""Attention rescaling: let the start token take attention back from the tokens that trigger a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+from torch import Tensor
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.mitigation.method import Mitigated, MitigationCard, Sampling, parameters_of
+from pytest_diffprivacy.mitigation.sampling import (
+    check_positive,
+    prompt_conditioning,
+    sample_images,
+    seeded_noise,
+)
+from pytest_diffprivacy.models.attention import Edit
+from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention, require_prompted
+
+Kept = Literal["prompt", "prompt without end"]
+
+
+def rescale_start_token(*, factor: float, kept_tokens: int) -> Edit:
+    """An edit of cross-attention logits: the start token's times `factor`, tokens from `kept_tokens` on masked.
+
+    The rows are [unconditional, conditional], as guided sampling asks; only the conditional half is rescaled, both are
+    masked. A negative logit falls when it is multiplied: that is the method.
+
+    Source: Implements Ren et al. 2024, section 5 (METHODS 5.3).
+    """
+
+    def edit(logits: Tensor) -> Tensor:
+        edited = logits.clone()
+        edited[len(logits) // 2 :, ..., 0] *= factor
+        edited[..., kept_tokens:] = -float("inf")
+        return edited
+
+    return edit
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AttentionRescaling:
+    """Ren's mitigation: rescale the start token in every cross-attention layer and mask what is not the prompt.
+
+    Args:
+        factor: of the start token's logit; Jeon et al. compare 1.1, 1.2, 1.25, 1.3 and 1.5.
+        keep: "prompt" keeps the tokens from the start to the end token; "prompt without end" drops the end token too.
+
+    Source: Implements Ren et al. 2024, section 5 (METHODS 5.3).
+    """
+
+    factor: float = 1.25
+    keep: Kept = "prompt"
+
+    def __post_init__(self) -> None:
+        check_positive("factor", self.factor)
+        if self.keep not in ("prompt", "prompt without end"):
+            raise UsageError(f"`keep` must be 'prompt' or 'prompt without end', got {self.keep!r}.")
+
+    @property
+    def card(self) -> MitigationCard:
+        """What a record says of it."""
+        source = "Ren et al. 2024, section 5"
+        return MitigationCard("ren", "Attention rescaling (Ren)", "white box", source, parameters_of(self), 1)
+
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone.
+
+        Raises:
+            ModelError: the model takes no texts, or its cross-attention cannot be edited.
+            UsageError: an empty prompt.
+        """
+        denoiser = require_prompted(model, "Attention rescaling")
+        attention = require_cross_attention(model, "Attention rescaling")
+        conditioning = prompt_conditioning(denoiser, [prompt] * len(seeds))
+        length = min(denoiser.token_counts([prompt])[0], denoiser.token_limit)
+        kept = length if self.keep == "prompt" else length - 1
+        with attention.cross_attention(edit=rescale_start_token(factor=self.factor, kept_tokens=kept)):
+            return sample_images(denoiser, seeded_noise(denoiser, seeds), conditioning, sampling, pairs=True)
