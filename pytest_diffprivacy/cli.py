@@ -138,12 +138,25 @@ def _compare(chosen: argparse.Namespace) -> int:
     return DIFFERS if changes.worse else HELD
 
 
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    """This command takes no arguments."""
+
+
+def _schema(chosen: argparse.Namespace) -> int:
+    import json
+
+    from pytest_diffprivacy.evidence.records import Run
+
+    print(json.dumps(Run.model_json_schema(mode="serialization"), indent=1))
+    return HELD
+
+
 COMMANDS: Final = (
     Command(
         "render",
         "write reports again from a record",
         "Write reports again from a JSON report or a run's folder; the same record gives the same bytes.\n"
-        "Formats by extension: .html .json .md .sarif .intoto.json .xml",
+        "Formats by extension: .html .json .sarif .md .intoto.json",
         _render_arguments,
         _render,
     ),
@@ -172,5 +185,12 @@ COMMANDS: Final = (
         "Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.",
         _compare_arguments,
         _compare,
+    ),
+    Command(
+        "schema",
+        "print the JSON Schema of the record",
+        "Print the JSON Schema (2020-12) that every JSON report of this version fits.",
+        _nothing,
+        _schema,
     ),
 )

@@ -18,7 +18,7 @@ from pytest_diffprivacy.errors import UsageError
 INCONCLUSIVE_CHOICES: Final = ("fail", "warn", "skip")
 IMAGES_CHOICES: Final = ("none", "redacted", "full")
 DTYPE_CHOICES: Final = ("float64", "float32", "bfloat16", "float16")
-REPORT_EXTENSIONS: Final = (".html", ".json")
+REPORT_EXTENSIONS: Final = (".html", ".json", ".sarif", ".md", ".intoto.json")
 
 
 def _text(value: str) -> str:
@@ -56,7 +56,7 @@ def _switch(value: str) -> bool:
 
 
 def _report_path(value: str) -> str:
-    if Path(value).suffix not in REPORT_EXTENSIONS:
+    if not value.lower().endswith(REPORT_EXTENSIONS):
         raise ValueError("unknown extension")
     return value
 
@@ -154,10 +154,16 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "report",
-        "Write a report; the format follows the extension (.html or .json); repeatable.",
-        "a path that ends in " + " or ".join(REPORT_EXTENSIONS),
+        "Write a report; the format follows the extension (.html, .json, .sarif, .md, .intoto.json); repeatable.",
+        f"a path that ends in {', '.join(REPORT_EXTENSIONS[:-1])} or {REPORT_EXTENSIONS[-1]}",
         parse=_report_path,
         repeatable=True,
+        is_path=True,
+    ),
+    Option(
+        "card",
+        "Write the verdicts into a model card (Markdown), in place of the block of an earlier run.",
+        "a path",
         is_path=True,
     ),
     Option(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO, final
 
 import pytest
+from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import AuditError, DiffPrivacyError, Inconclusive, PrivacyViolation, UsageError
@@ -176,6 +177,7 @@ class _AuditRun:
                 "detail": getattr(report, "diffprivacy", None) or "",
             }
 
+    @pytest.hookimpl(tryfirst=True)  # pytest's JUnit file is written in the same hook
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Put the run together and write the reports; workers only say what they collected."""
         if self.worker:
@@ -185,8 +187,6 @@ class _AuditRun:
             return
         from pytest_diffprivacy.evidence.run_folder import RunFolder
         from pytest_diffprivacy.evidence.runs import conclude_run
-        from pytest_diffprivacy.evidence.seals import record_digest
-        from pytest_diffprivacy.report import write_report
         from pytest_diffprivacy.report.lines import run_lines
 
         try:
@@ -198,13 +198,32 @@ class _AuditRun:
                 expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
             )
-            self.lines = [*run_lines(run), f"record        sha256 {record_digest(run)}"]
-            for path in self.settings.paths("report"):
-                write_report(run, path)
-                self.lines.append(f"report        {path}")
+            self.lines = run_lines(run)
+            self._write(run)
         except DiffPrivacyError as error:
             self.lines.append(f"ERROR         the report was not written: {error}")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _write(self, run: Any) -> None:
+        """Every document that was asked for, and a line for each."""
+        from pytest_diffprivacy.evidence.seals import record_digest
+        from pytest_diffprivacy.report.properties import junit_properties
+        from pytest_diffprivacy.report.write import append_summary, update_card, write_report
+
+        self.lines.append(f"record        sha256 {record_digest(run)}")
+        for path in self.settings.paths("report"):
+            write_report(run, path)
+            self.lines.append(f"report        {path}")
+        card, summary = self.settings.text("card"), os.environ.get("GITHUB_STEP_SUMMARY")
+        if card is not None:
+            update_card(run, Path(card))
+            self.lines.append(f"card          {card}")
+        if summary:
+            append_summary(run, Path(summary))
+        junit = self.config.stash.get(xml_key, None)
+        if junit is not None:
+            for name, value in junit_properties(run):
+                junit.add_global_property(name, value)
 
     def _has_claims(self) -> bool:
         """Whether this run left claims, for tests that need no audit fixture."""

@@ -22,6 +22,7 @@ GIVEN = {
     "cache-dir": ("/elsewhere", "/elsewhere"),
     "fresh": ("true", True),
     "report": ("/a.html", ("/a.html",)),
+    "card": ("/README.md", "/README.md"),
     "images": ("none", "none"),
 }
 BAD = {
@@ -31,7 +32,7 @@ BAD = {
     "confidence": ("0.05", "a number above 0.5 and below 1"),
     "inconclusive": ("ignore", "one of fail, warn, skip"),
     "fresh": ("perhaps", "true or false"),
-    "report": ("audit.pdf", "a path that ends in .html or .json"),
+    "report": ("audit.pdf", "a path that ends in .html, .json, .sarif, .md or .intoto.json"),
     "images": ("all", "one of none, redacted, full"),
 }
 

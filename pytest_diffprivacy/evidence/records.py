@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 SCHEMA_VERSION: Final = 1
 
 
+def _as_unicode(value: Any) -> Any:
+    if isinstance(value, str) and type(value) is str:
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_as_unicode(key): _as_unicode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (str, list, tuple)) for item in value):
+        return type(value)(_as_unicode(item) for item in value)
+    return value
+
+
 class Record(BaseModel):
     """Base of all records: immutable, no unknown fields, numbers finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unicode(cls, fields: Any) -> Any:
+        r"""Bytes of a file name or message that are no UTF-8 are written out, e.g. as `\udcff`."""
+        return {key: _as_unicode(value) for key, value in fields.items()} if isinstance(fields, dict) else fields
 
 
 class Estimate(Record):

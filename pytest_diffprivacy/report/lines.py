@@ -13,7 +13,7 @@ def run_lines(run: Run) -> list[str]:
     lines = [_claim_line(claim, claim.node_id in excused) for claim in run.claims]
     lines += [f"MISSING       {text}" for text in run.missing]
     lines.append(f"run           {run.verdict}: {run.verdict_reason}")
-    return [visible(line) for line in lines]
+    return [" ".join(visible(line).splitlines()) for line in lines]
 
 
 def _claim_line(claim: Claim, excused: bool) -> str:

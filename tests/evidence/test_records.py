@@ -41,3 +41,11 @@ def test_a_control_has_one_of_the_known_kinds_and_outcomes(field, value):
     assert Control(**known).outcome is ControlOutcome.HELD
     with pytest.raises(ValidationError, match="Input should be"):
         Control(**(known | {field: value}))
+
+
+def test_bytes_that_are_no_text_are_written_out():
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")
+    record = Estimate(**(ESTIMATE | {"name": name, "counts": "漢字"}))
+    assert record.name == "caf\\udce9"
+    assert record.counts == "漢字"
+    assert Estimate.model_validate_json(record.model_dump_json()) == record

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import xmlschema
 
 from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.statistics import Verdict
 from tests.plugin.conftest import SCORES, Project
+from tests.report.hostile import HOSTILE
 
+STRICT_JUNIT = Path(__file__).parents[1] / "report" / "schemas" / "xunit2.xsd"
 HOLDS = """
     def test_holds():
         assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.2)
@@ -45,9 +51,58 @@ def test_a_report_with_an_unknown_extension_is_refused_before_anything_is_collec
     project.write("test_release.py", "raise RuntimeError('collected')")
     seen = project.run("--diffprivacy-report=audit.pdf")
     assert seen.exit_code == 4
-    assert "ERROR: --diffprivacy-report must be a path that ends in .html or .json, got 'audit.pdf'." in seen.errors
+    assert "ERROR: --diffprivacy-report must be a path that ends in .html, .json, .sarif, " in seen.errors
+    assert ".md or .intoto.json, got 'audit.pdf'." in seen.errors
     assert "collected" not in seen.text + seen.errors
     assert not (project.path / ".diffprivacy").exists()
+
+
+def test_a_model_card_and_a_step_summary_are_brought_up_to_date(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("test_release.py", SCORES, HOLDS)
+    card, summary = project.write("README.md", "# Model"), project.write("summary.md", "before")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    for _ in range(2):
+        seen = project.run("--diffprivacy-card", "README.md")
+    assert seen.lines[-3] == f"card          {card}"
+    assert card.read_text().startswith("# Model\n\n<!-- diffprivacy: begin -->\n")
+    assert card.read_text().count("diffprivacy: begin") == 1
+    assert summary.read_text().startswith("before## Training data audit: PASS")
+    assert summary.read_text().count("## Training data audit: PASS") == 2
+
+
+def test_a_suite_without_audits_leaves_the_step_summary_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
+    project.write("test_sum.py", "def test_sum():\n    assert 1 + 1 == 2")
+    project.run("--diffprivacy-card", "README.md")
+    assert not (project.path / "summary.md").exists()
+    assert not (project.path / "README.md").exists()
+
+
+def test_junit_keeps_the_verdicts_as_properties_of_the_suite_and_stays_strict(project: Project) -> None:
+    hostile = """
+        def test_hostile_names():
+            def attack(model, images):
+                raise RuntimeError(TEXT)
+            assert_mia_tpr_below(object(), object(), attack=attack, max_fpr=0.05, limit=0.2)
+    """
+    project.write("test_release.py", SCORES, HOLDS, f"TEXT = {HOSTILE!r}", hostile)
+    for family in ("xunit2", "xunit1"):
+        assert project.run("--junitxml=junit.xml", "-o", f"junit_family={family}").exit_code == 1
+        tree = ElementTree.parse(project.path / "junit.xml")
+        (properties,) = tree.findall("testsuite/properties")
+        found = {item.attrib["name"]: item.attrib["value"] for item in properties}
+        run = project.record()
+        (claim,) = run.claims
+        assert found["diffprivacy.verdict"] == run.verdict
+        assert found["diffprivacy.record_sha256"] == record_digest(run)
+        assert found[f"diffprivacy.claim.{claim.id}"].startswith("PASS: TPR at FPR <= 0.05 is at most 0.2; observed ")
+        assert found[f"diffprivacy.claim.{claim.id}.test"] == claim.node_id
+        if family == "xunit2":
+            xmlschema.validate(str(project.path / "junit.xml"), str(STRICT_JUNIT))
 
 
 def test_a_report_that_cannot_be_written_turns_the_run_red(project: Project) -> None:

@@ -58,6 +58,11 @@ class Page(HTMLParser):
     def all(self, *tags: str) -> list[Element]:
         return [element for element in self.elements if element.tag in tags]
 
+    @property
+    def words(self) -> str:
+        """The text of the whole document."""
+        return " ".join(element.words for element in self.elements if not element.inside)
+
     def tags(self) -> Counter[str]:
         """How often each tag occurs, outside drawings."""
         return Counter(element.tag for element in self.elements if "svg" not in element.inside)

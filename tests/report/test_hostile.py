@@ -1,36 +1,20 @@
 """Nothing foreign is trusted: hostile text in every field is shown as text."""
 
+import json
+from xml.etree import ElementTree
+
+import jsonschema
 import pytest
+from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as Sarif
 
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.report import render_html, render_json
+from pytest_diffprivacy.report import render_html, render_intoto, render_json, render_markdown, render_sarif, run_lines
+from pytest_diffprivacy.report.card import card_block
+from pytest_diffprivacy.report.properties import junit_properties
+from tests.report.hostile import CORPUS, HOSTILE, LONG, with_text
 from tests.report.reading import Page
-
-HOSTILE = (
-    "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\x00\x1b[31m\u202e\u200b\x9b\u2028"
-    "{{ 7 * 7 }}{% raw %}</style></title></svg>--><!--]]>&lt;$\\frac{$ =cmd() \r\n\t 漢字 😀"
-)
-OURS = {"png_base64", "started", "finished", "images"}
-
-
-def with_text(run: Run, text: str) -> Run:
-    """The same run with a text at the end of every field that can carry one."""
-    before = run.model_dump(mode="json")
-    after = _appended(before, text)
-    for claim, original, test in zip(after["claims"], before["claims"], after["tests"], strict=True):
-        claim["verdict"] = original["verdict"]
-        test["node_id"] = claim["node_id"]
-    after["missing"] = [text]
-    return Run.model_validate(after)
-
-
-def _appended(value, text, key=""):
-    if isinstance(value, dict):
-        foreign = key in {"parameters", "groups", "arrays", "versions"}
-        return {(name + text if foreign else name): _appended(item, text, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_appended(item, text, key) for item in value]
-    return value + text if isinstance(value, str) and key not in OURS else value
+from tests.report.test_machines import IN_TOTO
+from tests.report.test_markdown import READER
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +26,9 @@ def test_hostile_text_adds_no_element_and_hides_nothing(run, hostile_run):
     document = render_html(hostile_run)
     assert "<script" not in document.lower()
     assert not any(character in document for character in "\x00\x1b\x9b\u202e\u200b\u2028\r")
-    assert "⟨NUL⟩⟨ESC⟩[31m⟨U+202E⟩⟨U+200B⟩⟨U+009B⟩⟨U+2028⟩" in document
+    assert "⟨NUL⟩⟨ESC⟩[31m⟨U+009B⟩2J⟨BEL⟩⟨DEL⟩" in document
+    assert "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+200F⟩⟨U+FEFF⟩⟨U+2028⟩⟨U+2029⟩" in document
+    assert r"caf\udce9 \udcff\udcfe" in document
     assert "{{ 7 * 7 }}" in document
     page = Page(document)
     assert page.tags() == Page(render_html(with_text(run, " harmless"))).tags()
@@ -64,6 +50,38 @@ def test_what_is_not_a_png_is_not_shown(run, picture):
     document = render_html(Run.model_validate(dump))
     assert "not a PNG image" in document
     assert "<script" not in document
+
+
+@pytest.mark.parametrize("text", [*CORPUS, LONG], ids=[*(str(number) for number in range(len(CORPUS))), "long"])
+def test_every_document_stays_what_it_is(run, text):
+    hostile = with_text(run, text)
+    jsonschema.validate(json.loads(render_json(hostile)), Run.model_json_schema(mode="serialization"))
+    Sarif.model_validate_json(render_sarif(hostile))
+    jsonschema.validate(json.loads(render_intoto(hostile)), IN_TOTO)
+    for machine in (render_json, render_sarif, render_intoto):
+        assert machine(hostile).isascii()
+    properties = ElementTree.Element("properties")
+    for name, value in junit_properties(hostile):
+        ElementTree.SubElement(properties, "property", name=name, value=value)
+    written = ElementTree.tostring(properties, encoding="unicode")
+    assert [(item.attrib["name"], item.attrib["value"]) for item in ElementTree.fromstring(written)] == list(
+        junit_properties(hostile)
+    )
+
+
+@pytest.mark.parametrize("make", [render_markdown, card_block])
+def test_hostile_text_adds_nothing_to_markdown(run, hostile_run, make):
+    page = Page(READER.render(make(hostile_run)))
+    assert page.tags() == Page(READER.render(make(with_text(run, " harmless")))).tags()
+    assert not page.all("script", "img", "a", "strong", "em", "h1")
+    assert page.words.count("executed") > 0
+    assert not any(character in make(hostile_run) for character in "\x00\x1b\x9b\u202e\u200b\u2028\r@")
+
+
+def test_terminal_lines_hold_nothing_that_a_terminal_acts_on(hostile_run):
+    lines = run_lines(hostile_run)
+    assert len(lines) == 6
+    assert all(character.isprintable() or character == "\t" for line in lines for character in line)
 
 
 def test_json_holds_no_raw_control_character(hostile_run):

@@ -7,7 +7,7 @@ import pytest
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.options import REPORT_EXTENSIONS
-from pytest_diffprivacy.report import render_html, render_json, write_report
+from pytest_diffprivacy.report import render_html, render_intoto, render_json, write_report
 from pytest_diffprivacy.report.write import FORMATS
 
 AGAIN = """
@@ -26,8 +26,10 @@ print(sorted({"torch", "matplotlib.pyplot", "pytest", "pandas"} & set(sys.module
 def test_the_extension_chooses_the_format(run, tmp_path):
     write_report(run, tmp_path / "new folder" / "audit.HTML")
     write_report(run, tmp_path / "audit.v1.json")
+    write_report(run, tmp_path / "audit.intoto.json")
     assert (tmp_path / "new folder" / "audit.HTML").read_text(encoding="utf-8") == render_html(run)
     assert (tmp_path / "audit.v1.json").read_text(encoding="utf-8") == render_json(run)
+    assert (tmp_path / "audit.intoto.json").read_text(encoding="utf-8") == render_intoto(run)
 
 
 def test_the_options_offer_exactly_the_formats_there_are():
@@ -36,7 +38,7 @@ def test_the_options_offer_exactly_the_formats_there_are():
 
 @pytest.mark.parametrize("name", ["audit.pdf", "audit", "html", "audit.html.gz"])
 def test_an_unknown_extension_is_refused_by_name(run, tmp_path, name):
-    with pytest.raises(UsageError, match=rf"must end in \.html or \.json, got '{name}'"):
+    with pytest.raises(UsageError, match=rf"must end in one of \.html, .*\.intoto\.json, got '{name}'"):
         write_report(run, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

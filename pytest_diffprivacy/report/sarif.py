@@ -1,0 +1,109 @@
+"""What does a code scanning page show? SARIF 2.1.0: refuted claims as errors, undecided ones as warnings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from pytest_diffprivacy.evidence.records import Claim, Run
+from pytest_diffprivacy.evidence.seals import record_digest
+from pytest_diffprivacy.report.text import visible
+from pytest_diffprivacy.statistics.verdict import Verdict
+
+SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+LEVELS: Final[Mapping[Verdict, str]] = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
+RULES: Final[Mapping[str, str]] = {
+    "extraction": "Training images come back",
+    "membership": "Training images can be recognised",
+    "sharpness": "The model's density is needle-sharp at training images",
+    "memorization": "A prompt brings back one image",
+}
+
+
+def render_sarif(run: Run) -> str:
+    """The run as SARIF 2.1.0: a result for every FAIL and INCONCLUSIVE, a notification for what was not judged.
+
+    A failure that its test expects is a suppressed result, so that it raises no alarm and does not vanish either.
+    """
+    kinds = sorted({claim.kind for claim in run.claims if claim.verdict in LEVELS})
+    announced = {test.node_id for test in run.tests if test.expected_failure}
+    judged = run.verdict in ("PASS", "FAIL", "INCONCLUSIVE")
+    driver = {
+        "name": "pytest-diffprivacy",
+        "version": _text(run.versions.get("pytest-diffprivacy", "unknown")),
+        "rules": [_rule(kind) for kind in kinds],
+    }
+    document = {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": driver},
+                "automationDetails": {"id": _text(f"diffprivacy/{run.run_id}")},
+                "invocations": [
+                    {"executionSuccessful": judged, "toolExecutionNotifications": list(_notifications(run))}
+                ],
+                "results": [
+                    _result(claim, kinds.index(claim.kind), claim.node_id in announced)
+                    for claim in run.claims
+                    if claim.verdict in LEVELS
+                ],
+                "properties": {"verdict": _text(run.verdict), "recordSha256": record_digest(run)},
+            }
+        ],
+    }
+    return json.dumps(document, ensure_ascii=True, indent=1) + "\n"
+
+
+def _rule(kind: str) -> dict[str, Any]:
+    title = RULES.get(kind, kind)
+    return {"id": _text(f"diffprivacy/{kind}"), "name": _text(kind), "shortDescription": {"text": _text(title)}}
+
+
+def _result(claim: Claim, rule: int, announced: bool) -> dict[str, Any]:
+    reason = f"{claim.headline} Claim: {claim.sentence}. {claim.verdict.value}: {claim.reason}."
+    result: dict[str, Any] = {
+        "ruleId": _text(f"diffprivacy/{claim.kind}"),
+        "ruleIndex": rule,
+        "level": LEVELS[claim.verdict],
+        "kind": "fail",
+        "message": {"text": _text(reason + (f" Needed: {claim.needed}." if claim.needed else ""))},
+        "locations": [_location(claim.node_id)],
+        "partialFingerprints": {"diffprivacyClaim/v1": _fingerprint(claim)},
+        "properties": {"claim": _text(claim.id), "limit": claim.limit, "redo": _text(claim.redo)},
+    }
+    if announced and claim.verdict is Verdict.FAIL:
+        result["suppressions"] = [{"kind": "inSource", "justification": "The test expects this failure."}]
+    return result
+
+
+def _location(node_id: str) -> dict[str, Any]:
+    """The test's file; a record knows no line, so the first stands for the file."""
+    name = node_id.partition("::")[0] or "unknown"
+    uri = quote(name.encode("utf-8", "replace").decode("utf-8"), safe="/")
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}},
+        "logicalLocations": [{"fullyQualifiedName": _text(node_id), "kind": "function"}],
+    }
+
+
+def _fingerprint(claim: Claim) -> str:
+    """The same for the same claim of a later run, whatever its limit."""
+    subject = f"{claim.node_id}|{claim.kind}|{[method.name for method in claim.methods]}"
+    return hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()
+
+
+def _notifications(run: Run) -> Iterator[dict[str, Any]]:
+    for claim in run.claims:
+        if claim.verdict is Verdict.ERROR:
+            text = f"Not judged: {claim.sentence}. {claim.reason}"
+            yield {"level": "error", "message": {"text": _text(text)}, "locations": [_location(claim.node_id)]}
+    for text in run.missing:
+        yield {"level": "error", "message": {"text": _text(f"No record of this audit test: {text}")}}
+
+
+def _text(text: str) -> str:
+    return visible(text)
