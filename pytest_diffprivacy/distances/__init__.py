@@ -3,20 +3,23 @@
 from pytest_diffprivacy.distances.embeddings import Embedding, pixel_embedding, torchscript_embedding
 from pytest_diffprivacy.distances.hashes import perceptual_hashes
 from pytest_diffprivacy.distances.near_pairs import NearPairs, near_pairs
-from pytest_diffprivacy.distances.neighbours import Neighbours, nearest_images
+from pytest_diffprivacy.distances.neighbours import ArrayImages, Neighbours, Searched, nearest_images, query_rows
 from pytest_diffprivacy.distances.pixels import pairwise_l2, rms
 from pytest_diffprivacy.distances.tiled import pairwise_tiled_l2, tile_side, tiled_l2
 
 __all__ = [
+    "ArrayImages",
     "Embedding",
     "NearPairs",
     "Neighbours",
+    "Searched",
     "near_pairs",
     "nearest_images",
     "pairwise_l2",
     "pairwise_tiled_l2",
     "perceptual_hashes",
     "pixel_embedding",
+    "query_rows",
     "rms",
     "tile_side",
     "tiled_l2",

@@ -1,23 +1,30 @@
-"""Which training images are nearest to a generation? Exact search over all of them, a block at a time."""
+"""Which training images are nearest to a generation? Exact search over all of them in a fixed amount of memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.candidates import Candidates, find_candidates
 from pytest_diffprivacy.errors import UsageError
 
+Block: TypeAlias = tuple[range, NDArray[np.float32]]
+
+QUERY_BYTES = 128 * 2**20
+SEARCHED_BYTES = 48 * 2**20
+SEARCHED_ROWS = 4096
+EXACT_BYTES = 2**20
 MARGIN = 16
-QUERY_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The k nearest images of each query, nearest first.
+    """The k nearest images of each query, nearest first, equally near ones in their order.
 
     Attributes:
         indices: int64 (queries, k), positions in the searched set.
@@ -28,50 +35,123 @@ class Neighbours:
     distances: NDArray[np.float64]
 
 
-def nearest_images(queries: NDArray[np.float32], blocks: Iterable[NDArray[np.float32]], k: int) -> Neighbours:
+class Searched(Protocol):
+    """Images that can be read in order, again and again; an ImageSet is one."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int) -> Iterator[Block]:
+        """All images in order, `size` at a time, float32 (n, channels, height, width) in [0, 1]."""
+        ...
+
+
+@final
+class ArrayImages:
+    """An array (n, channels, height, width) in [0, 1] as a searched set."""
+
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, size: int) -> Iterator[Block]:
+        """Views of the array."""
+        for start in range(0, len(self), size):
+            yield range(start, min(start + size, len(self))), self._images[start : start + size]
+
+
+def query_rows(image_values: int) -> int:
+    """How many queries of so many values are searched for in one reading of the searched set."""
+    return max(1, QUERY_BYTES // (4 * image_values))
+
+
+def nearest_images(queries: NDArray[np.float32], searched: Searched, k: int) -> Neighbours:
     """The exact k nearest images by RMS distance.
 
-    Candidates come from a float32 matrix product over blocks (k and a margin are kept), their distances are then
-    recomputed as sums of squared differences in float64, so that near-copies are not lost to cancellation. Memory is
-    bounded by one block and the candidates.
+    Candidates come from float32 matrix products with a bound on their rounding error. The distances of all that may
+    belong to the k nearest are computed again as float64 sums of squared differences, in a second reading, so that no
+    cancellation reorders them; where the bound cannot rule out that one was missed, the query is searched for again
+    with more candidates. Memory beyond the queries and the result does not grow with either side.
 
     Args:
         queries: (q, channels, height, width) in [0, 1].
-        blocks: the searched images in order, (b, channels, height, width) a block.
+        searched: the images to search.
         k: neighbours wanted; must not exceed the number of searched images.
 
     Raises:
         UsageError: shapes differ, or k is larger than the set.
     """
-    flat = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32)).flatten(1)
-    width = flat.shape[1]
-    best = torch.full((len(flat), 0), torch.inf, dtype=torch.float64)
-    where = torch.zeros((len(flat), 0), dtype=torch.int64)
-    offset = 0
-    for block in blocks:
-        if tuple(block.shape[1:]) != tuple(queries.shape[1:]):
-            raise UsageError(f"Searched images must have shape {queries.shape[1:]}, got {block.shape[1:]}.")
-        images = torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).flatten(1)
-        keep = min(k + MARGIN, len(images))
-        rows_best, rows_where = [], []
-        for start in range(0, len(flat), QUERY_BLOCK):
-            part = flat[start : start + QUERY_BLOCK]
-            candidates = _squared(part, images).topk(keep, dim=1, largest=False).indices
-            exact = (part[:, None, :].double() - images[candidates].double()).square().sum(2)
-            distances = torch.cat([best[start : start + QUERY_BLOCK], exact], 1)
-            indices = torch.cat([where[start : start + QUERY_BLOCK], candidates + offset], 1)
-            order = distances.argsort(dim=1, stable=True)[:, :k]
-            rows_best.append(distances.gather(1, order))
-            rows_where.append(indices.gather(1, order))
-        best, where = torch.cat(rows_best), torch.cat(rows_where)
-        offset += len(images)
-    if not 1 <= k <= offset:
-        raise UsageError(f"`k` must be between 1 and the {offset} searched images, got {k!r}.")
-    return Neighbours(where.numpy(), (best / width).sqrt().numpy())
+    count = len(searched)
+    if not 1 <= k <= count:
+        raise UsageError(f"`k` must be between 1 and the {count} searched images, got {k!r}.")
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    squared = np.empty((len(queries), k))
+    values = int(np.prod(queries.shape[1:]))
+    blocks = _Blocks(searched, max(1, min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * values))), tuple(queries.shape[1:]))
+    pending, keep = np.arange(len(queries)), min(k + MARGIN, count)
+    while len(pending):
+        rows = max(1, min(query_rows(values), QUERY_BYTES // (16 * keep)))
+        missed = []
+        for start in range(0, len(pending), rows):
+            part = pending[start : start + rows]
+            chosen = queries[start : start + rows] if len(pending) == len(queries) else queries[part]
+            flat = np.ascontiguousarray(chosen, dtype=np.float32).reshape(len(part), -1)
+            found = find_candidates(flat, blocks, keep)
+            exact = _exact(flat, blocks, found, k)
+            order = np.lexsort((found.indices, exact))[:, :k]
+            squared[part] = np.take_along_axis(exact, order, 1)
+            indices[part] = np.take_along_axis(found.indices, order, 1)
+            missed.append(part[squared[part, -1] >= found.excluded] if keep < count else part[:0])
+        pending, keep = np.concatenate(missed), min(2 * keep, count)
+    return Neighbours(indices, np.sqrt(squared / values))
 
 
-def _squared(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Squared Euclidean distances (len(a), len(b)) in float32, about a common centre to limit cancellation."""
-    centre = b.mean(0, keepdim=True)
-    a, b = a - centre, b - centre
-    return torch.addmm((a * a).sum(1, keepdim=True) + (b * b).sum(1), a, b.T, alpha=-2.0)
+@final
+class _Blocks:
+    """Flat blocks of the searched set, read again each time; a set of one block is read once."""
+
+    def __init__(self, searched: Searched, size: int, shape: tuple[int, ...]) -> None:
+        self._searched, self._size, self._shape = searched, size, shape
+        self._kept = list(self._read()) if len(searched) <= size else None
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._kept) if self._kept is not None else self._read()
+
+    def _read(self) -> Iterator[Block]:
+        for part, images in self._searched.batches(self._size):
+            if tuple(images.shape[1:]) != self._shape:
+                raise UsageError(f"Searched images must have shape {self._shape}, got {tuple(images.shape[1:])}.")
+            yield part, np.ascontiguousarray(images, dtype=np.float32).reshape(len(images), -1)
+
+
+def _exact(queries: NDArray[np.float32], blocks: Iterable[Block], found: Candidates, k: int) -> NDArray[np.float64]:
+    """Squared distances of all candidates that may be among the k nearest, infinite for the others: (queries, keep)."""
+    kth = np.partition(found.squared, k - 1, axis=1)[:, k - 1]
+    rows, columns = np.nonzero(found.squared <= (kth + 2.0 * found.error)[:, None])
+    positions = found.indices[rows, columns]
+    order = np.argsort(positions, kind="stable")
+    exact = np.full(found.squared.shape, np.inf)
+    for part, images in blocks:
+        first, last = np.searchsorted(positions, [part.start, part.stop], sorter=order)
+        here = np.sort(order[first:last])  # query by query, which keeps it in the processor's cache
+        exact[rows[here], columns[here]] = _squared(queries, rows[here], images, positions[here] - part.start)
+    return exact
+
+
+def _squared(
+    queries: NDArray[np.float32], rows: NDArray[np.int64], images: NDArray[np.float32], positions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Sums of squared differences in float64 of pairs (queries[rows[i]], images[positions[i]])."""
+    pairs, values = max(1, EXACT_BYTES // (8 * queries.shape[1])), queries.shape[1]
+    result = torch.empty(len(rows), dtype=torch.float64)
+    left, right = torch.empty((2, pairs, values))
+    sources, targets = torch.from_numpy(queries), torch.from_numpy(images)
+    one, other = torch.from_numpy(rows), torch.from_numpy(positions)
+    for start in range(0, len(rows), pairs):
+        size = min(pairs, len(rows) - start)
+        torch.index_select(sources, 0, one[start : start + size], out=left[:size])
+        torch.index_select(targets, 0, other[start : start + size], out=right[:size])
+        difference = right[:size].sub_(left[:size]).double()
+        torch.linalg.vecdot(difference, difference, out=result[start : start + size])
+    return result.numpy()

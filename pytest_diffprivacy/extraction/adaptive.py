@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances import nearest_images
+from pytest_diffprivacy.distances import Neighbours, nearest_images, rms
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes import ImageSet
 
 NEIGHBOURS = 50
 ALPHA = 0.5
 DUPLICATE_DELTA = 0.02
-BLOCK = 8192
+PAIRS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ def adaptive_distances(
     nearest = np.empty(len(queries), dtype=np.int64)
     pending, k = np.arange(len(queries)), min(size + 8, distinct)
     while len(pending):
-        found = nearest_images(queries[pending], (images for _, images in training.batches(BLOCK)), k)
+        found = nearest_images(queries[pending], training, k)
         done = np.zeros(len(pending), dtype=bool)
-        copies = _duplicates(training, found.indices, duplicate_delta)
+        copies = _duplicates(training, found, duplicate_delta)
         for row, query in enumerate(pending):
             around = found.distances[row][~copies[row]]
             if len(around) < size and k < distinct:
@@ -95,15 +95,18 @@ def _ratio(distance: float, scale: float) -> float:
     return distance / scale if scale > 0 else 1.0
 
 
-def _duplicates(training: ImageSet, indices: NDArray[np.int64], delta: float) -> NDArray[np.bool_]:
-    """Which found images lie within delta of the nearest found one, itself included: bool (queries, k)."""
-    needed = np.unique(indices)
-    images = dict(zip(needed.tolist(), training.load(needed.tolist()), strict=True))
-    copies = np.zeros(indices.shape, dtype=bool)
-    for first in np.unique(indices[:, 0]):
-        rows = np.flatnonzero(indices[:, 0] == first)
-        around = np.unique(indices[rows])
-        stack = np.stack([images[int(j)] for j in around]).astype(np.float64)
-        distance = np.sqrt(((stack - images[int(first)]) ** 2).reshape(len(around), -1).mean(1))
-        copies[rows] = np.isin(indices[rows], around[distance <= delta])
-    return copies
+def _duplicates(training: ImageSet, found: Neighbours, delta: float) -> NDArray[np.bool_]:
+    """Which found images lie within delta of the nearest found one, itself included: bool (queries, k).
+
+    By the triangle inequality only those can that are at most delta farther from the query than the nearest is.
+    """
+    near = found.distances <= found.distances[:, :1] + delta
+    rows, columns = np.nonzero(near)
+    pairs = np.stack([found.indices[rows, 0], found.indices[rows, columns]], axis=1)
+    distinct, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    close = np.empty(len(distinct), dtype=bool)
+    for start in range(0, len(distinct), PAIRS):
+        one, other = distinct[start : start + PAIRS].T
+        close[start : start + PAIRS] = rms(training.load(one.tolist()), training.load(other.tolist())) <= delta
+    near[rows, columns] = close[inverse.reshape(-1)]
+    return near
