@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.assertions import (
         assert_mia_tpr_below,
         assert_no_extraction,
+        assert_no_reconstruction,
         assert_sharpness_below,
     )
     from pytest_diffprivacy.audit import Auditor
@@ -38,6 +39,7 @@ _WHERE = {
     "assert_dataset_not_inferable": "assertions",
     "assert_mia_tpr_below": "assertions",
     "assert_no_extraction": "assertions",
+    "assert_no_reconstruction": "assertions",
     "assert_sharpness_below": "assertions",
     "find_duplicates": "probes",
     "load_model": "models",
@@ -55,6 +57,7 @@ __all__ = [
     "assert_dataset_not_inferable",
     "assert_mia_tpr_below",
     "assert_no_extraction",
+    "assert_no_reconstruction",
     "assert_sharpness_below",
     "find_duplicates",
     "load_model",

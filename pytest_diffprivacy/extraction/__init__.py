@@ -7,12 +7,22 @@ from pytest_diffprivacy.extraction.generate_and_filter import (
     calibrate_rule,
     filter_generations,
 )
+from pytest_diffprivacy.extraction.reconstruction import (
+    Reconstruction,
+    fill_errors,
+    reconstruct,
+    reconstruction_errors,
+)
 
 __all__ = [
     "AdaptiveMatches",
     "CopyRule",
     "Extraction",
+    "Reconstruction",
     "adaptive_distances",
     "calibrate_rule",
+    "fill_errors",
     "filter_generations",
+    "reconstruct",
+    "reconstruction_errors",
 ]

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.models.denoising_loss import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import (
@@ -70,17 +71,18 @@ def loss_scores(
     @torch.no_grad()
     def score_batch(part: slice, batch: Tensor) -> Tensor:
         condition = batch_condition(denoiser, prompts, part, len(checked))
-        loss = torch.zeros(len(batch), dtype=torch.float64, device=denoiser.device)
         views = [batch, batch.flip(-1)] if flip else [batch]
-        for view in views:
-            x0 = denoiser.encode(view)
-            drawn = batch_noise(denoiser, view, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-            for t in times:
-                alpha, sigma = denoiser.schedule.at(t)
-                for eps in drawn:
-                    predicted = denoiser.predict_eps(alpha * x0 + sigma * eps, t, condition)
-                    loss += (eps - predicted).double().square().flatten(1).sum(1)
-        return -loss / (len(views) * len(times) * len(drawn))
+        losses = [
+            denoising_loss(
+                denoiser,
+                denoiser.encode(view),
+                timesteps=times,
+                noise=batch_noise(denoiser, view, part, draws=draws, noise=noise, total=len(checked), seed=seed),
+                conditioning=condition,
+            )
+            for view in views
+        ]
+        return -torch.stack(losses).mean(0)
 
     return score_images(checked, score_batch, batch_size=batch_size, method="The loss attack")
 

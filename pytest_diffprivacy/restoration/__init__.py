@@ -3,7 +3,7 @@
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded
 from pytest_diffprivacy.restoration.distance import rms_hidden
 from pytest_diffprivacy.restoration.fills import FILLS, Fill, fill_in
-from pytest_diffprivacy.restoration.masks import Boxes, GivenMasks, Half, RandomPatches
+from pytest_diffprivacy.restoration.masks import Boxes, GivenMasks, Half, RandomPatches, Region
 from pytest_diffprivacy.restoration.named import Masks, find_degradations
 from pytest_diffprivacy.restoration.operators import Blur, Downsample
 from pytest_diffprivacy.restoration.plan import Restoration, RestorationPlan, Start
@@ -23,6 +23,7 @@ __all__ = [
     "Half",
     "Masks",
     "RandomPatches",
+    "Region",
     "Restoration",
     "RestorationPlan",
     "Saliency",

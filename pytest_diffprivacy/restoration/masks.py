@@ -1,7 +1,7 @@
 """Which pixels are hidden? Halves, random patches, a face box, or masks of the user's own.
 
-m = 1 known, m = 0 hidden. Pass one of these as `masks=[...]`; halves and random patches also have names ("left",
-"random:0.3").
+m = 1 known, m = 0 hidden. Pass one of these as `masks=[...]`; halves, random patches and regions also have names
+("left", "random:0.3", "region:0,0,4,4").
 """
 
 from __future__ import annotations
@@ -106,6 +106,47 @@ class RandomPatches:
             cell.reshape(-1)[order.permutation(rows * columns)[:count]] = 0.0
         known = torch.from_numpy(cells).repeat_interleave(side, 2).repeat_interleave(side, 3)
         return hide(batch, known[:, :, :height, :width])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The same box of every image is hidden, in whole pixels; right and bottom are excluded.
+
+    Source: ours.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right and 0 <= self.top < self.bottom):
+            raise UsageError(f"`region` must be 0 <= left < right and 0 <= top < bottom, got {self.name!r}.")
+
+    @property
+    def name(self) -> str:
+        """Its edges."""
+        return f"region:{self.left},{self.top},{self.right},{self.bottom}"
+
+    @property
+    def evaluations(self) -> int:
+        """None."""
+        return 0
+
+    def degrade(self, batch: Batch) -> Degraded:
+        """Hide the box.
+
+        Raises:
+            UsageError: it leaves the image, or is the whole of it.
+        """
+        b, _, height, width = batch.images.shape
+        if self.right > width or self.bottom > height:
+            raise UsageError(f"`region` must lie within {width} x {height} pixels, got {self.name!r}.")
+        known = torch.ones(b, 1, height, width, dtype=torch.float64)
+        known[:, :, self.top : self.bottom, self.left : self.right] = 0.0
+        return hide(batch, known, "region")
 
 
 @final

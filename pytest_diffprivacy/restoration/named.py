@@ -1,4 +1,4 @@
-"""Which degradation does a text name? "left", "random:0.3", "saliency", "blur:1.5", "downsample:4"."""
+"""Which degradation does a text name? "left", "random:0.3", "region:0,0,4,4", "saliency", "blur:1.5", ..."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.restoration.degrade import Degradation
-from pytest_diffprivacy.restoration.masks import SIDES, Half, RandomPatches
+from pytest_diffprivacy.restoration.masks import SIDES, Half, RandomPatches, Region
 from pytest_diffprivacy.restoration.operators import Blur, Downsample
 from pytest_diffprivacy.restoration.saliency import SALIENT_SHARE, Saliency
 
@@ -15,6 +15,7 @@ Masks: TypeAlias = str | Degradation | Sequence[str | Degradation]
 
 _WITH_NUMBER: Final[Mapping[str, Callable[[str], Degradation]]] = {
     "random": lambda text: RandomPatches(float(text)),
+    "region": lambda text: _region(text),
     "saliency": lambda text: Saliency(share=float(text or SALIENT_SHARE)),
     "blur": lambda text: Blur(float(text)),
     "downsample": lambda text: Downsample(int(text)),
@@ -55,5 +56,10 @@ def _named(text: str) -> Degradation:
     except UsageError:
         raise
     except (KeyError, ValueError):
-        forms = "random:RATIO, saliency, blur:SIGMA, downsample:FACTOR"
+        forms = "random:RATIO, region:LEFT,TOP,RIGHT,BOTTOM, saliency, blur:SIGMA, downsample:FACTOR"
         raise UsageError(f"`masks` must be among {', '.join(SIDES)}, {forms}, got {text!r}.") from None
+
+
+def _region(text: str) -> Region:
+    left, top, right, bottom = (int(edge) for edge in text.split(","))
+    return Region(left, top, right, bottom)

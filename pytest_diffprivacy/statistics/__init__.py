@@ -30,6 +30,7 @@ from pytest_diffprivacy.statistics.epsilon import (
 from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_test, family_tpr
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
+from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
 from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
@@ -77,6 +78,7 @@ __all__ = [
     "Holm",
     "MatchThreshold",
     "McNemar",
+    "MeanDifference",
     "Measured",
     "OneRunEpsilon",
     "PairOrder",
@@ -112,6 +114,7 @@ __all__ = [
     "is_copy",
     "largest_provable_epsilon",
     "mcnemar",
+    "mean_difference",
     "nonmembers_needed",
     "one_run_epsilon",
     "one_run_p_value",

@@ -19,6 +19,7 @@ from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.family import family_tpr
+from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -83,10 +84,15 @@ def _dataset_inference(arrays: Stored, arguments: Arguments) -> Measured:
     return dataset_inference([SplitLogits(first, second) for first, second in rows], **arguments)
 
 
+def _mean_difference(arrays: Stored, arguments: Arguments) -> Measured:
+    return mean_difference(_one(arrays, "first"), _one(arrays, "second"), **arguments)
+
+
 STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "auroc": _auroc,
     "copy_rate": _copy_rate,
     "dataset_inference": _dataset_inference,
     "family_tpr": _family_tpr,
+    "mean_difference": _mean_difference,
     "rate": _rate,
 }

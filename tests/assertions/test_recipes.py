@@ -14,6 +14,7 @@ from pytest_diffprivacy import (
     assert_dataset_not_inferable,
     assert_mia_tpr_below,
     assert_no_extraction,
+    assert_no_reconstruction,
     assert_sharpness_below,
 )
 from pytest_diffprivacy.errors import ClaimNotProven
@@ -31,6 +32,9 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
     "too few": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.001, limit=0.2, auditor=a),
     "extraction": lambda m, p, a: assert_no_extraction(
         m, p, generations=64, steps=4, max_false_match_rate=0.1, max_rate=0.2, auditor=a
+    ),
+    "reconstruction": lambda m, p, a: assert_no_reconstruction(
+        m, p, images=20, draws=2, keep=1, steps=4, loss_draws=2, limit=0.02, auditor=a
     ),
     "sharpness": lambda m, p, a: assert_sharpness_below(
         m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a

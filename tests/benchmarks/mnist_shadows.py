@@ -1,8 +1,8 @@
-"""What do 8 small models of MNIST digits say, each trained on its own random half of 800? For the shadow model table.
+"""What do 6 small models of MNIST digits say, each trained on its own random half of 800? For the shadow model table.
 
 A model has the network of `build_mnist.py` with 16 and 32 channels and is trained for 1,000 steps of 64 on 400 digits:
 fewer images and more steps an image than the MNIST model's, which hardly leaks. LiRA's losses and GSA1's gradient norms
-are measured on the same 8 models. About 40 minutes on one busy core; results are stored and a killed run continues.
+are measured on the same 6 models. About 15 minutes on one quiet core; results are stored and a killed run continues.
 
     python -m tests.benchmarks.mnist_shadows
 """
@@ -20,7 +20,7 @@ from pytest_diffprivacy.models import PixelDiffusion
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks.digits_shadows import engine
 
-MODELS = 8
+MODELS = 6
 IMAGES = 800
 SHADOW = Recipe(
     name="mnist-shadow",

@@ -1,0 +1,268 @@
+"""Does the model restore a hidden part of an image it saw better than of one it did not see?
+
+An attacker who holds a part of an image lets the model fill in the rest many times and keeps what the model itself
+finds most likely; he does not hold the original. The best of all tries by the original is measured too, as an upper
+bound: it needs the answer, and it falls with the number of tries for unseen images as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.models.denoising_loss import denoising_loss
+from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
+from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition
+from pytest_diffprivacy.restoration import (
+    FILLS,
+    Batch,
+    Degradation,
+    Degraded,
+    Restoration,
+    RestorationPlan,
+    fill_in,
+    find_degradations,
+    rms_hidden,
+)
+
+DRAWS = 100
+KEEP = 10
+STEPS = 50
+LOSS_DRAWS = 20
+TIMESTEP: int = ReferenceTimestep(100)
+COLUMNS: Final = ("honest", "oracle", "single")
+VERSION = 1
+
+
+def reconstruction_errors(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    mask: str | Degradation = "left",
+    draws: int = DRAWS,
+    keep: int = KEEP,
+    restoration: Restoration = "ddim",
+    steps: int = STEPS,
+    timestep: int = TIMESTEP,
+    loss_draws: int = LOSS_DRAWS,
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """Measure how far restored images are from the originals on hidden pixels.
+
+    Args:
+        model: grey-box access.
+        images: (n, channels, height, width) in [0, 1].
+        mask: what is hidden: "left", "right", "top", "bottom", "random:0.3", or `Boxes`, `GivenMasks`, ...
+        draws: restorations of each image, the same number for all.
+        keep: how many of them, those of the lowest model loss, are averaged.
+        restoration: "ddim", "ddnm" or "repaint", see restoration.routines.
+        steps: sampling steps of one restoration.
+        timestep: of the loss that chooses; the default is t = 100, matched by signal-to-noise ratio.
+        loss_draws: noise draws of that loss, the same for all restorations of an image.
+        seed: seed of noise and random masks.
+        prompts: one prompt an image for conditional models; None is the unconditional branch.
+        batch_size: images in one network call.
+
+    Returns:
+        float64 (n, 3), **distances, lower = closer**, in the order of `COLUMNS`: mean RMS of the kept restorations,
+        which is the attack; the smallest RMS of all, an upper bound that needs the answer; the mean RMS of all.
+
+    Raises:
+        UsageError: a bad argument, or a mask that hides nothing or everything.
+        AuditError: the model's output is not finite.
+
+    Source: Follows Carlini et al. 2023, section 5.4 (inpainting) with the choice of METHODS 2.2; which restoration the
+        authors used is not stated.
+    """
+    denoiser, checked = require_denoiser(model, "Reconstruction"), as_images(images)
+    plan = RestorationPlan(restoration, draws, steps)
+    if not 1 <= keep <= draws:
+        raise UsageError(f"`keep` must be between 1 and `draws` ({draws}), got {keep!r}.")
+    if loss_draws < 1 or batch_size < 1:
+        raise UsageError(f"`loss_draws` and `batch_size` must be at least 1, got {loss_draws!r} and {batch_size!r}.")
+    (time,) = (match.index for match in match_all(denoiser.schedule, [timestep]))
+    degradation = _one(mask)
+    errors = np.empty((len(checked), len(COLUMNS)))
+    for batch in _batches(denoiser, checked, prompts, seed, batch_size):
+        degraded = degradation.degrade(batch)
+        tries = list(_tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws))
+        losses, distances = (np.stack(part) for part in zip(*tries, strict=True))
+        chosen = np.argsort(losses, axis=0, kind="stable")[:keep]
+        honest = np.take_along_axis(distances, chosen, axis=0).mean(0)
+        errors[batch.part] = np.stack([honest, distances.min(0), distances.mean(0)], axis=1)
+    broken = np.flatnonzero(~np.isfinite(errors).all(axis=1))
+    if len(broken):
+        raise AuditError(
+            f"Reconstruction: the model's output is not finite for {len(broken)} of {len(errors)} images, the first at "
+            f"position {broken[0]}. Check the checkpoint and its precision (try dtype float32)."
+        )
+    return errors
+
+
+def fill_errors(
+    images: Tensor | ArrayLike,
+    *,
+    mask: str | Degradation = "left",
+    seed: int = 0,
+    prompts: Sequence[Prompt] | None = None,
+    model: Denoiser | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """The same distances for restorations without any model: the mean of the rest, and the smoothest surface.
+
+    If these separate members from non-members, the split itself does.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1].
+        mask: what `reconstruction_errors` was given.
+        seed: likewise.
+        prompts: for masks that come from a conditional model.
+        model: needed only where the mask comes from it; it restores nothing here.
+        batch_size: images handled at once.
+
+    Returns:
+        float64 (n, fills), in the order of restoration.FILLS.
+
+    Source: Implements METHODS 2.2, point 5.
+    """
+    checked, degradation = as_images(images), _one(mask)
+    errors = np.empty((len(checked), len(FILLS)))
+    for batch in _batches(model, checked, prompts, seed, batch_size):
+        degraded = degradation.degrade(batch)
+        for column, fill in enumerate(FILLS):
+            filled = fill_in(degraded, fill)  # type: ignore[arg-type]  # FILLS holds the literals
+            errors[batch.part, column] = rms_hidden(filled, batch.images, degraded.hidden).numpy()
+    return errors
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """What the attack shows of one image, in [0, 1].
+
+    Attributes:
+        original: (channels, height, width).
+        degraded: the same shape, hidden pixels filled with the mean of the others.
+        chosen: the restoration of the lowest model loss, as an attacker would pick it.
+        closest: the restoration nearest to the original, which needs the answer.
+        errors: RMS of these two on hidden pixels.
+        mask: name of the mask.
+    """
+
+    original: NDArray[np.float64]
+    degraded: NDArray[np.float64]
+    chosen: NDArray[np.float64]
+    closest: NDArray[np.float64]
+    errors: tuple[float, float]
+    mask: str
+
+
+@torch.no_grad()
+def reconstruct(
+    model: Denoiser,
+    image: Tensor | ArrayLike,
+    *,
+    mask: str | Degradation = "left",
+    draws: int = DRAWS,
+    restoration: Restoration = "ddim",
+    steps: int = STEPS,
+    timestep: int = TIMESTEP,
+    loss_draws: int = LOSS_DRAWS,
+    seed: int = 0,
+    prompt: Prompt | None = None,
+) -> Reconstruction:
+    """Original, degraded image, and the restorations that `reconstruction_errors` measured, as evidence.
+
+    Args:
+        model: grey-box access.
+        image: (channels, height, width) in [0, 1].
+        mask: as for `reconstruction_errors`, like the others.
+        draws: restorations.
+        restoration: how.
+        steps: sampling steps.
+        timestep: of the loss that chooses.
+        loss_draws: noise draws of that loss.
+        seed: seed of noise and random masks.
+        prompt: the image's prompt for conditional models.
+
+    Raises:
+        UsageError: as for `reconstruction_errors`.
+
+    Source: Follows METHODS 2.2.
+    """
+    denoiser, plan = require_denoiser(model, "Reconstruction"), RestorationPlan(restoration, draws, steps)
+    single = as_images(image[None] if isinstance(image, Tensor) else np.asarray(image)[None])
+    (time,) = (match.index for match in match_all(denoiser.schedule, [timestep]))
+    degradation = _one(mask)
+    (batch,) = _batches(denoiser, single, None if prompt is None else [prompt], seed, 1)
+    degraded = degradation.degrade(batch)
+    restored = list(plan.restored(denoiser, batch, degraded, degradation.name))
+    judge = _Judge(denoiser, batch, degraded, time, loss_draws)
+    losses = [float(judge.losses(images)[0]) for images in restored]
+    errors = [float(rms_hidden(images, single, degraded.hidden)[0]) for images in restored]
+    first, best = int(np.argmin(losses)), int(np.argmin(errors))
+    return Reconstruction(
+        original=single[0].double().numpy(),
+        degraded=degraded.shown[0].numpy(),
+        chosen=restored[first][0].numpy(),
+        closest=restored[best][0].numpy(),
+        errors=(errors[first], errors[best]),
+        mask=degradation.name,
+    )
+
+
+class _Judge:
+    """The model's own opinion of restorations: its loss, with one set of noise draws for all of an image's.
+
+    The noise comes from what is left of the image, which is all that an attacker holds.
+    """
+
+    def __init__(self, model: Denoiser, batch: Batch, degraded: Degraded, time: int, draws: int) -> None:
+        self._model, self._batch, self._time = model, batch, time
+        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), draws, model.sample_shape, batch.seed)
+        self._noise = drawn.to(device=model.device, dtype=model.dtype)
+
+    def losses(self, restored: Tensor) -> NDArray[np.float64]:
+        """float64 (b,), lower = more likely."""
+        x0 = self._model.encode(restored)
+        loss = denoising_loss(
+            self._model, x0, timesteps=[self._time], noise=self._noise, conditioning=self._batch.conditioning
+        )
+        return np.asarray(loss.cpu().numpy(), dtype=np.float64)
+
+
+@torch.no_grad()
+def _tries(
+    model: Denoiser, batch: Batch, degraded: Degraded, name: str, plan: RestorationPlan, time: int, loss_draws: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Restoration after restoration: the model's loss and the distance to the original, (b,) each."""
+    judge = _Judge(model, batch, degraded, time, loss_draws)
+    for restored in plan.restored(model, batch, degraded, name):
+        distances: Any = rms_hidden(restored, batch.images, degraded.hidden)
+        yield judge.losses(restored), distances.numpy()
+
+
+def _one(mask: str | Degradation) -> Degradation:
+    found = find_degradations(mask)
+    if len(found) != 1:
+        raise UsageError(f"`mask` must be one mask, got {len(found)}. Judge each mask by a claim of its own.")
+    return found[0]
+
+
+def _batches(
+    model: Denoiser | None, images: Tensor, prompts: Sequence[Prompt] | None, seed: int, size: int
+) -> Iterator[Batch]:
+    for start in range(0, len(images), size):
+        part = slice(start, min(start + size, len(images)))
+        condition = None if model is None else batch_condition(model, prompts, part, len(images))
+        yield Batch(images[part], part, len(images), seed, model, condition)
