@@ -1,8 +1,8 @@
 """Do hidden halves of training images come back, and only from the model that memorizes?
 
-`digits-leaky` and `digits-release`, 150 members and 150 non-members each, left half hidden, 30 restorations of 20 steps an
-image; the attacker keeps the 5 of the lowest model loss. Errors are RMS on hidden pixels; the difference is the
-non-members' minus the members', with one-sided 95 % bounds. "Closest" needs the answer and is an upper bound, no attack.
+`digits-leaky` and `digits-release`, 150 members and 150 non-members each, left half hidden, 30 restorations of 20 steps
+an image; the attacker keeps the 5 of the lowest model loss. Errors are RMS on hidden pixels; the difference is the
+non-members' minus the members', with one-sided 95 % bounds. "Closest" needs the answer: an upper bound and no attack.
 
 Targets: on `digits-leaky` the lower bound of the difference is above 0; on `digits-release` the interval includes 0, or
 its upper bound is at most 0.03.
