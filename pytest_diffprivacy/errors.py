@@ -11,7 +11,8 @@
         ├── PrivacyViolation         the lower bound is above the limit (verdict FAIL)
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
 
-Beside the tree: PromptTruncated, a warning that prompts are longer than the text encoder takes.
+Beside the tree two warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
+network has no forward derivative, so finite differences are taken.
 
 Argument errors read "`<name>` must be <condition>, got <value!r>. <What to do.>".
 """
@@ -79,3 +80,7 @@ class Inconclusive(ClaimNotProven):
 
 class PromptTruncated(UserWarning):
     """Prompts hold more tokens than the text encoder takes; the rest does not reach the model."""
+
+
+class DerivativeFallback(UserWarning):
+    """A network has no forward-mode derivative; finite differences stand in for it."""

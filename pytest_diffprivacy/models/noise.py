@@ -55,3 +55,22 @@ def start_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
 def sampler_seed(seed: int) -> int:
     """Seed of the noise that a stochastic scheduler adds on the way, apart from the start noise of the same seed."""
     return int(_stream("sampler", int(seed), b"").integers(2**63))
+
+
+def prompt_noise(prompts: Sequence[str], images: int, shape: Sequence[int], seed: int) -> Tensor:
+    """x_T of the images that prompts are asked for.
+
+    Args:
+        prompts: texts; the same text gets the same noise in every run of this seed, whatever stands beside it.
+        images: images a prompt; image j does not depend on how many there are.
+        shape: shape of one x_T, the model's sample_shape.
+        seed: the run's seed.
+
+    Returns:
+        float64 (prompts, images, *shape) on the CPU.
+    """
+    noise = np.empty((len(prompts), images, *shape))
+    for row, prompt in zip(noise, prompts, strict=True):
+        digest = hashlib.sha256(prompt.encode()).digest()
+        row[:] = _stream("prompt", seed, digest).standard_normal((images, *shape))
+    return torch.from_numpy(noise)

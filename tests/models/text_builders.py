@@ -89,13 +89,13 @@ def prompted_mixtures(shape=(1, 2, 3), seed=11):
     return AnalyticPrompts(anything, {"broad": denoiser(0.4, 3), "needle": denoiser(0.002, 1), "anything": anything})
 
 
-def analytic_model(case):
+def analytic_model(case, length=1000):
     """The independent reference's two mixtures, on a schedule with its exact noise level at the case's timestep."""
     values = analytic_values()
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     table = np.cumprod(1.0 - betas)
     table[case["t"]] = case["abar"]
-    schedule = NoiseSchedule.from_alphas_cumprod(table)
+    schedule = NoiseSchedule.from_alphas_cumprod(table[:length])
 
     def denoiser(mixture):
         parts = (torch.tensor(mixture[key], dtype=torch.float64) for key in ("means", "covs", "weights"))
