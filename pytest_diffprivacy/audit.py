@@ -26,6 +26,7 @@ from pytest_diffprivacy.errors import (
 )
 from pytest_diffprivacy.evidence import RunFolder, Store, records
 from pytest_diffprivacy.evidence.arrays import content_digest
+from pytest_diffprivacy.evidence.redaction import redacted_claim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
@@ -185,8 +186,8 @@ class Auditor:
             raise
         except Exception as error:  # the user's model or function: whatever it raises, it did not answer
             reason = f"The model did not answer: {type(error).__name__}: {error}"
-            self._record(question, findings, Verdict.ERROR, reason, None, "")
-            raise AuditError(reason) from error
+            claim = self._record(question, findings, Verdict.ERROR, reason, None, "")
+            raise AuditError(claim.reason) from error
         else:
             needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
             claim = self._record(question, findings, decision.verdict, decision.reason, decision, needed)
@@ -247,6 +248,7 @@ class Auditor:
             if node_id
             else f"the same call with seed {self.seed}",
         )
+        claim = redacted_claim(claim, private_texts(question.probes) if self.images != "full" else (), self.images)
         self.claims = [c for c in self.claims if c.id != claim.id] + [claim]
         if self.run is not None:
             self.run.keep_claim(claim)
@@ -325,6 +327,14 @@ def probe_records(probes: ProbeSet | None) -> tuple[records.Images, ...]:
         )
         for side in sides
     )
+
+
+def private_texts(probes: ProbeSet | None) -> Iterator[tuple[str, str]]:
+    """Names and captions of single images, which a redacted record may not hold, and the ids in their place."""
+    if probes is not None:
+        yield from probes.members.private_texts()
+        if probes.has_nonmembers:
+            yield from probes.nonmembers.private_texts()
 
 
 def _shown(path: Path) -> str:

@@ -185,6 +185,7 @@ class _AuditRun:
             return
         if session.config.option.collectonly or not (self.expected or self._has_claims()):
             return
+        from pytest_diffprivacy.evidence.redaction import redacted_command
         from pytest_diffprivacy.evidence.run_folder import RunFolder
         from pytest_diffprivacy.evidence.runs import conclude_run
         from pytest_diffprivacy.report.lines import run_lines
@@ -194,7 +195,7 @@ class _AuditRun:
                 RunFolder(Path(str(self.settings["cache-dir"])), self.run_id),
                 self.settings,
                 started=self.started,
-                command=" ".join(["pytest", *map(str, self.config.invocation_params.args)]),
+                command=redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
                 expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
             )

@@ -27,7 +27,7 @@ def picture(image: NDArray[np.floating], label: str, *, redacted: bool) -> Pictu
     _, height, width = pixels.shape
     levels = np.round(pixels * 255.0).astype(np.uint8)
     drawn = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
-    return _encode(_shrunk(drawn, _redacted_side(height, width) if redacted else LARGEST_SIDE), label)
+    return encode(shrunk(drawn, _redacted_side(height, width) if redacted else LARGEST_SIDE), label)
 
 
 def difference_map(a: NDArray[np.floating], b: NDArray[np.floating], label: str) -> Picture:
@@ -37,21 +37,22 @@ def difference_map(a: NDArray[np.floating], b: NDArray[np.floating], label: str)
     """
     distance = np.sqrt(((np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)) ** 2).mean(0))
     levels = np.round(255.0 * (1.0 - np.clip(distance / 0.5, 0.0, 1.0))).astype(np.uint8)
-    return _encode(_shrunk(Image.fromarray(levels), _redacted_side(*distance.shape)), label)
+    return encode(shrunk(Image.fromarray(levels), _redacted_side(*distance.shape)), label)
 
 
 def _redacted_side(height: int, width: int) -> int:
     return min(REDACTED_SIDE, max(1, min(height, width) // 2))
 
 
-def _shrunk(drawn: Image.Image, side: int) -> Image.Image:
+def shrunk(drawn: Image.Image, side: int) -> Image.Image:
     """Averaged to blocks, so that the longer side is at most `side`."""
     scale = min(1.0, side / max(drawn.size))
     size = (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale)))
     return drawn if size == drawn.size else drawn.resize(size, Image.Resampling.BOX)
 
 
-def _encode(drawn: Image.Image, label: str) -> Picture:
+def encode(drawn: Image.Image, label: str) -> Picture:
+    """A drawn image as PNG, with nothing in it but pixels."""
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG", optimize=False, compress_level=9)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import final
 
 import numpy as np
@@ -106,6 +107,17 @@ class ImageSet:
     def ids(self) -> list[str]:
         """Names of the images for records: role and the head of the digest, never a path."""
         return [f"{self.role} {digest.hex()[:10]}" for digest in self.digests]
+
+    def private_texts(self) -> Iterator[tuple[str, str]]:
+        """What a record may not show of single images, and what stands in its place: names and captions, and ids."""
+        named = dict(zip(self._catalogue[0], self.ids(), strict=True))
+        for position in self._positions:
+            shown = named.get(position, f"repeated {self.role}")
+            path = self._reader.name(position)
+            yield path, shown
+            yield Path(path).name, shown
+            if self._prompts is not None and isinstance(self._prompts[position], str):
+                yield str(self._prompts[position]), f"caption of {shown}"
 
     @cached_property
     def digest(self) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
@@ -129,3 +130,17 @@ def test_a_parts_digest_is_that_of_its_images():
 def test_a_set_is_taken_as_it_is():
     images = ImageSet(CountingReader(), "member")
     assert ImageSet.of(images, "member") is images
+
+
+def test_names_and_captions_are_private_and_stand_for_ids(tmp_path):
+    for name, level in (("ann.png", 10), ("bob.png", 90), ("twin.png", 90)):
+        Image.fromarray(np.full((4, 4), level, dtype=np.uint8)).save(tmp_path / name)
+    images = ImageSet.of(tmp_path, "member", ["a portrait of Ann", "Bob", 3])
+    private = list(images.private_texts())
+    first, second = images.ids()
+    assert (str(tmp_path / "ann.png"), first) in private
+    assert ("ann.png", first) in private
+    assert ("a portrait of Ann", f"caption of {first}") in private
+    assert ("bob.png", second) in private
+    assert ("twin.png", "repeated member") in private
+    assert len(private) == 8
