@@ -32,6 +32,7 @@ from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
+from pytest_diffprivacy.statistics.recompute import recomputed_p_value
 from pytest_diffprivacy.statistics.verdict import RULE
 
 SEED_STRIDE = 2**32
@@ -239,6 +240,7 @@ class Auditor:
             incidents=tuple(ledger.incidents),
             artifacts=artifacts,
             recipe=findings.recipe,
+            p_value=_p_value(question, findings) if decision else None,
             seed=self.seed,
             confidence=question.confidence,
             work=records.Work(
@@ -284,6 +286,15 @@ class Auditor:
             lines.append(f"  evidence   {_shown(self.run.folder / 'claims' / claim.id)}.json")
         lines.append(f"  redo       {claim.redo}")
         return "\n".join(lines)
+
+
+def _p_value(question: Question, findings: Findings) -> float | None:
+    """Of "at most the limit", by the statistic that decided; it is what a run corrects for the number of its claims."""
+    recipe = findings.recipe
+    if recipe is None:
+        return None
+    arrays = {role: [findings.arrays[name] for name in names] for role, names in recipe.arrays.items()}
+    return recomputed_p_value(recipe.statistic, arrays, recipe.arguments, question.limit)
 
 
 def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:

@@ -113,6 +113,9 @@ class _AuditRun:
         self.expected: dict[str, str] = {}
         self.uncollected: dict[str, str] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
+        self.happened: list[str] = []
+        self.lost_workers = False
+        self.started_tests: set[str] = set()
         self.lines: list[str] = []
 
     @pytest.hookimpl(optionalhook=True)
@@ -122,9 +125,12 @@ class _AuditRun:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
-        """xdist: which audits did the workers collect?"""
+        """xdist: which audits did the workers collect, and was one lost?"""
         output = getattr(node, "workeroutput", {})
         self.expected.update(output.get(RUN_KEY, {}))
+        if error:
+            self.happened.append(f"Worker {node.gateway.id} was lost: {error}")
+            self.lost_workers = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
@@ -133,6 +139,11 @@ class _AuditRun:
         yield
         chosen = set(items)  # items, not node ids: xdist's loadgroup renames them in this hook
         self.expected |= {item.nodeid: "selected" if item in chosen else "deselected" for item in audits}
+
+    def pytest_collection_finish(self) -> None:
+        """Write down which audits there are before the first of them runs: a lost worker cannot do it later."""
+        if self.expected and not self.config.option.collectonly:
+            self._folder().event("collected", audits=self.expected)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be collected may hold audits."""
@@ -169,12 +180,17 @@ class _AuditRun:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what became of each test; kept only for audits."""
+        if report.when == "setup" and report.nodeid in self.started_tests:
+            self.happened.append(f"{report.nodeid} was run again.")
+        if report.when == "setup":
+            self.started_tests.add(report.nodeid)
         if report.when == "call" or report.outcome != "passed":
             expected = hasattr(report, "wasxfail")
+            before = self.outcomes.get(report.nodeid, {})
             self.outcomes[report.nodeid] = {
                 "outcome": "xfailed" if expected and report.skipped else "xpassed" if expected else report.outcome,
-                "expected_failure": expected and getattr(report, "diffprivacy", None) == "FAIL",
-                "detail": getattr(report, "diffprivacy", None) or "",
+                "failed_before": before.get("failed_before") or before.get("outcome") in ("failed", "rerun"),
+                "detail": "crashed" if str(report.when) == "???" else getattr(report, "diffprivacy", None) or "",
             }
 
     @pytest.hookimpl(tryfirst=True)  # pytest's JUnit file is written in the same hook
@@ -183,22 +199,24 @@ class _AuditRun:
         if self.worker:
             session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
             return
-        if session.config.option.collectonly or not (self.expected or self._has_claims()):
+        if session.config.option.collectonly or not (self.expected or self._has_records()):
             return
         from pytest_diffprivacy.evidence.redaction import redacted_command
-        from pytest_diffprivacy.evidence.run_folder import RunFolder
         from pytest_diffprivacy.evidence.runs import conclude_run
         from pytest_diffprivacy.report.lines import run_lines
 
         try:
             run = conclude_run(
-                RunFolder(Path(str(self.settings["cache-dir"])), self.run_id),
+                self._folder(),
                 self.settings,
                 started=self.started,
                 command=redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
                 expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
+                happened=self._incidents(),
             )
+            if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or run.verdict == "FAIL"):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self.lines = run_lines(run)
             self._write(run)
         except DiffPrivacyError as error:
@@ -226,9 +244,20 @@ class _AuditRun:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
 
-    def _has_claims(self) -> bool:
-        """Whether this run left claims, for tests that need no audit fixture."""
-        return (Path(str(self.settings["cache-dir"])) / "runs" / self.run_id / "claims").is_dir()
+    def _has_records(self) -> bool:
+        """Whether this run left records, for tests that need no audit fixture and for workers that were lost."""
+        return (Path(str(self.settings["cache-dir"])) / "runs" / self.run_id).is_dir()
+
+    def _folder(self) -> Any:
+        from pytest_diffprivacy.evidence.run_folder import RunFolder
+
+        return RunFolder(Path(str(self.settings["cache-dir"])), self.run_id)
+
+    def _incidents(self) -> list[str]:
+        """What happened besides the audits themselves."""
+        mine = {text for text in self.happened if text.startswith("Worker ") or text.split(" ")[0] in self.expected}
+        repeated = ["Only tests that failed in an earlier run were run (--last-failed)."]
+        return (repeated if self.config.getoption("lf", False) else []) + sorted(mine)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The INCONCLUSIVE claims in full, then a line a claim, and last where the report is."""

@@ -220,6 +220,13 @@ class Family(Record):
     members: tuple[FamilyMember, ...]
 
 
+class Attempts(Record):
+    """A claim that was judged more than once in a run; the worst verdict counts."""
+
+    claim: str = Field(description="Id of the claim.")
+    verdicts: tuple[Verdict, ...] = Field(description="Every verdict, in order.")
+
+
 class Policy(Record):
     """The policy that bound the run."""
 
@@ -360,6 +367,7 @@ class Run(Record):
     claims: tuple[Claim, ...]
     tests: tuple[TestOutcome, ...]
     missing: tuple[str, ...] = Field(default=(), description="Audit tests that left no record: the run is INCOMPLETE.")
+    attempts: tuple[Attempts, ...] = Field(default=(), description="Claims judged more than once.")
     family: Family | None = Field(default=None, description="The claims of the run, corrected for their number.")
     policy: Policy | None = Field(default=None, description="The policy that bound the run, where there is one.")
     incidents: tuple[str, ...] = Field(default=(), description="Reruns, lost workers, earlier attempts.")

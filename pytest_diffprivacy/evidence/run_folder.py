@@ -51,6 +51,12 @@ class RunFolder:
                 f"Cannot write {str(path)!r}: {error.strerror or error}. Free space or change diffprivacy_cache_dir."
             ) from error
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind so far, in order."""
+        path = self.folder / "events.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [event for event in map(json.loads, lines) if event["event"] == kind]
+
     def keep_arrays(self, name: str, arrays: Arrays, description: Mapping[str, Any]) -> Artifact:
         """Store the arrays that a verdict was computed from."""
         prepare(self.root)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pytest_diffprivacy.evidence.attempts import counted_verdict, incidents, repeated_claims
+from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.fingerprint import library_versions
-from pytest_diffprivacy.evidence.records import Claim, OptionValue, Run, TestOutcome
+from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, OptionValue, Run, TestOutcome
 from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.evidence.seals import seal_run
 from pytest_diffprivacy.options import BY_NAME, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 
+CRASHED = "crashed"
 PRIVATE_PATHS = frozenset({"members", "nonmembers"})
 
 
@@ -26,6 +29,7 @@ def conclude_run(
     command: str,
     expected: Mapping[str, str],
     outcomes: Mapping[str, Mapping[str, Any]],
+    happened: Sequence[str] = (),
 ) -> Run:
     """Join the claims of a run with the outcomes of their tests, judge the run and store its record.
 
@@ -35,21 +39,23 @@ def conclude_run(
         started: when it began, UTC.
         command: what was typed.
         expected: node id of every audit test -> "selected" or "deselected".
-        outcomes: node id -> pytest's outcome, whether a failure was expected, and detail.
+        outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
+        happened: incidents that pytest saw, such as a rerun or a lost worker.
     """
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
+    collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
+    expected = {**collected, **expected}
     recorded = {claim.node_id for claim in claims}
     tests = tuple(
         _outcome(node, outcomes.get(node, {}), [c for c in claims if c.node_id == node])
         for node in sorted(recorded | set(expected))
         if node
     )
-    missing = tuple(
-        f"{test.node_id}: {expected[test.node_id] if test.outcome == 'not run' else test.outcome}, no claim was judged"
-        for test in tests
-        if test.node_id in expected and test.node_id not in recorded and test.outcome != "passed"
-    )
-    verdict, reason = judge_run(claims, tests, missing)
+    missing = tuple(_missing(tests, recorded, expected))
+    attempts = repeated_claims(folder)
+    significance = round(1.0 - settings.number("confidence"), 12)
+    family = run_family(claims, tests, attempts, audits=len(expected), significance=significance)
+    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts)
     run = Run(
         run_id=folder.run_id,
         started=started,
@@ -61,6 +67,9 @@ def conclude_run(
         claims=tuple(claims),
         tests=tests,
         missing=missing,
+        attempts=attempts,
+        family=family,
+        incidents=(*happened, *incidents(folder, claims, attempts)),
         options=tuple(_option(name, settings) for name in settings.values),
         versions=dict(library_versions()),
         platform=f"{platform.system()} {platform.machine()}",
@@ -71,33 +80,63 @@ def conclude_run(
 
 
 def _outcome(node: str, found: Mapping[str, Any], claims: Sequence[Claim]) -> TestOutcome:
-    """A violation that the test itself expected: it was caught by the test, or marked xfail."""
+    """A violation that the test itself expected, caught or marked xfail; never one for which it was run again."""
     outcome = str(found.get("outcome", "not run"))
     violated = any(claim.verdict is Verdict.FAIL for claim in claims)
     return TestOutcome(
         node_id=node,
         outcome=outcome,
-        expected_failure=violated and outcome in ("passed", "xfailed"),
+        expected_failure=violated and outcome in ("passed", "xfailed") and not found.get("failed_before"),
         detail=str(found.get("detail", "")),
     )
 
 
-def judge_run(claims: Sequence[Claim], tests: Sequence[TestOutcome], missing: Sequence[str]) -> tuple[str, str]:
-    """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS."""
+def _missing(tests: Sequence[TestOutcome], recorded: Set[str], expected: Mapping[str, str]) -> Iterator[str]:
+    """Audits that did not come to their end."""
+    for test in tests:
+        if test.detail == CRASHED:
+            yield f"{test.node_id}: the worker that ran it was lost"
+        elif test.node_id in expected and test.node_id not in recorded and test.outcome != "passed":
+            state = expected[test.node_id] if test.outcome == "not run" else test.outcome
+            yield f"{test.node_id}: {state}, no claim was judged"
+
+
+def judge_run(
+    claims: Sequence[Claim],
+    tests: Sequence[TestOutcome],
+    missing: Sequence[str],
+    *,
+    family: Family | None = None,
+    attempts: Sequence[Attempts] = (),
+) -> tuple[str, str]:
+    """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS.
+
+    Args:
+        claims: all claims of the run.
+        tests: what became of their tests.
+        missing: audits that did not come to their end.
+        family: the claims corrected for their number; without it a refuted claim counts as it is.
+        attempts: the claims that were judged more than once; the worst verdict counts.
+    """
     excused = {test.node_id for test in tests if test.expected_failure}
     judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
-    of = {verdict: [c for c in judged if c.verdict is verdict] for verdict in Verdict}
+    of: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict}
+    for claim in judged:
+        of[counted_verdict(claim, attempts)].append(claim)
+    refuted = {member.claim for member in family.members if member.refuted} if family else {c.id for c in judged}
+    accused = [claim for claim in of[Verdict.FAIL] if claim.id in refuted]
     broken = [
         test.node_id
         for test in tests
         if test.outcome == "failed"
+        and test.detail != CRASHED
         and all(c.verdict is Verdict.PASS for c in claims if c.node_id == test.node_id)
         and any(c.node_id == test.node_id for c in claims)
     ]
     demonstrated = len(claims) - len(judged)
     suffix = f"; {demonstrated} more failed as their tests expect" if demonstrated else ""
-    if of[Verdict.FAIL]:
-        return "FAIL", f"{len(of[Verdict.FAIL])} of {len(judged)} claims are refuted{suffix}"
+    if accused:
+        return "FAIL", f"{len(accused)} of {len(judged)} claims are refuted{suffix}"
     if of[Verdict.ERROR] or broken:
         names = ", ".join(broken)
         why = f"{len(of[Verdict.ERROR])} of {len(judged)} claims could not be judged"
@@ -106,6 +145,10 @@ def judge_run(claims: Sequence[Claim], tests: Sequence[TestOutcome], missing: Se
         return "INCOMPLETE", (
             f"{len(missing)} audit tests left no record" if missing else "no claim was judged"
         ) + suffix
+    if of[Verdict.FAIL]:
+        of_them = f"{len(of[Verdict.FAIL])} of {len(judged)} claims"
+        size = family.size if family else len(judged)
+        return "INCONCLUSIVE", f"{of_them} refuted on their own, none after Holm's correction for {size}{suffix}"
     if of[Verdict.INCONCLUSIVE]:
         return (
             "INCONCLUSIVE",

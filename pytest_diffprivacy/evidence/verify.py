@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pytest_diffprivacy.errors import EvidenceError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence.arrays import read_arrays
+from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import RUN_FILE, SEAL_FILE, file_digest, record_digest
@@ -85,7 +86,12 @@ def verify_run(path: Path, *, root: Path | None = None, digest: str | None = Non
         yield _file(f"file {name}", folder / name, expected)
     for claim in run.claims:
         yield from verify_claim(claim, root)
-    verdict, reason = judge_run(run.claims, run.tests, run.missing)
+    family = run.family
+    if family is not None:
+        again = run_family(run.claims, run.tests, run.attempts, audits=family.audits, significance=family.significance)
+        yield Check("family of the run", "" if again == family else f"its claims make another one: {again!r}")
+        family = again
+    verdict, reason = judge_run(run.claims, run.tests, run.missing, family=family, attempts=run.attempts)
     same = (verdict, reason) == (run.verdict, run.verdict_reason)
     yield Check(f"verdict of the run: {run.verdict}", "" if same else f"its claims and tests say {verdict}: {reason}")
     yield _whole(run, file, digest)

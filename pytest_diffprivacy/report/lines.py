@@ -12,6 +12,7 @@ def run_lines(run: Run) -> list[str]:
     excused = {test.node_id for test in run.tests if test.expected_failure}
     lines = [_claim_line(claim, claim.node_id in excused) for claim in run.claims]
     lines += [f"MISSING       {text}" for text in run.missing]
+    lines += [f"INCIDENT      {text}" for text in run.incidents]
     lines.append(f"run           {run.verdict}: {run.verdict_reason}")
     return [" ".join(visible(line).splitlines()) for line in lines]
 

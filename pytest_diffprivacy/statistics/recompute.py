@@ -6,19 +6,21 @@ value and bounds, without the model, the images or any attack. A new kind of cla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.auroc import auroc
 from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.family import family_tpr
+from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.verdict import Measured
 
@@ -46,6 +48,35 @@ def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
         return STATISTICS[statistic](arrays, arguments)
     except (KeyError, TypeError) as error:
         raise UsageError(f"The arrays or arguments of {statistic} do not fit it: {error}.") from error
+
+
+def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, limit: float) -> float | None:
+    """Return the smallest significance at which the statistic's lower bound lies above the limit.
+
+    Args:
+        statistic: a name in `STATISTICS`.
+        arrays: role -> the arrays that play it, in the order of the record.
+        arguments: the statistic's other arguments as they were recorded.
+        limit: the claim's limit.
+
+    Returns:
+        The p-value of "at most the limit"; None where the statistic takes no confidence, or would take too long.
+
+    Raises:
+        UsageError: no such statistic, or arrays or arguments that it does not take.
+
+    Source: Inverts the bounds of METHODS 7.
+    """
+    if "confidence" not in arguments or arguments.get("test") == "permutation":
+        return None
+
+    def lower(confidence: float) -> float:
+        try:
+            return recompute(statistic, arrays, {**arguments, "confidence": confidence}).low
+        except InsufficientProbes:  # undefined at such a confidence: it refutes nothing
+            return -math.inf
+
+    return p_value_from_bounds(lower, limit)
 
 
 def _one(arrays: Stored, role: str) -> NDArray[Any]:
