@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         assert_mia_tpr_below,
         assert_no_extraction,
         assert_no_reconstruction,
+        assert_not_closer_to_members,
         assert_sharpness_below,
     )
     from pytest_diffprivacy.audit import Auditor
@@ -40,6 +41,7 @@ _WHERE = {
     "assert_mia_tpr_below": "assertions",
     "assert_no_extraction": "assertions",
     "assert_no_reconstruction": "assertions",
+    "assert_not_closer_to_members": "assertions",
     "assert_sharpness_below": "assertions",
     "find_duplicates": "probes",
     "load_model": "models",
@@ -58,6 +60,7 @@ __all__ = [
     "assert_mia_tpr_below",
     "assert_no_extraction",
     "assert_no_reconstruction",
+    "assert_not_closer_to_members",
     "assert_sharpness_below",
     "find_duplicates",
     "load_model",

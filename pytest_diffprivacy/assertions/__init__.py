@@ -11,6 +11,7 @@ from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
 from pytest_diffprivacy.assertions.membership import assert_mia_tpr_below
 from pytest_diffprivacy.assertions.reconstruction import assert_no_reconstruction
+from pytest_diffprivacy.assertions.replication import assert_not_closer_to_members
 from pytest_diffprivacy.assertions.sharpness import assert_sharpness_below
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "assert_mia_tpr_below",
     "assert_no_extraction",
     "assert_no_reconstruction",
+    "assert_not_closer_to_members",
     "assert_sharpness_below",
 ]

@@ -13,16 +13,21 @@ from pytest_diffprivacy.extraction.reconstruction import (
     reconstruct,
     reconstruction_errors,
 )
+from pytest_diffprivacy.extraction.replication import Against, Replication, equal_sides, measure_replication
 
 __all__ = [
     "AdaptiveMatches",
+    "Against",
     "CopyRule",
     "Extraction",
     "Reconstruction",
+    "Replication",
     "adaptive_distances",
     "calibrate_rule",
+    "equal_sides",
     "fill_errors",
     "filter_generations",
+    "measure_replication",
     "reconstruct",
     "reconstruction_errors",
 ]

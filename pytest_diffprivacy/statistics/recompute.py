@@ -19,6 +19,7 @@ from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
+from pytest_diffprivacy.statistics.dcr import dcr_share
 from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
@@ -84,6 +85,11 @@ def _one(arrays: Stored, role: str) -> NDArray[Any]:
     return array
 
 
+def _dcr_share(arrays: Stored, arguments: Arguments) -> Measured:
+    roles = ("training_distances", "holdout_distances", "nearest_training", "nearest_holdout")
+    return dcr_share(*(_one(arrays, role) for role in roles), **arguments)
+
+
 def _family_tpr(arrays: Stored, arguments: Arguments) -> Measured:
     pairs = zip(arrays["members"], arrays["nonmembers"], strict=True)
     return family_tpr({str(number): pair for number, pair in enumerate(pairs)}, **arguments)
@@ -123,6 +129,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "auroc": _auroc,
     "copy_rate": _copy_rate,
     "dataset_inference": _dataset_inference,
+    "dcr_share": _dcr_share,
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,
     "rate": _rate,
