@@ -32,6 +32,14 @@ from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
 from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
+from pytest_diffprivacy.statistics.paired import (
+    PairedChange,
+    PromptMean,
+    mean_change,
+    mean_over_prompts,
+    relative_loss,
+    share_left,
+)
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
     probes_needed_for_tpr,
@@ -82,6 +90,8 @@ __all__ = [
     "Measured",
     "OneRunEpsilon",
     "PairOrder",
+    "PairedChange",
+    "PromptMean",
     "Ranks",
     "RateEstimate",
     "ResampledDifference",
@@ -114,7 +124,9 @@ __all__ = [
     "is_copy",
     "largest_provable_epsilon",
     "mcnemar",
+    "mean_change",
     "mean_difference",
+    "mean_over_prompts",
     "nonmembers_needed",
     "one_run_epsilon",
     "one_run_p_value",
@@ -127,11 +139,13 @@ __all__ = [
     "ranks",
     "rate",
     "recompute",
+    "relative_loss",
     "resampled_auroc_difference",
     "roc_band",
     "roc_curve",
     "score_histogram",
     "sequential_mean",
+    "share_left",
     "tpr_at_fpr",
     "tpr_pass_needs",
     "trials_needed",

@@ -23,6 +23,7 @@ from pytest_diffprivacy.statistics.dcr import dcr_share
 from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
+from pytest_diffprivacy.statistics.paired import relative_loss, share_left
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -125,6 +126,14 @@ def _mean_difference(arrays: Stored, arguments: Arguments) -> Measured:
     return mean_difference(_one(arrays, "first"), _one(arrays, "second"), **arguments)
 
 
+def _share_left(arrays: Stored, arguments: Arguments) -> Measured:
+    return share_left(_one(arrays, "before"), _one(arrays, "after"), **arguments)
+
+
+def _relative_loss(arrays: Stored, arguments: Arguments) -> Measured:
+    return relative_loss(_one(arrays, "before"), _one(arrays, "after"), **arguments)
+
+
 STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "auroc": _auroc,
     "copy_rate": _copy_rate,
@@ -133,4 +142,6 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,
     "rate": _rate,
+    "relative_loss": _relative_loss,
+    "share_left": _share_left,
 }
