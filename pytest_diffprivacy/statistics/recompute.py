@@ -20,6 +20,7 @@ from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.dcr import dcr_share
+from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
@@ -86,6 +87,12 @@ def _one(arrays: Stored, role: str) -> NDArray[Any]:
     return array
 
 
+def _corrected_rate(arrays: Stored, arguments: Arguments) -> Measured:
+    hits, rest = _one(arrays, "hits").astype(np.bool_), dict(arguments)
+    detector = Detector(**{name: int(rest.pop(name)) for name in ("detected", "copies", "false_alarms", "others")})
+    return corrected_rate(int(hits.sum()), len(hits), detector, **rest)
+
+
 def _dcr_share(arrays: Stored, arguments: Arguments) -> Measured:
     roles = ("training_distances", "holdout_distances", "nearest_training", "nearest_holdout")
     return dcr_share(*(_one(arrays, role) for role in roles), **arguments)
@@ -137,6 +144,7 @@ def _relative_loss(arrays: Stored, arguments: Arguments) -> Measured:
 STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "auroc": _auroc,
     "copy_rate": _copy_rate,
+    "corrected_rate": _corrected_rate,
     "dataset_inference": _dataset_inference,
     "dcr_share": _dcr_share,
     "family_tpr": _family_tpr,
