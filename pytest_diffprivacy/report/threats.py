@@ -16,6 +16,8 @@ SEES: Final = {
     "white box": "the weights, and with them derivatives and attention maps",
 }
 _ORDER: Final = tuple(SEES)
+MITIGATION: Final = "mitigation"
+"""Kind of the claims whose methods defend and do not attack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ def threats(run: Run) -> tuple[Threat, ...]:
     used: dict[str, list[str]] = {}
     own: dict[str, Threat] = {}
     for claim in run.claims:
-        for method in claim.methods:
+        for method in claim.methods if claim.kind != MITIGATION else ():
             used.setdefault(method.name, []).append(claim.id)
             if method.name not in known:
                 own[method.name] = Threat(method.title, claim.sentence, method.access, method.source, "", "")

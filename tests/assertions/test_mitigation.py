@@ -19,8 +19,10 @@ from pytest_diffprivacy import (
     compare_mitigations,
 )
 from pytest_diffprivacy.mitigation import DelayedGuidance, MitigationComparison, PixelDistance
+from pytest_diffprivacy.report import render_html
 from pytest_diffprivacy.statistics.recompute import recompute
 from tests.mitigation.needles import OTHERS, PROMPTS, Brightness, Forgetful, needle_model, training_images
+from tests.report.finished import finished_run
 
 SETTINGS: dict[str, Any] = {
     "alignment": Brightness(),
@@ -171,3 +173,17 @@ def test_a_bad_argument_is_named_with_its_value(changes: dict[str, Any], message
     arguments: dict[str, Any] = {"training_images": list(training_images()), "mitigations": [Forgetful()], **SETTINGS}
     with pytest.raises(UsageError, match=message):
         compare_mitigations(needle_model(), PROMPTS, auditor=Auditor(), **arguments | changes)
+
+
+def test_the_comparison_is_drawn_in_the_report(comparison: MitigationComparison) -> None:
+    judge = Auditor(images="full")
+    claim = assert_mitigation_reduces_copies(comparison, "forgetful", auditor=judge)
+    page = render_html(finished_run().model_copy(update={"claims": (claim,)}))
+    for words in (
+        "Copies against prompt alignment",
+        "training image",
+        "copies left",
+        "6 prompts that are not memorized",
+    ):
+        assert words in page
+    assert page.count("data:image/png") >= 8 * 5
