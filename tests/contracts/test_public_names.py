@@ -23,7 +23,6 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
     "room",
     [
         "assertions",
-        "distances",
         "engine",
         "evidence",
         "extraction",
@@ -32,7 +31,6 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
         "models",
         "probes",
         "report",
-        "restoration",
         "sharpness",
         "statistics",
     ],
