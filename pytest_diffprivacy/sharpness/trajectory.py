@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.ddim import ddim_step
+from pytest_diffprivacy.models.guidance import guided_ddim
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
 from pytest_diffprivacy.sharpness.hessian import ScoreHessian
 from pytest_diffprivacy.sharpness.hutchinson import hutchinson_trace
@@ -60,7 +61,13 @@ class TrajectoryMoments:
 
 
 def sampling_spectra(
-    model: WhiteBoxDenoiser, x_T: Tensor, *, steps: int = 50, prompt: Prompt | None = None
+    model: WhiteBoxDenoiser,
+    x_T: Tensor,
+    *,
+    steps: int = 50,
+    prompt: Prompt | None = None,
+    guidance_scale: float = 1.0,
+    minus_unconditional: bool = False,
 ) -> SamplingSpectra:
     """The exact spectra at the first and the last step of deterministic sampling from one x_T.
 
@@ -71,6 +78,8 @@ def sampling_spectra(
         x_T: start noise of the model's sample_shape.
         steps: sampling steps.
         prompt: condition of sampling and score; None: the unconditional branch.
+        guidance_scale: of classifier-free guidance towards the prompt while sampling; it moves x_t, not H.
+        minus_unconditional: the spectrum of H_Delta = H(x | prompt) - H(x) instead of H(x | prompt).
 
     Raises:
         UsageError: another shape, steps outside 1..T, or too large a model (use ScoreHessian with lanczos).
@@ -78,10 +87,13 @@ def sampling_spectra(
 
     Source: Follows Jeon et al. 2025, section 3 and Figure 4 (METHODS 4.3).
     """
-    states = list(sampling_states(model, x_T[None], steps=steps, prompts=None if prompt is None else [prompt]))
+    prompts = None if prompt is None else [prompt]
+    states = list(sampling_states(model, x_T[None], steps=steps, prompts=prompts, guidance_scale=guidance_scale))
     (first, x_first), (last, x_last) = states[0], states[-1]
-    start = full_spectrum(ScoreHessian(model, x_first[0], first, prompt=prompt))
-    end = full_spectrum(ScoreHessian(model, x_last[0], last, prompt=prompt))
+    start, end = (
+        full_spectrum(ScoreHessian(model, x[0], t, prompt=prompt, minus_unconditional=minus_unconditional))
+        for t, x in ((first, x_first), (last, x_last))
+    )
     return SamplingSpectra(start, end, (first, last))
 
 
@@ -92,6 +104,7 @@ def trajectory_moments(
     steps: int = 50,
     every: int = 1,
     prompts: Sequence[Prompt] | None = None,
+    guidance_scale: float = 1.0,
     probes: int | None = None,
     seed: int = 0,
 ) -> TrajectoryMoments:
@@ -103,6 +116,7 @@ def trajectory_moments(
         steps: sampling steps.
         every: measure at every so manyeth of them, the first included.
         prompts: one prompt an image for conditional models; None is the unconditional branch.
+        guidance_scale: of classifier-free guidance towards the prompts while sampling; it moves x_t, not s or H.
         probes: random vectors for Hutchinson's traces; None: exact traces from d forward-mode products a point.
         seed: of the probes.
 
@@ -116,7 +130,8 @@ def trajectory_moments(
         raise UsageError(f"`every` must be at least 1, got {every!r}.")
     timesteps, rows = [], []
     condition = model.condition(prompts, len(x_T))
-    for step, (t, x) in enumerate(sampling_states(model, x_T, steps=steps, prompts=prompts)):
+    states = sampling_states(model, x_T, steps=steps, prompts=prompts, guidance_scale=guidance_scale)
+    for step, (t, x) in enumerate(states):
         if step % every:
             continue
         s, product = hessian_score_product(model, x, t, condition)
@@ -133,12 +148,27 @@ def trajectory_moments(
 
 @torch.no_grad()
 def sampling_states(
-    model: Denoiser, x_T: Tensor, *, steps: int, prompts: Sequence[Prompt] | None = None
+    model: Denoiser,
+    x_T: Tensor,
+    *,
+    steps: int,
+    prompts: Sequence[Prompt] | None = None,
+    guidance_scale: float = 1.0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The points (timestep, x_t) at which deterministic sampling without guidance asks the model, noisy first."""
+    """The points (timestep, x_t) at which deterministic sampling asks the model, noisy first.
+
+    Raises:
+        UsageError: x_T has the wrong shape, or guidance without prompts to be guided by.
+    """
     if tuple(x_T.shape[1:]) != model.sample_shape:
         raise UsageError(f"`x_T` must have shape (n, {model.sample_shape}), got {tuple(x_T.shape)}.")
     schedule, condition = model.schedule, model.condition(prompts, len(x_T))
+    if guidance_scale != 1.0:
+        if prompts is None or condition is None:
+            raise UsageError(f"`guidance_scale` must be 1.0 without prompts, got {guidance_scale!r}.")
+        for step in guided_ddim(model, x_T, condition, steps=steps, guidance_scale=guidance_scale):
+            yield step.timestep, step.x_t
+        return
     times = schedule.sampling_timesteps(steps)
     x = x_T.to(device=model.device, dtype=model.dtype)
     for t, following in zip(times, [*times[1:], None], strict=True):

@@ -8,9 +8,11 @@ from diffusers import DDPMScheduler
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, PixelDiffusion, ddim_sample, ddim_step
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.sharpness import sampling_spectra, trajectory_moments
+from pytest_diffprivacy.sharpness import ScoreHessian, sampling_spectra, trajectory_moments
+from pytest_diffprivacy.sharpness.spectrum import full_matrix
 from pytest_diffprivacy.sharpness.trajectory import sampling_states
 from tests.models.builders import population_model, tiny_unet
+from tests.models.text_builders import prompted_mixtures
 from tests.sharpness.matrices import gauss_hermite
 
 STEPS = 10
@@ -87,6 +89,26 @@ def test_prompts_condition_sampling_and_derivative():
     other = sampling_spectra(model, noise(model, 1)[0], steps=1, prompt=2)
     same = sampling_spectra(model, noise(model, 1)[0], steps=1, prompt=0)
     assert not np.allclose(other.start.eigenvalues, same.start.eigenvalues)
+
+
+def test_guidance_moves_the_points_and_the_spectra_are_of_the_prompt_or_of_what_it_changes():
+    model = prompted_mixtures()
+    x_T = noise(model, 1)[0]
+    guided = sampling_spectra(model, x_T, steps=4, prompt="needle", guidance_scale=2.0)
+    states = list(sampling_states(model, x_T[None], steps=4, prompts=["needle"], guidance_scale=2.0))
+    plain = list(sampling_states(model, x_T[None], steps=4, prompts=["needle"]))
+    assert [t for t, _ in states] == [t for t, _ in plain]
+    torch.testing.assert_close(states[0][1], plain[0][1])
+    assert not torch.allclose(states[-1][1], plain[-1][1])
+    t, x = states[-1]
+    of_prompt, of_none = (full_matrix(ScoreHessian(model, x[0], t, prompt=p)) for p in ("needle", None))
+    np.testing.assert_allclose(guided.end.eigenvalues, np.linalg.eigvalsh(of_prompt), rtol=1e-8)
+    delta = sampling_spectra(model, x_T, steps=4, prompt="needle", guidance_scale=2.0, minus_unconditional=True)
+    np.testing.assert_allclose(delta.end.eigenvalues, np.linalg.eigvalsh(of_prompt - of_none), rtol=1e-8, atol=1e-8)
+    moments = trajectory_moments(model, x_T[None], steps=4, every=3, prompts=["needle"], guidance_scale=2.0)
+    assert moments.minus_trace[-1, 0] == pytest.approx(-np.trace(of_prompt), rel=1e-8)
+    with pytest.raises(UsageError, match=r"`guidance_scale` must be 1\.0 without prompts, got 2\.0"):
+        sampling_spectra(model, x_T, guidance_scale=2.0)
 
 
 def test_arguments_that_make_no_sense_are_refused():
