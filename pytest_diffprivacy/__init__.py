@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_diffprivacy.assertions import (
         assert_mia_tpr_below,
+        assert_mitigation_keeps_alignment,
+        assert_mitigation_reduces_copies,
         assert_no_extraction,
         assert_no_reconstruction,
+        assert_not_closer_to_members,
         assert_sharpness_below,
+        compare_mitigations,
     )
     from pytest_diffprivacy.audit import Auditor
     from pytest_diffprivacy.errors import (
@@ -38,9 +42,13 @@ _WHERE = {
     "Verdict": "statistics",
     "assert_dataset_not_inferable": "assertions",
     "assert_mia_tpr_below": "assertions",
+    "assert_mitigation_keeps_alignment": "assertions",
+    "assert_mitigation_reduces_copies": "assertions",
     "assert_no_extraction": "assertions",
     "assert_no_reconstruction": "assertions",
+    "assert_not_closer_to_members": "assertions",
     "assert_sharpness_below": "assertions",
+    "compare_mitigations": "assertions",
     "find_duplicates": "probes",
     "load_model": "models",
 }
@@ -56,9 +64,13 @@ __all__ = [
     "Verdict",
     "assert_dataset_not_inferable",
     "assert_mia_tpr_below",
+    "assert_mitigation_keeps_alignment",
+    "assert_mitigation_reduces_copies",
     "assert_no_extraction",
     "assert_no_reconstruction",
+    "assert_not_closer_to_members",
     "assert_sharpness_below",
+    "compare_mitigations",
     "find_duplicates",
     "load_model",
 ]

@@ -14,16 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.engine import (
-    Engine,
-    GenerationTask,
-    Identified,
-    Ledger,
-    LocalEngine,
-    ScoreTask,
-    generation_units,
-    score_units,
-)
+from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, ScoreTask, generation_units, score_units
 from pytest_diffprivacy.errors import (
     AuditError,
     ClaimNotProven,
@@ -37,7 +28,7 @@ from pytest_diffprivacy.evidence import RunFolder, Store, records
 from pytest_diffprivacy.evidence.arrays import content_digest
 from pytest_diffprivacy.evidence.redaction import redacted_claim
 from pytest_diffprivacy.models.identity import ModelIdentity
-from pytest_diffprivacy.models.protocols import Generator, Prompt
+from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
@@ -161,19 +152,10 @@ class Auditor:
         return np.concatenate([part["scores"] for part in parts])
 
     def generations(
-        self,
-        model: Generator,
-        count: int,
-        *,
-        steps: int,
-        ledger: Ledger,
-        prompt: Prompt | None = None,
-        guidance_scale: float | None = None,
-        label: str = "generations",
+        self, model: Generator, count: int, *, steps: int, ledger: Ledger
     ) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """Generated images in [0, 1], as 8-bit as a user receives them; image i has seed `run seed * 2^32 + i`."""
-        seeds = range(self.generation_seed(0), self.generation_seed(count))
-        units = generation_units(GenerationTask(seeds, steps, prompt, guidance_scale, label))
+        units = generation_units(range(self.generation_seed(0), self.generation_seed(count)), steps)
         start = 0
         for arrays in self.engine.run(model, units, title="generating", ledger=ledger):
             images = arrays["images"].astype(np.float32) / np.float32(255.0)

@@ -10,13 +10,23 @@ verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or 
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
 from pytest_diffprivacy.assertions.membership import assert_mia_tpr_below
+from pytest_diffprivacy.assertions.mitigation import (
+    assert_mitigation_keeps_alignment,
+    assert_mitigation_reduces_copies,
+    compare_mitigations,
+)
 from pytest_diffprivacy.assertions.reconstruction import assert_no_reconstruction
+from pytest_diffprivacy.assertions.replication import assert_not_closer_to_members
 from pytest_diffprivacy.assertions.sharpness import assert_sharpness_below
 
 __all__ = [
     "assert_dataset_not_inferable",
     "assert_mia_tpr_below",
+    "assert_mitigation_keeps_alignment",
+    "assert_mitigation_reduces_copies",
     "assert_no_extraction",
     "assert_no_reconstruction",
+    "assert_not_closer_to_members",
     "assert_sharpness_below",
+    "compare_mitigations",
 ]

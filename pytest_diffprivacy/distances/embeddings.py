@@ -17,6 +17,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import AuditError, UsageError
 
 PIXEL_SIDE = 32
+BLACK = 1e-3
 BATCH = 64
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
@@ -57,14 +58,14 @@ class Embedding:
 
     @torch.no_grad()
     def vectors(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors of images: float32 (n, dimensions). An image of which nothing is seen (all zeros) stays zero.
+        """Unit vectors of images: float32 (n, dimensions).
 
         Args:
             images: (n, channels, height, width) in [0, 1].
 
         Raises:
             UsageError: the function does not return one vector an image.
-            AuditError: a vector is not finite.
+                AuditError: a vector is zero or not finite.
         """
         parts = []
         for start in range(0, len(images), BATCH):
@@ -75,16 +76,20 @@ class Embedding:
                     f"`function` must give embeddings ({len(batch)}, dimensions), got {tuple(found.shape)}. "
                     "Flatten them to one row an image."
                 )
-            if not bool(found.isfinite().all()):
-                raise AuditError(f"{self.name} gives an embedding that is not finite. Check the encoder and its input.")
-            parts.append(torch.nn.functional.normalize(found, dim=1).float().numpy())
+            length = found.norm(dim=1, keepdim=True)
+            if not bool(((length > 0) & length.isfinite()).all()):
+                raise AuditError(
+                    f"{self.name} gives an image a vector that is zero or not finite. Check the encoder and its input."
+                )
+            parts.append((found / length).float().numpy())
         return np.concatenate(parts)
 
 
 def pixel_embedding(side: int = PIXEL_SIDE) -> Embedding:
     """Pixels as the embedding of small images; larger ones are shrunk to `side` x `side` first.
 
-    Right for toy models; on photographs it sees layout and colour and is no copy detector.
+    Right for toy models; on photographs it sees layout and colour and is no copy detector. Black counts as a very dark
+    grey, so that a black image has a direction too: that of every flat image.
 
     Source: METHODS 6.1, default for toy models.
     """
@@ -92,7 +97,7 @@ def pixel_embedding(side: int = PIXEL_SIDE) -> Embedding:
     def shrunk(images: Tensor) -> Tensor:
         if max(images.shape[2:]) > side:
             images = torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
-        return images.flatten(1)
+        return images.flatten(1) + BLACK
 
     return Embedding.of(shrunk, name=f"pixels at {side}x{side}", version="1")
 

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, fingerprint, library_versions
-from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 
 
 @final
@@ -99,9 +98,9 @@ class LocalEngine:
 
 
 def _key(model: Identified, unit: Unit) -> str | None:
-    identity = model.identity
-    if unit.depends is None or identity.digest == UNKNOWN_DIGEST:
+    if unit.depends is None:
         return None
+    identity = model.identity
     return fingerprint(
         {
             "unit": unit.depends,

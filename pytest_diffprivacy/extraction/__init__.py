@@ -1,21 +1,11 @@
 """Can training images be drawn out again? Generate, find the exact nearest training image, and judge the distance."""
 
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
-from pytest_diffprivacy.extraction.cliques import Clique, CliqueOutcome, find_clique
-from pytest_diffprivacy.extraction.exhibits import Exhibit
 from pytest_diffprivacy.extraction.generate_and_filter import (
     CopyRule,
     Extraction,
     calibrate_rule,
     filter_generations,
-)
-from pytest_diffprivacy.extraction.prompt_search import (
-    AskedPrompt,
-    PromptFindings,
-    PromptSearch,
-    choose_prompts,
-    compare_clique,
-    search_generations,
 )
 from pytest_diffprivacy.extraction.reconstruction import (
     Reconstruction,
@@ -23,29 +13,21 @@ from pytest_diffprivacy.extraction.reconstruction import (
     reconstruct,
     reconstruction_errors,
 )
-from pytest_diffprivacy.extraction.training_images import eidetic_counts, outlierness
+from pytest_diffprivacy.extraction.replication import Against, Replication, equal_sides, measure_replication
 
 __all__ = [
     "AdaptiveMatches",
-    "AskedPrompt",
-    "Clique",
-    "CliqueOutcome",
+    "Against",
     "CopyRule",
-    "Exhibit",
     "Extraction",
-    "PromptFindings",
-    "PromptSearch",
     "Reconstruction",
+    "Replication",
     "adaptive_distances",
     "calibrate_rule",
-    "choose_prompts",
-    "compare_clique",
-    "eidetic_counts",
+    "equal_sides",
     "fill_errors",
     "filter_generations",
-    "find_clique",
-    "outlierness",
+    "measure_replication",
     "reconstruct",
     "reconstruction_errors",
-    "search_generations",
 ]

@@ -1,6 +1,16 @@
 """How are fewer training images brought back? Samplers and prompt changes, each with what its images cost."""
 
+from pytest_diffprivacy.mitigation.alignment import AlignmentScorer, TextImageMap, fit_text_image_map
 from pytest_diffprivacy.mitigation.attention_rescaling import AttentionRescaling
+from pytest_diffprivacy.mitigation.closeness import Closeness, DetectorSimilarity, PixelDistance
+from pytest_diffprivacy.mitigation.compare import (
+    Generated,
+    MethodOutcome,
+    MitigationComparison,
+    PromptSet,
+    image_seeds,
+    run_comparison,
+)
 from pytest_diffprivacy.mitigation.delayed_guidance import DelayedGuidance, DynamicGuidance
 from pytest_diffprivacy.mitigation.embedding_optimization import (
     EmbeddingOptimization,
@@ -15,23 +25,35 @@ from pytest_diffprivacy.mitigation.sail_reference import SailReference, sail_ref
 from pytest_diffprivacy.mitigation.unmitigated import Unmitigated
 
 __all__ = [
+    "AlignmentScorer",
     "AttentionRescaling",
+    "Closeness",
     "Cost",
     "DelayedGuidance",
+    "DetectorSimilarity",
     "DynamicGuidance",
     "EmbeddingOptimization",
+    "Generated",
+    "MethodOutcome",
     "Mitigated",
     "Mitigation",
     "MitigationCard",
+    "MitigationComparison",
     "OptimizedEmbedding",
+    "PixelDistance",
+    "PromptSet",
     "RandomNumberAddition",
     "RandomTokenAddition",
     "Sail",
     "SailReference",
     "Sampling",
     "StartNoise",
+    "TextImageMap",
     "Unmitigated",
+    "fit_text_image_map",
+    "image_seeds",
     "optimize_embedding",
+    "run_comparison",
     "sail_paper",
     "sail_reference",
     "token_gradients",

@@ -9,15 +9,38 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.report import text
+from pytest_diffprivacy.report.appendix import GLOSSARY, MAPPING, file_rows
+from pytest_diffprivacy.report.limitations import limitations
+from pytest_diffprivacy.report.rows import comparison_rows, control_rows, family_rows
 from pytest_diffprivacy.report.sections import sections, summary
+from pytest_diffprivacy.report.selection import select
+from pytest_diffprivacy.report.threats import SEES, threats
 
 
 def render_html(run: Run) -> str:
     """The run as one HTML document; the same run gives the same text under every locale and time zone."""
-    parts = sections(run)
+    chosen, known = select(run), threats(run)
+    parts = sections(run, chosen)
     template = _environment().get_template("report.html.j2")
-    return template.render(run=run, sections=parts, summary=summary(run, parts)).rstrip() + "\n"
+    page = template.render(
+        run=run,
+        sections=parts,
+        summary=summary(run),
+        chosen=chosen,
+        threats=known,
+        sees=SEES,
+        limitations=limitations(run, known),
+        controls=control_rows(run),
+        family=family_rows(run),
+        comparisons=comparison_rows(run),
+        files=file_rows(run),
+        glossary=GLOSSARY,
+        mapping=MAPPING,
+        digest=record_digest(run),
+    )
+    return page.rstrip() + "\n"
 
 
 @lru_cache(maxsize=1)

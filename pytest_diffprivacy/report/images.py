@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, final
 
 from pytest_diffprivacy.evidence.pictures import REDACTED_SIDE
 from pytest_diffprivacy.evidence.records import Picture, Strip
@@ -34,21 +34,43 @@ class ShownStrip:
     conspicuous: bool
 
 
-def shown_strip(strip: Strip, policy: str) -> ShownStrip:
-    """A strip under the images policy none, redacted or full."""
-    pictures = tuple(_shown(picture, policy) for picture in strip.pictures)
-    return ShownStrip(pictures, strip.caption, strip.mark, strip.conspicuous)
+MOST_BYTES: Final = 6_000_000
+"""Of pictures in one page, as base64; the rest is in the JSON report."""
 
 
-def _shown(picture: Picture, policy: str) -> ShownPicture:
-    size = _png_size(picture.png_base64)
-    if policy not in ("redacted", "full"):
-        return ShownPicture(picture.label, "", 0, 0, "not shown: images are switched off")
-    if size is None:
-        return ShownPicture(picture.label, "", 0, 0, "not shown: not a PNG image")
-    if policy == "redacted" and max(size) > REDACTED_SIDE:
-        return ShownPicture(picture.label, "", 0, 0, "withheld: it has more pixels than a redacted report may show")
-    return ShownPicture(picture.label, f"data:image/png;base64,{picture.png_base64}", *size, withheld="")
+@final
+class PictureBudget:
+    """The pictures of one page, under its images policy none, redacted or full.
+
+    Args:
+        policy: what may be shown.
+        left: bytes of base64 that the page still takes.
+    """
+
+    def __init__(self, policy: str, left: int = MOST_BYTES) -> None:
+        self._policy, self._left = policy, left
+
+    def shown(self, strip: Strip) -> ShownStrip:
+        """A strip; where the page has no room left, its pictures are withheld and say so."""
+        pictures = tuple(self._shown(picture) for picture in strip.pictures)
+        return ShownStrip(pictures, strip.caption, strip.mark, strip.conspicuous)
+
+    def _shown(self, picture: Picture) -> ShownPicture:
+        size, label = _png_size(picture.png_base64), picture.label
+        if self._policy not in ("redacted", "full"):
+            return _withheld(label, "not shown: images are switched off")
+        if size is None:
+            return _withheld(label, "not shown: not a PNG image")
+        if self._policy == "redacted" and max(size) > REDACTED_SIDE:
+            return _withheld(label, "withheld: it has more pixels than a redacted report may show")
+        if len(picture.png_base64) > self._left:
+            return _withheld(label, "not shown: the page is full; the picture is in the JSON report")
+        self._left -= len(picture.png_base64)
+        return ShownPicture(label, f"data:image/png;base64,{picture.png_base64}", *size, withheld="")
+
+
+def _withheld(label: str, why: str) -> ShownPicture:
+    return ShownPicture(label, "", 0, 0, why)
 
 
 def _png_size(text: str) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ RULES: Final[Mapping[str, str]] = {
     "membership": "Training images can be recognised",
     "sharpness": "The model's density is needle-sharp at training images",
     "memorization": "A prompt brings back one image",
+    "mitigation": "A mitigation leaves copies of training images, or loses what the prompt asked for",
 }
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pytest_diffprivacy.evidence.records import Chart, Claim, Images, Model, Record, Run, Table
 from pytest_diffprivacy.report.bars import Bar, bounds_bar
 from pytest_diffprivacy.report.figures import chart_figure, histogram_figure, roc_figure
-from pytest_diffprivacy.report.images import ShownStrip, shown_strip
+from pytest_diffprivacy.report.images import PictureBudget, ShownStrip
+from pytest_diffprivacy.report.selection import Selection
 from pytest_diffprivacy.report.tables import chart_tables, curve_tables, histogram_table
 from pytest_diffprivacy.report.text import percent, plural
 from pytest_diffprivacy.statistics.verdict import Verdict
 
+NOT_DRAWN: Final = "Not drawn: this run has more figures than one page can show."
 EXPECTED: Final = "FAIL (expected by its test)"
 RUN_SENTENCES: Final = {
     "PASS": "Every claim held.",
@@ -46,6 +48,8 @@ class Section:
         label: the verdict in words.
         expected: the claim failed and its test had announced that.
         bar: bounds against limit; None where nothing was estimated.
+        detailed: whether it has a section, or a row in the table of verdicts only.
+        plots: figures with their numbers; without a drawing where the page has too many.
     """
 
     claim: Claim
@@ -53,6 +57,7 @@ class Section:
     label: str
     expected: bool
     bar: Bar | None
+    detailed: bool
     plots: tuple[Plot, ...]
     strips: tuple[ShownStrip, ...]
 
@@ -69,46 +74,41 @@ class Summary:
     probes: tuple[Images, ...]
 
 
-def sections(run: Run) -> tuple[Section, ...]:
-    """Every claim, in the record's order."""
+def sections(run: Run, chosen: Selection) -> tuple[Section, ...]:
+    """Every listed claim, in the record's order."""
     announced = {test.node_id for test in run.tests if test.expected_failure}
-    return tuple(_section(claim, index, announced, run.images) for index, claim in enumerate(run.claims, start=1))
+    budget = PictureBudget(run.images)
+    return tuple(_section(run.claims[index], index, announced, chosen, budget) for index in chosen.listed)
 
 
-def _section(claim: Claim, index: int, announced: set[str], policy: str) -> Section:
-    anchor = f"claim-{index}"
+def _section(claim: Claim, index: int, announced: set[str], chosen: Selection, budget: PictureBudget) -> Section:
+    anchor = f"claim-{index + 1}"
     expected = claim.verdict is Verdict.FAIL and claim.node_id in announced
-    curves = [
-        Plot(
-            curve.title,
-            roc_figure(curve, f"{anchor}-curve-{number}"),
-            "Rates of 0 are drawn on the edge. The band holds at each false positive rate on its own.",
-            curve_tables(curve),
-        )
-        for number, curve in enumerate(claim.curves, start=1)
-    ]
-    histograms = [
-        Plot(
-            histogram.title,
-            histogram_figure(histogram, f"{anchor}-histogram-{number}"),
-            "Shares add up to 100% in each group; the legend gives the group's size.",
-            (histogram_table(histogram),),
-        )
-        for number, histogram in enumerate(claim.histograms, start=1)
-    ]
-    charts = [
-        Plot(chart.title, chart_figure(chart, f"{anchor}-chart-{number}"), _chart_note(chart), chart_tables(chart))
-        for number, chart in enumerate(claim.charts, start=1)
-    ]
+    detailed = index in chosen.detailed
     return Section(
         claim=claim,
         anchor=anchor,
         label=EXPECTED if expected else claim.verdict.value,
         expected=expected,
         bar=bounds_bar(claim),
-        plots=(*curves, *charts, *histograms),
-        strips=tuple(shown_strip(strip, policy) for strip in claim.strips),
+        detailed=detailed,
+        plots=tuple(_plots(claim, anchor, index in chosen.pictured)) if detailed else (),
+        strips=tuple(budget.shown(strip) for strip in claim.strips) if detailed else (),
     )
+
+
+def _plots(claim: Claim, anchor: str, drawn: bool) -> Iterator[Plot]:
+    for number, curve in enumerate(claim.curves, start=1):
+        svg = roc_figure(curve, f"{anchor}-curve-{number}") if drawn else ""
+        note = "Rates of 0 are drawn on the edge. The band holds at each false positive rate on its own."
+        yield Plot(curve.title, svg, note if drawn else NOT_DRAWN, curve_tables(curve))
+    for number, chart in enumerate(claim.charts, start=1):
+        svg = chart_figure(chart, f"{anchor}-chart-{number}") if drawn else ""
+        yield Plot(chart.title, svg, _chart_note(chart) if drawn else NOT_DRAWN, chart_tables(chart))
+    for number, histogram in enumerate(claim.histograms, start=1):
+        svg = histogram_figure(histogram, f"{anchor}-histogram-{number}") if drawn else ""
+        note = "Shares add up to 100% in each group; the legend gives the group's size."
+        yield Plot(histogram.title, svg, note if drawn else NOT_DRAWN, (histogram_table(histogram),))
 
 
 def _chart_note(chart: Chart) -> str:
@@ -116,9 +116,14 @@ def _chart_note(chart: Chart) -> str:
     return " ".join(part for part in (chart.note, bounds) if part)
 
 
-def summary(run: Run, parts: Iterable[Section]) -> Summary:
+def summary(run: Run) -> Summary:
     """Overall verdict, how many claims ended how, and what was audited."""
-    count = Counter((part.claim.verdict, part.label) for part in parts)
+    announced = {test.node_id for test in run.tests if test.expected_failure}
+    labels = (
+        EXPECTED if claim.verdict is Verdict.FAIL and claim.node_id in announced else claim.verdict.value
+        for claim in run.claims
+    )
+    count = Counter((claim.verdict, label) for claim, label in zip(run.claims, labels, strict=True))
     counts = [
         (verdict.value.lower(), plural(count[verdict, label], label, label))
         for verdict in Verdict

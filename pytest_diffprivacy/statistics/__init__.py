@@ -17,7 +17,7 @@ from pytest_diffprivacy.statistics.binomial import (
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
 from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
 from pytest_diffprivacy.statistics.controls import ControlResult, halves_agree, planted_found
-from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy, running_copy_rate
+from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
@@ -32,13 +32,20 @@ from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
 from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
+from pytest_diffprivacy.statistics.paired import (
+    PairedChange,
+    PromptMean,
+    mean_change,
+    mean_over_prompts,
+    relative_loss,
+    share_left,
+)
 from pytest_diffprivacy.statistics.planning import (
     probes_needed_for_auroc,
     probes_needed_for_tpr,
     tpr_pass_needs,
     trials_needed,
 )
-from pytest_diffprivacy.statistics.prompts import PromptRate, prompt_rate
 from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
 from pytest_diffprivacy.statistics.recompute import recompute
 from pytest_diffprivacy.statistics.roc import (
@@ -83,7 +90,8 @@ __all__ = [
     "Measured",
     "OneRunEpsilon",
     "PairOrder",
-    "PromptRate",
+    "PairedChange",
+    "PromptMean",
     "Ranks",
     "RateEstimate",
     "ResampledDifference",
@@ -116,7 +124,9 @@ __all__ = [
     "is_copy",
     "largest_provable_epsilon",
     "mcnemar",
+    "mean_change",
     "mean_difference",
+    "mean_over_prompts",
     "nonmembers_needed",
     "one_run_epsilon",
     "one_run_p_value",
@@ -126,16 +136,16 @@ __all__ = [
     "planted_found",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",
-    "prompt_rate",
     "ranks",
     "rate",
     "recompute",
+    "relative_loss",
     "resampled_auroc_difference",
     "roc_band",
     "roc_curve",
-    "running_copy_rate",
     "score_histogram",
     "sequential_mean",
+    "share_left",
     "tpr_at_fpr",
     "tpr_pass_needs",
     "trials_needed",

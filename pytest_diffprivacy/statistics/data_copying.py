@@ -15,32 +15,32 @@ from pytest_diffprivacy.statistics.arguments import check_count, check_fraction,
 
 @dataclass(frozen=True, slots=True)
 class DataCopying:
-    """Meehan's statistic over cells.
+    """Meehan's statistic over cells, turned round so that more copying is larger.
 
     Attributes:
-        c_t: weighted mean of the cells' Z; **far below 0 means copying**, far above 0 underfitting.
-        p_value: one-sided, of "generations are no nearer to training images than unseen images are".
-        low: lower bound of C_T from its deviation without copying ...
+        value: minus C_T; **higher = more copying**, 3 is the usual mark; far below 0 means underfitting.
+        low: lower bound from its deviation without copying ...
         high: ... and upper bound ...
         confidence: ... each at this confidence.
+        p_value: one-sided, of "generations are no nearer to training images than unseen images are".
         z: the Z of every used cell.
         weights: their normalized weights, the shares of the test images.
         skipped: cells left out: too few generations, or no test image.
     """
 
-    c_t: float
-    p_value: float
+    value: float
     low: float
     high: float
     confidence: float
+    p_value: float
     z: tuple[float, ...]
     weights: tuple[float, ...]
     skipped: int
 
     @property
-    def score(self) -> float:
-        """Minus C_T: higher = more copying."""
-        return -self.c_t
+    def c_t(self) -> float:
+        """C_T as it is published: far below 0 means copying."""
+        return -self.value
 
 
 def data_copying(
@@ -71,8 +71,8 @@ def data_copying(
         UsageError: arguments that do not fit each other.
         InsufficientProbes: no cell has both enough generations and a test image.
 
-    Source: Implements Meehan et al. 2020, section 3 (C_T), without the public code's continuity term; the p-value is
-        that of METHODS 6.3.
+    Source: Implements Meehan et al. 2020, section 3 (minus C_T), without the public code's continuity term; the p-value
+        is that of METHODS 6.3.
     """
     significance = check_significance(confidence)
     count = check_count("cells", cells, least=1)
@@ -97,11 +97,11 @@ def data_copying(
     c_t, deviation = float(weights @ np.array(z)), float(np.sqrt((weights**2).sum()))
     reach = -float(special.ndtri(significance)) * deviation
     return DataCopying(
-        c_t=c_t,
-        p_value=float(special.ndtr(c_t / deviation)),
-        low=c_t - reach,
-        high=c_t + reach,
+        value=-c_t,
+        low=-c_t - reach,
+        high=-c_t + reach,
         confidence=float(confidence),
+        p_value=float(special.ndtr(c_t / deviation)),
         z=tuple(z),
         weights=tuple(weights.tolist()),
         skipped=count - len(z),

@@ -15,6 +15,7 @@ from pytest_diffprivacy import (
     assert_mia_tpr_below,
     assert_no_extraction,
     assert_no_reconstruction,
+    assert_not_closer_to_members,
     assert_sharpness_below,
 )
 from pytest_diffprivacy.errors import ClaimNotProven
@@ -36,6 +37,7 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
     "reconstruction": lambda m, p, a: assert_no_reconstruction(
         m, p, images=20, draws=2, keep=1, steps=4, loss_draws=2, limit=0.02, auditor=a
     ),
+    "replication": lambda m, p, a: assert_not_closer_to_members(m, p, generations=64, steps=4, limit=0.6, auditor=a),
     "sharpness": lambda m, p, a: assert_sharpness_below(
         m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a
     ),

@@ -23,6 +23,7 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
     "room",
     [
         "assertions",
+        "distances",
         "engine",
         "evidence",
         "extraction",
@@ -31,6 +32,7 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
         "models",
         "probes",
         "report",
+        "restoration",
         "sharpness",
         "statistics",
     ],

@@ -18,7 +18,7 @@ def images(count, seed, *, channels=1, side=8):
 def test_small_images_are_their_own_vectors():
     batch = images(70, 1)
     vectors = pixel_embedding().vectors(batch)
-    flat = batch.reshape(70, -1).astype(np.float64)
+    flat = batch.reshape(70, -1).astype(np.float64) + 1e-3
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-6)
 
@@ -33,9 +33,10 @@ def test_larger_images_are_shrunk_and_hardly_change_for_it():
     assert np.triu(likeness, 1).max() < 0.85
 
 
-def test_an_image_of_which_nothing_is_seen_is_like_no_other():
-    vectors = pixel_embedding().vectors(np.zeros((2, 1, 4, 4), dtype=np.float32))
-    assert not vectors.any()
+def test_a_black_image_is_like_every_flat_image():
+    flat = np.stack([np.full((1, 4, 4), value, dtype=np.float32) for value in (0.0, 0.5, 1.0)])
+    vectors = pixel_embedding().vectors(flat)
+    np.testing.assert_allclose(vectors @ vectors.T, 1.0, atol=1e-6)
 
 
 def test_two_versions_of_a_callable_have_two_digests():
@@ -51,7 +52,8 @@ def test_two_versions_of_a_callable_have_two_digests():
     [
         (lambda x: x, UsageError, r"`function` must give embeddings \(2, dimensions\), got \(2, 1, 8, 8\)"),
         (lambda x: x.flatten(1)[:1], UsageError, r"got \(1, 64\)"),
-        (lambda x: x.flatten(1) / 0.0, AuditError, "mine 1 gives an embedding that is not finite"),
+        (lambda x: x.flatten(1) / 0.0, AuditError, "mine 1 gives an image a vector that is zero or not finite"),
+        (lambda x: x.flatten(1) * 0.0, AuditError, "zero or not finite"),
     ],
 )
 def test_what_is_no_embedding_is_refused(function, error, message):

@@ -9,13 +9,20 @@ from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import (
     Artifact,
     Claim,
+    Comparison,
+    ComparisonOutcome,
+    Control,
+    ControlOutcome,
     Curve,
     Estimate,
+    Family,
+    FamilyMember,
     Histogram,
     Images,
     Method,
     Model,
     OptionValue,
+    Policy,
     Run,
     Strip,
     TestOutcome,
@@ -45,6 +52,31 @@ PROBES = (
     Images(role="non-member", origin="data/heldout", count=409, total=409, shape=(1, 8, 8), digest=sha256("others")),
 )
 COUNTS = "412 members, 409 non-members"
+
+
+CONTROLS = (
+    Control(
+        kind="split",
+        name="Blind baseline",
+        done="A classifier that never saw the model was fitted on the images, cross-fitted.",
+        outcome=ControlOutcome.HELD,
+        meaning="The sides do not differ without the model.",
+    ),
+    Control(
+        kind="positive",
+        name="Planted memorized set",
+        done="64 images were memorized by a model made for this.",
+        outcome=ControlOutcome.HELD,
+        meaning="The attack finds a leak where there is one.",
+    ),
+    Control(
+        kind="negative",
+        name="Two halves of the non-members",
+        done="The attack was asked to tell the halves apart.",
+        outcome=ControlOutcome.NOT_APPLICABLE,
+        meaning="There are too few non-members for this control.",
+    ),
+)
 
 
 def estimated(name, measured, counts):
@@ -200,6 +232,23 @@ def membership_claim(random):
             ),
         ),
         incidents=("Out of memory at batch size 256; went on with 128.",),
+        controls=CONTROLS,
+        p_value=0.0003,
+        comparison=Comparison(
+            baseline_run="20250201T000000Z-aa",
+            baseline_model=sha256("last model"),
+            measured="AUROC of SecMI",
+            outcome=ComparisonOutcome.WORSE,
+            reason="the lower bound of the increase is above 0",
+            margin=0.02,
+            old=0.7,
+            new=0.86,
+            increase=estimated("Increase", rate(160, 1000), "821 images, paired"),
+            old_only=3,
+            new_only=61,
+            p_worse=1e-6,
+            fails=True,
+        ),
         artifacts=(artifact("mia-secmi", members="float64 (412,)", nonmembers="float64 (409,)"),),
     )
 
@@ -251,6 +300,20 @@ def finished_run() -> Run:
             TestOutcome(node_id=judged.node_id, outcome=outcome, expected_failure=outcome == "xfailed")
             for judged, outcome in zip(claims, outcomes, strict=True)
         ),
+        family=Family(
+            audits=4,
+            size=4,
+            significance=0.05,
+            correction="Holm's correction over all claims.",
+            members=(FamilyMember(claim=claims[1].id, p_value=0.0003, adjusted=0.0012, refuted=True),),
+        ),
+        policy=Policy(
+            origin="policy.toml",
+            sha256=sha256("policy"),
+            entries=("mia_tpr_below: limit at most 0.02",),
+            lacking=("memorization_below: no claim covers it",),
+        ),
+        incidents=("Worker gw1 was lost and replaced.",),
         options=(
             OptionValue(name="model", value="checkpoints/release-3", origin="ini file"),
             OptionValue(name="seed", value="17", origin="command line"),

@@ -35,6 +35,8 @@ def with_text(run: Run, text: str) -> Run:
     for claim, original, test in zip(after["claims"], before["claims"], after["tests"], strict=True):
         claim["verdict"] = original["verdict"]
         test["node_id"] = claim["node_id"]
+        if claim["comparison"]:
+            claim["comparison"]["outcome"] = original["comparison"]["outcome"]
         for control, one in zip(claim["controls"], original["controls"], strict=True):
             control |= {"kind": one["kind"], "outcome": one["outcome"]}
     after["missing"] = [text]

@@ -28,7 +28,12 @@ def changed(run: Run, **fields) -> Run:
 
 def test_verdicts_come_before_details(page):
     sections = [element.attributes["id"] for element in page.all("section")]
-    assert sections == ["verdicts", "tested", "claims", "incidents", "limitations", "sign-off"]
+    assert sections == [
+        "verdicts", "tested", "threats", "controls", "claims", "worst", "comparison", "incidents", "limitations",
+        "sign-off", "appendix",
+    ]  # fmt: skip
+    named = [link.attributes["href"].lstrip("#") for link in page.all("a") if "nav" in link.inside]
+    assert named == sections
     verdicts = page.all("section")[0].words
     for word in ("ERROR", "1 PASS", "1 FAIL (expected by its test)", "1 INCONCLUSIVE", "1 ERROR"):
         assert word in verdicts
@@ -80,6 +85,73 @@ def test_everything_that_redoes_a_verdict_is_there(run, page):
         assert text in words
     assert "2025-03-14 09:26:53 UTC" in words
     assert "matched by signal-to-noise ratio" in words
+
+
+def section(page: Page, name: str) -> str:
+    return next(element for element in page.all("section") if element.attributes["id"] == name).words
+
+
+def test_the_threat_model_says_what_ran_and_what_did_not_and_why(run, page):
+    words = section(page, "threats")
+    ran, rest = words.split("Known attacks that did not run")
+    assert "SecMI" in ran
+    assert "Generate and filter with an adaptive distance" in ran
+    assert "PIAN" in rest
+    assert "no audit test asked for it; it needs shadow models" in rest
+    grey = tuple(c.model_copy(update={"model": c.model.model_copy(update={"access": "grey box"})}) for c in run.claims)
+    words = section(Page(render_html(changed(run, claims=grey))), "threats")
+    assert "it needs white box access, and the model offers grey box" in words
+
+
+def test_controls_comparison_family_and_policy_are_shown(page):
+    controls = section(page, "controls")
+    for text in ("Blind baseline", "held", "not applicable", "too few non-members", "Holm's correction", "0.0012"):
+        assert text in controls
+    comparison = section(page, "comparison")
+    for text in ("worse (the run fails on it)", "AUROC of SecMI", "0.7", "0.86", "3 / 61, p = 1e-06"):
+        assert text in comparison
+    verdicts = section(page, "verdicts")
+    assert "memorization_below: no claim covers it" in verdicts
+    assert "mia_tpr_below: limit at most 0.02" in verdicts
+    assert "Worker gw1 was lost and replaced." in section(page, "incidents")
+
+
+def test_a_section_without_content_says_that_nothing_was_run(run):
+    bare = tuple(c.model_copy(update={"controls": (), "comparison": None, "strips": ()}) for c in run.claims)
+    page = Page(render_html(changed(run, claims=bare, family=None, policy=None, incidents=())))
+    assert "Not run: no claim of this run recorded a control." in section(page, "controls")
+    assert "Not run: no earlier release was given" in section(page, "comparison")
+    assert "No claim marked a single image or prompt." in section(page, "worst")
+
+
+def test_worst_cases_are_listed(page):
+    assert "RMS distance 0.043, seen 16 times" in section(page, "worst")
+    assert "seen once" not in section(page, "worst")
+
+
+def test_limitations_are_those_of_this_run(run, page):
+    words = section(page, "limitations")
+    assert "2 claims are INCONCLUSIVE or ERROR" in words
+    assert "For 2 of 3 claims no positive control held or applied" in words
+    assert "For 3 of 3 claims no negative control held or applied" in words
+    assert "known attacks did not run" in words
+    assert "made elsewhere" not in words
+    without = tuple(c.model_copy(update={"model": None}) for c in run.claims)
+    assert "The scores of 4 claims were made elsewhere" in section(
+        Page(render_html(changed(run, claims=without))), "limitations"
+    )
+
+
+def test_the_appendix_holds_configuration_files_glossary_and_other_texts(run, page):
+    words = section(page, "appendix")
+    assert "modelcheckpoints/release-3ini file" in words
+    for claim in run.claims:
+        for artifact in claim.artifacts:
+            assert f"{artifact.path}{artifact.sha256}" in words
+    assert "EDPB Opinion 28/2024paragraphs 43, 55, 58" in words
+    assert "NIST AI 600-1MS-2.10-001" in words
+    assert "ISO/IEC 275598.2.3" in words
+    assert "copyright measure" in words
 
 
 def test_a_run_without_claims_is_a_page_too(run):

@@ -9,7 +9,7 @@ from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.evidence.records import Curve, Histogram, Strip
 from pytest_diffprivacy.report import render_html
 from pytest_diffprivacy.report.bars import bounds_bar
-from pytest_diffprivacy.report.images import shown_strip
+from pytest_diffprivacy.report.images import PictureBudget
 from pytest_diffprivacy.report.tables import curve_tables, histogram_table
 from pytest_diffprivacy.report.text import duration, number, one_line, percent, utc, visible
 
@@ -77,9 +77,9 @@ def test_a_redacted_report_withholds_a_picture_that_is_too_large(run):
     pair = Strip(
         pictures=(large.model_copy(update={"width": 4, "height": 4}),), caption="", mark="match", conspicuous=True
     )
-    assert shown_strip(pair, "redacted").pictures[0].source == ""
-    assert shown_strip(pair, "none").pictures[0].source == ""
-    shown = shown_strip(pair, "full").pictures[0]
+    assert PictureBudget("redacted").shown(pair).pictures[0].source == ""
+    assert PictureBudget("none").shown(pair).pictures[0].source == ""
+    shown = PictureBudget("full").shown(pair).pictures[0]
     assert shown.source == f"data:image/png;base64,{large.png_base64}"
     assert (shown.width, shown.height) == (64, 64)
 

@@ -45,7 +45,7 @@ def test_cells_are_weighted_by_their_test_images():
     assert found.c_t == pytest.approx(0.75 * z[0] + 0.25 * z[1])
     assert found.p_value == pytest.approx(stats.norm.cdf(found.c_t / np.hypot(0.75, 0.25)))
     assert found.skipped == 2
-    assert found.score == -found.c_t
+    assert found.value == -found.c_t
 
 
 def test_without_copying_z_is_standard_normal_and_the_p_value_uniform():
@@ -68,8 +68,8 @@ def test_copying_is_far_below_zero_and_underfitting_far_above():
     copied, blurred = one_cell(0.5 * rng.random(200), test), one_cell(0.5 + rng.random(200), test)
     assert copied.c_t < -3.0 < 3.0 < blurred.c_t
     assert copied.p_value < 0.01
-    assert copied.high < 0.0
-    assert copied.score > 0.0 > blurred.score
+    assert copied.low > 0.0
+    assert copied.value > 3.0 > -3.0 > blurred.value
 
 
 def test_a_cell_with_few_generations_or_without_test_images_is_left_out_and_none_left_is_an_error():

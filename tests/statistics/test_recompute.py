@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
-from pytest_diffprivacy.statistics import auroc, family_tpr, rate, recompute, tpr_at_fpr
+from pytest_diffprivacy.statistics import (
+    Detector,
+    auroc,
+    corrected_rate,
+    dcr_share,
+    family_tpr,
+    mean_difference,
+    rate,
+    recompute,
+    tpr_at_fpr,
+)
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.recompute import STATISTICS
 
@@ -36,6 +46,21 @@ def test_rates_and_areas():
     assert bounds(recompute("rate", {"hits": [hits]}, {"confidence": 0.9})) == bounds(rate(7, 100, confidence=0.9))
     arrays = {"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]}
     assert bounds(recompute("auroc", arrays, {"confidence": 0.95})) == bounds(auroc(MEMBERS[0], OTHERS[0]))
+
+
+def test_a_share_of_close_generations_a_mean_difference_and_a_corrected_rate():
+    near, far = RANDOM.random(50), RANDOM.random(50)
+    own, other = RANDOM.integers(0, 20, (2, 50))
+    names = ("training_distances", "holdout_distances", "nearest_training", "nearest_holdout")
+    arrays = {name: [array] for name, array in zip(names, (near, far, own, other), strict=True)}
+    found = recompute("dcr_share", arrays, {"records": 20, "confidence": 0.9, "seed": 5})
+    assert found == dcr_share(near, far, own, other, records=20, confidence=0.9, seed=5)
+    found = recompute("mean_difference", {"first": [MEMBERS[0]], "second": [OTHERS[0]]}, {"confidence": 0.9})
+    assert found == mean_difference(MEMBERS[0], OTHERS[0], confidence=0.9)
+    counts = {"detected": 40, "copies": 50, "false_alarms": 1, "others": 90}
+    hits = np.arange(200) < 30
+    found = recompute("corrected_rate", {"hits": [hits]}, {**counts, "confidence": 0.95, "seed": 2})
+    assert found == corrected_rate(30, 200, Detector(**counts), confidence=0.95, seed=2)
 
 
 def test_dataset_inference_from_the_logits_of_its_splits():

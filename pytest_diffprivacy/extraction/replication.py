@@ -1,0 +1,190 @@
+"""Do generations as a whole lie nearer to the training set than unseen images do? What the replication metrics measure.
+
+Nearest-neighbour distances shrink with the size of the searched set, so everything is measured against as many training
+images as there are unseen ones, and once more with the unseen images in place of the generations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.distances import Embedding, pixel_embedding
+from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances
+from pytest_diffprivacy.extraction.authenticity import distance_to_others
+from pytest_diffprivacy.extraction.cells import Cells
+from pytest_diffprivacy.extraction.space import Space
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
+
+SMALLEST = 10
+CHUNK = 512
+CELLS = 3
+COMPONENTS = 64
+EQUAL = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """How images lie to the training set; one entry an image.
+
+    Attributes:
+        distances: float64, to the nearest training image; lower = closer.
+        nearest: int64, which one.
+        authentic: bool, farther from it than it is from the other training images; False speaks for a copy.
+        ratios: float64, adaptive distance (kNN ratio) in pixels; lower = closer.
+        similarities: float64, largest cosine to a training image; **higher = more alike**.
+        cells: int64, cell of the training set.
+        cell_distances: float64, to the nearest training image of that cell.
+    """
+
+    distances: NDArray[np.float64]
+    nearest: NDArray[np.int64]
+    authentic: NDArray[np.bool_]
+    ratios: NDArray[np.float64]
+    similarities: NDArray[np.float64]
+    cells: NDArray[np.int64]
+    cell_distances: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """Generations, and unseen images in their place, against the training set.
+
+    Attributes:
+        generations: the generations.
+        unseen: the holdout in place of generations.
+        holdout_distances: float64, of each generation to the nearest unseen image.
+        nearest_holdout: int64, which one.
+        background: float64, of each training image the largest cosine to another one.
+        records: images of each side.
+        cells: number of cells.
+        space: "pixels" or the embedding's name.
+        similarity: name of the embedding of the similarities.
+    """
+
+    generations: Against
+    unseen: Against
+    holdout_distances: NDArray[np.float64]
+    nearest_holdout: NDArray[np.int64]
+    background: NDArray[np.float64]
+    records: int
+    cells: int
+    space: str
+    similarity: str
+
+
+def equal_sides(probes: ProbeSet, *, seed: int) -> tuple[ImageSet, ImageSet]:
+    """As many distinct training images as unseen ones, the larger side thinned at random.
+
+    Raises:
+        ProbeError: fewer than 10 a side.
+
+    Source: METHODS 6 (a holdout of the same size).
+    """
+    size = min(len(probes.members), len(probes.nonmembers))
+    if size < SMALLEST:
+        raise ProbeError(
+            f"Replication metrics need at least {SMALLEST} members and non-members, got {size}. Add images."
+        )
+    sides = []
+    for stream, side in ((7, probes.members), (8, probes.nonmembers)):
+        order = np.random.default_rng([seed, stream]).permutation(len(side))[:size]
+        sides.append(side if len(side) == size else side.subset(sorted(order.tolist())))
+    return sides[0], sides[1]
+
+
+def measure_replication(
+    generations: Iterable[NDArray[np.float32]],
+    training: ImageSet,
+    holdout: ImageSet,
+    *,
+    embedding: Embedding | None = None,
+    duplicate_delta: float = DUPLICATE_DELTA,
+    cells: int = CELLS,
+    components: int = COMPONENTS,
+    seed: int = 0,
+) -> Replication:
+    """Place generations, and unseen images in their place, among the training images.
+
+    Args:
+        generations: blocks (n, channels, height, width) in [0, 1]; one is held at a time.
+        training: training images, as many as unseen ones.
+        holdout: unseen images.
+        embedding: a copy detector that decides what is near; None: pixels, with pixels at 32x32 for similarities.
+        duplicate_delta: RMS pixel distance up to which training images are duplicates of each other; in an embedding
+            only equal vectors are.
+        cells: cells of the training set for C_T.
+        components: principal components in which they are formed.
+        seed: of k-means.
+
+    Raises:
+        ProbeError: the two sets differ in size.
+        UsageError: fewer training images than cells, or training images that are all duplicates.
+
+    Source: METHODS 6.2 to 6.5.
+    """
+    if len(training) != len(holdout):
+        raise ProbeError(f"`holdout` must hold as many images as `training` ({len(training)}), got {len(holdout)}.")
+    here = _Training(training, embedding, duplicate_delta)
+    regions = Cells(here.space, training, cells=cells, components=components, seed=seed)
+    elsewhere = Space(holdout, embedding)
+    parts, others = [], []
+    for block in generations:
+        parts.append(here.against(block, regions))
+        others.append(elsewhere.nearest(block))
+    unseen = [here.against(batch, regions) for _, batch in holdout.batches(CHUNK)]
+    return Replication(
+        generations=_joined(parts),
+        unseen=_joined(unseen),
+        holdout_distances=np.concatenate([found.distances[:, 0] for found in others]),
+        nearest_holdout=np.concatenate([found.indices[:, 0] for found in others]),
+        background=np.concatenate([here.similarities(batch, 1) for _, batch in training.batches(CHUNK)]),
+        records=len(training),
+        cells=cells,
+        space="pixels" if embedding is None else embedding.name,
+        similarity=here.likeness.name,
+    )
+
+
+class _Training:
+    """The training images, and what they know of others."""
+
+    def __init__(self, images: ImageSet, embedding: Embedding | None, duplicate_delta: float) -> None:
+        self._images, self._duplicate_delta = images, duplicate_delta
+        self.space = Space(images, embedding)
+        self.likeness = embedding or pixel_embedding()
+        self._alike = self.space if embedding else Space(images, self.likeness)
+        self._to_others = np.full(len(images), np.nan)
+
+    def against(self, block: NDArray[np.float32], regions: Cells) -> Against:
+        """How a block of images lies to them."""
+        found = self.space.nearest(block)
+        distances, nearest = found.distances[:, 0], found.indices[:, 0]
+        new = np.unique(nearest[np.isnan(self._to_others[nearest])])
+        if len(new):
+            duplicate = self._duplicate_delta if self.space.embedding is None else EQUAL
+            self._to_others[new] = distance_to_others(self.space, self._images, new, duplicate_distance=duplicate)
+        labels, inside = regions.place(block)
+        return Against(
+            distances=distances,
+            nearest=nearest,
+            authentic=distances > self._to_others[nearest],
+            ratios=adaptive_distances(block, self._images, duplicate_delta=self._duplicate_delta).adaptive,
+            similarities=self.similarities(block, 0),
+            cells=labels,
+            cell_distances=inside,
+        )
+
+    def similarities(self, block: NDArray[np.float32], place: int) -> NDArray[np.float64]:
+        """Cosine to the most similar image, or with place = 1 to the second: of unit vectors 1 - distance^2 / 2."""
+        found = self._alike.nearest(block, place + 1)
+        squared = found.distances[:, place] ** 2 * self._alike.dimensions
+        return 1.0 - squared / 2.0
+
+
+def _joined(parts: list[Against]) -> Against:
+    return Against(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Against)})

@@ -1,0 +1,85 @@
+"""What does this report not show? Sentences made from what really ran, and those that hold for every audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pytest_diffprivacy.evidence.records import Claim, ComparisonOutcome, ControlOutcome, Run
+from pytest_diffprivacy.report.text import percent, plural
+from pytest_diffprivacy.report.threats import Threat
+from pytest_diffprivacy.statistics.verdict import Verdict
+
+ALWAYS: Final = (
+    "A PASS speaks of the attacks, images, limits and confidence written in this report, and of nothing else. A "
+    "stronger attack, another image or another limit may end differently.",
+    "Which images were in the training set is taken from whoever supplied the probe set. If members and non-members "
+    "differ in anything but membership, results about membership mean little.",
+    "The results belong to the model with the digest above, in the precision and with the settings above. A changed "
+    "model, sampler, prompt or precision needs a new run.",
+    "This report is evidence for a decision. It is not the decision, and it is not legal advice.",
+)
+
+
+def limitations(run: Run, known: Sequence[Threat]) -> tuple[str, ...]:
+    """What a reader must keep in mind, the points of this run first."""
+    return (*_of_this_run(run, known), *ALWAYS)
+
+
+def _of_this_run(run: Run, known: Sequence[Threat]) -> Iterator[str]:
+    claims = run.claims
+    if run.missing:
+        yield f"{plural(len(run.missing), 'audit test')} left no record: what they ask is not answered here."
+    skipped = [threat for threat in known if threat.why]
+    if skipped:
+        yield (
+            f"{len(skipped)} of {len(known)} known attacks did not run; the threat model above says which and why. "
+            "Nothing follows about them."
+        )
+    undecided = [c for c in claims if c.verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)]
+    if undecided:
+        yield (
+            f"{plural(len(undecided), 'claim is', 'claims are')} INCONCLUSIVE or ERROR, so neither shown nor refuted. "
+            "That is not a weak PASS."
+        )
+    yield from _controls(claims)
+    judged = [claim for claim in claims if claim.estimate is not None]
+    if judged:
+        levels = sorted({claim.confidence for claim in judged})
+        miss = " or ".join(percent(round(1.0 - level, 12)) for level in levels)
+        yield (
+            f"Each one-sided bound may miss the true value with a probability of up to {miss}, on its own: this report "
+            f"holds {plural(len(judged), 'claim')} with bounds, and among many some will miss."
+        )
+    elsewhere = [claim for claim in claims if claim.model is None]
+    if elsewhere:
+        yield (
+            f"The scores of {plural(len(elsewhere), 'claim')} were made elsewhere: how, and on which model and images, "
+            "this audit does not know."
+        )
+    halves = sorted({c.model.dtype for c in claims if c.model and c.model.dtype in ("float16", "bfloat16")})
+    if halves:
+        yield f"The model ran in {' and '.join(halves)}: half precision changes scores."
+    if any(claim.kind == "extraction" for claim in claims):
+        yield (
+            "Extraction counts copies among the images that were generated, against the probe images only. More "
+            "generations, another sampler or other prompts may bring back more."
+        )
+    if any(c.comparison and c.comparison.outcome is ComparisonOutcome.UNDECIDED for c in claims):
+        yield "Where the comparison with the last release is undecided, it says neither better nor worse."
+    if run.images != "full":
+        yield f"Images in this report are {run.images}: a reader cannot judge likeness by eye from it."
+
+
+def _controls(claims: Sequence[Claim]) -> Iterator[str]:
+    judged = [claim for claim in claims if claim.verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    for kind, meaning in (
+        ("positive", "this run does not show that a leak planted for the audit would have been found"),
+        ("negative", "this run does not show that the attack stays silent where there is no leak"),
+        ("split", "whether members and non-members differ without the model is not shown"),
+    ):
+        without = [
+            c for c in judged if not any(k.kind == kind and k.outcome is ControlOutcome.HELD for k in c.controls)
+        ]
+        if without:
+            yield f"For {len(without)} of {plural(len(judged), 'claim')} no {kind} control held or applied: {meaning}."

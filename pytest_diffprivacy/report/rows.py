@@ -1,0 +1,89 @@
+"""Controls, the family of claims, and the last release: records as rows of tables, failures first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pytest_diffprivacy.evidence.records import Comparison, ComparisonOutcome, Control, ControlOutcome, Estimate, Run
+from pytest_diffprivacy.report.text import NOTHING, number, percent, plural
+
+MOST: Final = 200
+_CONTROLS: Final = (ControlOutcome.FAILED, ControlOutcome.HELD, ControlOutcome.NOT_APPLICABLE)
+_COMPARED: Final = (
+    ComparisonOutcome.WORSE,
+    ComparisonOutcome.UNDECIDED,
+    ComparisonOutcome.NOT_COMPARABLE,
+    ComparisonOutcome.NOT_WORSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one table, and what was left out."""
+
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def control_rows(run: Run) -> Rows:
+    """Every control once, with how many claims rest on it; failed ones first."""
+    found: dict[Control, int] = {}
+    for claim in run.claims:
+        for control in dict.fromkeys(claim.controls):
+            found[control] = found.get(control, 0) + 1
+    ordered = sorted(found.items(), key=lambda pair: _CONTROLS.index(pair[0].outcome))
+    rows = [
+        (c.name, c.kind, c.outcome.value, _bounds(c.estimate), c.done, c.meaning, plural(count, "claim"))
+        for c, count in ordered
+    ]
+    return _limited(rows, "controls")
+
+
+def family_rows(run: Run) -> Rows:
+    """The claims of the family with their p-values, the smallest adjusted ones first."""
+    if run.family is None:
+        return Rows((), "")
+    ordered = sorted(run.family.members, key=lambda member: (member.adjusted, member.p_value))
+    rows = [(m.claim, number(m.p_value), number(m.adjusted), "yes" if m.refuted else "no") for m in ordered]
+    return _limited(rows, "claims")
+
+
+def comparison_rows(run: Run) -> Rows:
+    """Every claim that was compared with the last release, worse ones first."""
+    pairs = [(claim, claim.comparison) for claim in run.claims if claim.comparison is not None]
+    pairs.sort(key=lambda pair: _COMPARED.index(pair[1].outcome))
+    rows = [
+        (
+            claim.sentence,
+            c.measured,
+            c.outcome.value + (" (the run fails on it)" if c.fails else ""),
+            number(c.old),
+            number(c.new),
+            _bounds(c.increase),
+            _flags(c),
+            c.reason,
+        )
+        for claim, c in pairs
+    ]
+    return _limited(rows, "comparisons")
+
+
+def _flags(comparison: Comparison) -> str:
+    if comparison.old_only is None or comparison.new_only is None:
+        return NOTHING
+    p = "" if comparison.p_worse is None else f", p = {number(comparison.p_worse)}"
+    return f"{comparison.old_only} / {comparison.new_only}{p}"
+
+
+def _bounds(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return NOTHING
+    bounds = f"{number(estimate.low)} to {number(estimate.high)}"
+    return f"{estimate.name}: {number(estimate.value)}, one-sided {percent(estimate.confidence)} bounds {bounds}"
+
+
+def _limited(rows: Sequence[tuple[str, ...]], what: str) -> Rows:
+    left = len(rows) - MOST
+    return Rows(tuple(rows[:MOST]), f"{left} more {what} are in the JSON report." if left > 0 else "")

@@ -1,0 +1,193 @@
+"""How much is left of a quantity after a change, measured on the same prompts with the same seeds?
+
+Images of one prompt belong together, so prompts are resampled, never images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
+from pytest_diffprivacy.statistics.arguments import FloatArray, check_significance
+from pytest_diffprivacy.statistics.binomial import upper_bound
+
+DRAWS = 4_000
+LEAST_PROMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PairedChange:
+    """A quantity before and after, over the same prompts, with one-sided bounds at `confidence`.
+
+    Attributes:
+        value: what `measured` says: a ratio, a loss or a difference.
+        low: lower bound.
+        high: upper bound.
+        confidence: of each bound.
+        before: mean before, every prompt with the same weight.
+        after: mean after.
+        prompts: how many.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    before: float
+    after: float
+    prompts: int
+
+
+def share_left(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
+    """mean(after) / mean(before): what is left of a share, 1 = all of it.
+
+    Args:
+        before: (prompts, images) of 0 and 1, or (prompts,) shares.
+        after: the same prompts after the change, any number of images.
+        confidence: of each bound, in (0.5, 1).
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: values that are no shares, or other prompts.
+        InsufficientProbes: fewer than 5 prompts, or nothing before of which anything could be left.
+
+    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7; where every resample agrees,
+        the bounds are those of no event in as many prompts (Clopper and Pearson 1934).
+    """
+    first, second = _means(before, after)
+    if min(first.min(), second.min()) < 0.0 or max(first.max(), second.max()) > 1.0:
+        raise UsageError("`before` and `after` must be shares in [0, 1]. Pass booleans or shares.")
+    if first.mean() == 0.0:
+        raise InsufficientProbes(
+            f"Nothing was there before in {len(first)} prompts, so no share of it is defined. "
+            "Take prompts that bring training images back.",
+            needed=len(first) + 1,
+        )
+    return _ratio(first, second, confidence, seed, loss=False)
+
+
+def relative_loss(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
+    """1 - mean(after) / mean(before): how much of a quantity is lost, 0 = nothing, negative = it grew.
+
+    Args:
+        before: (prompts, images) or (prompts,) values on a scale whose zero means none.
+        after: the same prompts after the change.
+        confidence: of each bound, in (0.5, 1).
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: values that are not finite, or other prompts.
+        InsufficientProbes: fewer than 5 prompts.
+        AuditError: the mean before is not above 0, or not surely so: a share of it means nothing.
+
+    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7; where every resample agrees,
+        the bounds are those of no prompt in as many that loses or gains all it had (Clopper and Pearson 1934).
+    """
+    first, second = _means(before, after)
+    if first.mean() <= 0.0:
+        raise AuditError(f"The mean before is {first.mean():.3g}: nothing is there of which a share could be lost.")
+    return _ratio(first, second, confidence, seed, loss=True)
+
+
+def mean_change(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
+    """mean(after) - mean(before).
+
+    Args:
+        before: (prompts, images) or (prompts,).
+        after: the same prompts after the change.
+        confidence: of each bound, in (0.5, 1).
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: values that are not finite, or other prompts.
+        InsufficientProbes: fewer than 5 prompts.
+
+    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7.
+    """
+    first, second = _means(before, after)
+    significance = check_significance(confidence)
+    drawn = _resampled(np.stack([first, second], 1), seed)
+    low, high = np.quantile(drawn[:, 1] - drawn[:, 0], [significance, 1.0 - significance])
+    value = float(second.mean() - first.mean())
+    return PairedChange(
+        value, float(low), float(high), float(confidence), float(first.mean()), float(second.mean()), len(first)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMean:
+    """A mean over prompts with one-sided bounds at `confidence`."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    prompts: int
+
+
+def mean_over_prompts(values: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PromptMean:
+    """The mean of a quantity whose images belong to prompts.
+
+    Args:
+        values: (prompts, images) or (prompts,).
+        confidence: of each bound, in (0.5, 1).
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: values that are not finite.
+        InsufficientProbes: fewer than 5 prompts.
+
+    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993).
+    """
+    means, _ = _means(values, values)
+    significance = check_significance(confidence)
+    low, high = np.quantile(_resampled(means[:, None], seed), [significance, 1.0 - significance])
+    return PromptMean(float(means.mean()), float(low), float(high), float(confidence), len(means))
+
+
+def _ratio(first: FloatArray, second: FloatArray, confidence: float, seed: int, *, loss: bool) -> PairedChange:
+    significance = check_significance(confidence)
+    drawn = _resampled(np.stack([first, second], 1), seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = drawn[:, 1] / drawn[:, 0]
+    if loss and (drawn[:, 0] <= 0.0).any():
+        raise AuditError(
+            f"The mean before, {first.mean():.3g}, is not surely above 0 in {len(first)} prompts: a share of it means "
+            "nothing. Take more prompts or a sharper measure."
+        )
+    ratios = np.where(drawn[:, 0] > 0.0, ratios, np.inf)
+    value = float(second.mean() / first.mean())
+    low, high = (float(q) for q in np.quantile(ratios, [significance, 1.0 - significance], method="inverted_cdf"))
+    if low == high:  # no resample differs: as sure as no event in so many prompts, and no surer
+        unseen = upper_bound(0, len(first), significance) / (1.0 if loss else float(first.mean()))
+        low, high = value - unseen if loss else max(0.0, value - unseen), value + unseen
+    value, low, high = (1.0 - value, 1.0 - high, 1.0 - low) if loss else (value, low, high)
+    return PairedChange(value, low, high, float(confidence), float(first.mean()), float(second.mean()), len(first))
+
+
+def _means(before: ArrayLike, after: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """The mean of each prompt, before and after."""
+    sides = []
+    for name, values in (("before", before), ("after", after)):
+        array = np.asarray(values, dtype=np.float64)
+        if array.ndim not in (1, 2) or array.size == 0 or not np.isfinite(array).all():
+            raise UsageError(f"`{name}` must be finite (prompts,) or (prompts, images), got shape {array.shape}.")
+        sides.append(array if array.ndim == 1 else array.mean(1))
+    if len(sides[0]) != len(sides[1]):
+        raise UsageError(f"`after` must be about the same {len(sides[0])} prompts, got {len(sides[1])}.")
+    if len(sides[0]) < LEAST_PROMPTS:
+        raise InsufficientProbes(
+            f"Cannot resample {len(sides[0])} prompts: at least {LEAST_PROMPTS} are needed.", needed=LEAST_PROMPTS
+        )
+    return sides[0], sides[1]
+
+
+def _resampled(columns: FloatArray, seed: int) -> FloatArray:
+    """Means of prompts drawn with replacement: (draws, columns)."""
+    count = len(columns)
+    drawn = np.random.default_rng(seed).integers(count, size=(DRAWS, count))
+    means: FloatArray = np.stack([column[drawn].mean(1) for column in columns.T], 1)
+    return means
