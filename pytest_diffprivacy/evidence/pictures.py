@@ -12,7 +12,7 @@ from PIL import Image
 from pytest_diffprivacy.evidence.records import Picture
 
 REDACTED_SIDE = 16
-LARGEST_SIDE = 128
+LARGEST_SIDE = 120
 
 
 def picture(image: NDArray[np.floating], label: str, *, redacted: bool) -> Picture:

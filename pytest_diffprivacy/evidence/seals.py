@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.records import Record, Run
@@ -23,9 +23,21 @@ SEAL_FILE: Final = "run.json.sha256"
 def record_json(record: Record) -> str:
     """A record as JSON in ASCII, the same text on every machine; `model_validate_json` gives the same record back.
 
-    Whatever a terminal or browser could act on (control characters, text-direction marks) is written as an escape.
+    Every field has a line of its own, and so has every record in a list. Whatever a terminal or browser could act on
+    (control characters, text-direction marks) is written as an escape.
     """
-    return json.dumps(record.model_dump(mode="json"), ensure_ascii=True, allow_nan=False, indent=1) + "\n"
+    lines = [f"{_json(name)}: {_lines(value)}" for name, value in record.model_dump(mode="json").items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n " + ",\n ".join(_json(item) for item in value) + "\n]"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False)
 
 
 def record_digest(record: Record) -> str:

@@ -34,7 +34,7 @@ class ShownStrip:
     conspicuous: bool
 
 
-MOST_BYTES: Final = 6_000_000
+MOST_BYTES: Final = 5_000_000
 """Of pictures in one page, as base64; the rest is in the JSON report."""
 
 

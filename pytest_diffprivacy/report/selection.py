@@ -16,8 +16,8 @@ from pytest_diffprivacy.report.text import whole
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 MOST_SECTIONS: Final = 100
-MOST_FIGURES: Final = 240
-MOST_FIGURES_OF_MANY: Final = 50
+MOST_FIGURES: Final = 120
+MOST_FIGURES_OF_MANY: Final = 40
 MOST_ROWS: Final = 2_500
 _FIRST: Final = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS)
 
