@@ -34,17 +34,18 @@ def diffusion_model() -> Any:
 
 @pytest.fixture(scope="session")
 def probe_set() -> ProbeSet:
-    """The images of the audit: what `diffprivacy_members` and `diffprivacy_nonmembers` name.
+    """What the audit asks about: images of `diffprivacy_members` and `_nonmembers`, prompts of `diffprivacy_prompts`.
 
     Override it to bring arrays or other sources: return a ProbeSet.
     """
     settings = _settings()
     members = settings.text("members")
-    if members is None:
+    prompts = settings.text("prompts")
+    if members is None and prompts is None:
         raise UsageError(_unset("members", "probe_set", "an image folder, .npz or .safetensors file"))
     from pytest_diffprivacy.probes import ProbeSet
 
-    return ProbeSet(members, settings.text("nonmembers"))
+    return ProbeSet(members, settings.text("nonmembers"), prompts=prompts)
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option("members", "Images the model was trained on: folder, .npz or .safetensors.", "a path", is_path=True),
     Option("nonmembers", "Images of the same kind it was not trained on.", "a path", is_path=True),
+    Option(
+        "prompts",
+        "Prompts to ask a text-to-image model for: .txt with one a line, or .csv, .jsonl, .parquet with captions.",
+        "a path",
+        is_path=True,
+    ),
     Option("device", "Where the model runs, e.g. cpu or cuda:0.", "a torch device", default="cpu"),
     Option("dtype", "Precision of the model.", "a precision", default="float32", choices=DTYPE_CHOICES),
     Option(

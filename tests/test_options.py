@@ -13,6 +13,7 @@ GIVEN = {
     "model": ("/models/a", "/models/a"),
     "members": ("/images/a", "/images/a"),
     "nonmembers": ("/images/b", "/images/b"),
+    "prompts": ("/prompts/a.txt", "/prompts/a.txt"),
     "device": ("cuda:0", "cuda:0"),
     "dtype": ("bfloat16", "bfloat16"),
     "batch-size": ("7", 7),

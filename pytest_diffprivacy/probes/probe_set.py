@@ -8,6 +8,7 @@ from typing import final
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_set import ImageSet
+from pytest_diffprivacy.probes.prompt_set import PromptSet
 
 SHOWN = 3
 
@@ -19,11 +20,11 @@ class ProbeSet:
     Args:
         members: training images, duplicates included (they are counted): an array, an image folder, an .npz or
             .safetensors file, or an ImageSet. Arrays are uint8, or float in [0, 1]; (n, h, w), (n, c, h, w) or
-            (n, h, w, c).
+            (n, h, w, c). None where only prompts are audited.
         nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
-
         member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
         nonmember_prompts: the same for the non-members.
+        prompts: what a text-to-image model is asked for by claims about prompts: texts, a file, or a PromptSet.
 
     Images are read on demand; the first use reads each once for its digest and refuses unreadable images, NaN, values
     outside [0, 1] and other sizes by name.
@@ -31,16 +32,49 @@ class ProbeSet:
 
     def __init__(
         self,
-        members: object,
+        members: object | None = None,
         nonmembers: object | None = None,
         *,
         member_prompts: Sequence[Prompt] | None = None,
         nonmember_prompts: Sequence[Prompt] | None = None,
+        prompts: object | None = None,
     ) -> None:
+        if members is None and prompts is None:
+            raise ProbeError("A ProbeSet must have members or prompts, got neither.")
         if nonmembers is not None and (member_prompts is None) != (nonmember_prompts is None):
             raise ProbeError("`member_prompts` and `nonmember_prompts` must be given together, got one of them.")
-        self.members = ImageSet.of(members, "member", member_prompts)
+        self._members = None if members is None else ImageSet.of(members, "member", member_prompts)
         self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member", nonmember_prompts)
+
+        self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
+
+    @property
+    def members(self) -> ImageSet:
+        """The members.
+
+        Raises:
+            ProbeError: none were given.
+        """
+        if self._members is None:
+            raise ProbeError(
+                "This claim needs members: images that the model was trained on. Give ProbeSet(members, ...), or set "
+                "diffprivacy_members."
+            )
+        return self._members
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompts that claims about prompts ask for.
+
+        Raises:
+            ProbeError: none were given.
+        """
+        if self._prompts is None:
+            raise ProbeError(
+                "This claim needs prompts that a text-to-image model is asked for. Give ProbeSet(..., prompts=...), or "
+                "set diffprivacy_prompts."
+            )
+        return self._prompts
 
     @property
     def has_nonmembers(self) -> bool:
