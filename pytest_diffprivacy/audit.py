@@ -29,7 +29,7 @@ from pytest_diffprivacy.evidence.arrays import content_digest
 from pytest_diffprivacy.evidence.redaction import redacted_claim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator
-from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
 from pytest_diffprivacy.statistics.recompute import recomputed_p_value
@@ -43,7 +43,7 @@ class Question:
     """A claim before it is judged.
 
     Attributes:
-        kind: "extraction", "membership" or "sharpness".
+        kind: "extraction", "membership", "sharpness", "memorization", ...
         slug: short name, part of the record's id.
         sentence: the claim with its limit, as a sentence.
         limit: the largest value that is allowed.
@@ -52,6 +52,7 @@ class Question:
         probes: what the model was asked about; None where scores were made elsewhere.
         counts: the sizes behind the estimate, e.g. "412 members, 409 non-members".
         confidence: of each one-sided bound.
+        prompts: what the model was asked for, audited prompts first.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Question:
     probes: ProbeSet | None
     counts: str
     confidence: float
+    prompts: tuple[PromptSet, ...] = ()
 
 
 @dataclass(slots=True)
@@ -228,6 +230,7 @@ class Auditor:
             methods=tuple(findings.methods),
             model=model_record(question.model) if question.model else None,
             probes=probe_records(question.probes),
+            prompts=prompt_records(question.prompts),
             controls=tuple(findings.controls),
             also_measured=tuple(findings.also_measured),
             curves=tuple(findings.curves),
@@ -250,7 +253,7 @@ class Auditor:
             if node_id
             else f"the same call with seed {self.seed}",
         )
-        claim = redacted_claim(claim, private_texts(question.probes) if self.images != "full" else (), self.images)
+        claim = redacted_claim(claim, private_texts(question) if self.images != "full" else (), self.images)
         self.claims = [c for c in self.claims if c.id != claim.id] + [claim]
         if self.run is not None:
             self.run.keep_claim(claim)
@@ -261,6 +264,7 @@ class Auditor:
         """The same for a rerun, which replaces the record; numbered where one test judges two subjects alike."""
         model = question.model.digest if question.model else ""
         probes = [images.digest for images in probe_records(question.probes)]
+        probes += [prompts.digest for prompts in question.prompts]
         methods = [method.model_dump_json() for method in findings.methods]
         subject = content_digest(findings.arrays, f"{model}|{probes}|{methods}")
         stem = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
@@ -340,8 +344,19 @@ def probe_records(probes: ProbeSet | None) -> tuple[records.Images, ...]:
     )
 
 
-def private_texts(probes: ProbeSet | None) -> Iterator[tuple[str, str]]:
-    """Names and captions of single images, which a redacted record may not hold, and the ids in their place."""
+def prompt_records(prompts: tuple[PromptSet, ...]) -> tuple[records.Prompts, ...]:
+    """Prompt sets as records, without their texts."""
+    return tuple(
+        records.Prompts(role=side.role, origin=side.origin, count=len(side), total=side.total, digest=side.digest)
+        for side in prompts
+    )
+
+
+def private_texts(question: Question) -> Iterator[tuple[str, str]]:
+    """Names, captions and prompts, which a redacted record may not hold, and the ids in their place."""
+    for side in question.prompts:
+        yield from side.private_texts()
+    probes = question.probes
     if probes is not None:
         yield from probes.members.private_texts()
         if probes.has_nonmembers:

@@ -10,6 +10,7 @@ verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or 
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
 from pytest_diffprivacy.assertions.membership import assert_mia_tpr_below
+from pytest_diffprivacy.assertions.memorized_prompts import assert_no_memorized_prompts
 from pytest_diffprivacy.assertions.mitigation import (
     assert_mitigation_keeps_alignment,
     assert_mitigation_reduces_copies,
@@ -25,6 +26,7 @@ __all__ = [
     "assert_mitigation_keeps_alignment",
     "assert_mitigation_reduces_copies",
     "assert_no_extraction",
+    "assert_no_memorized_prompts",
     "assert_no_reconstruction",
     "assert_not_closer_to_members",
     "assert_sharpness_below",

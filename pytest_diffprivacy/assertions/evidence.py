@@ -112,6 +112,16 @@ def tpr_recipe(names: Sequence[tuple[str, str]], max_fpr: float, confidence: flo
     )
 
 
+def rate_recipe(hits: str, confidence: float) -> records.Recipe:
+    """The share of hits in a stored array.
+
+    Args:
+        hits: name of the array, 0 or 1 for each trial.
+        confidence: of the claim's bounds.
+    """
+    return records.Recipe(statistic="rate", arrays={"hits": (hits,)}, arguments={"confidence": confidence})
+
+
 def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(v) for v in value)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, tpr_recipe
+import numpy as np
+
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.landscape import landscape_charts
+from pytest_diffprivacy.assertions.sharp_prompts import Sharp, judge_sharp_prompts
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, PromptSet
 from pytest_diffprivacy.sharpness import find_statistic
-from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, tpr_at_fpr
+from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
@@ -27,32 +31,41 @@ HEADLINES: Mapping[Verdict, str] = {
 
 def assert_sharpness_below(
     model: object,
-    probes: ProbeSet,
+    probes: ProbeSet | PromptSet | Sequence[str] | str | Path,
     *,
-    statistic: str = "curvature",
+    statistic: str | None = None,
     images_per_prompt: int = 4,
     timestep: int | None = None,
+    reference: object | None = None,
     reference_quantile: float = 0.99,
+    sharp_above: float | None = None,
     limit: float,
     confidence: float | None = None,
     auditor: Auditor | None = None,
 ) -> Claim:
-    """Assert that at most `limit` of the training images lie sharper than the reference quantile of unseen images.
+    """Assert that at most `limit` of the training images, or prompts, lie sharper than others do.
+
+    Sharper than the reference quantile of unseen images or of reference prompts, or than an absolute value.
 
     Sharpness is measured at noised copies of an image: the curvature `-s . H s / s . s` of the model's log density
     along its score, or the norms `|| H s ||` or `|| s ||`; or at the clean image: minus the intrinsic dimension. The
     share of members above the non-members' `reference_quantile` is judged with bounds that include the error of that
-    quantile.
+    quantile. At prompts, sharpness is the pull of the prompt `|| s_Delta ||` or that pull weighed by the landscape,
+    `|| H_Delta s_Delta ||`, at the first sampling step.
 
     Args:
-        model: white-box access; grey-box for "score_norm".
-        probes: the ProbeSet; its non-members are the reference.
-        statistic: "curvature", "hessian_score", "score_norm" or "lid".
+        model: white-box access; grey-box for "score_norm" and for prompts.
+        probes: a ProbeSet, whose non-members are the reference; or prompts as a list of texts, a file, a PromptSet, or
+            a ProbeSet without members.
+        statistic: "curvature" (None for images), "hessian_score", "score_norm" or "lid"; for prompts "hessian_score"
+            (None) or "score_difference".
         images_per_prompt: noised copies of each image for an unconditional model; for "lid" random vectors of its
-            trace.
+            trace; for prompts starts of sampling.
         timestep: noise level; None: the statistic's own, matched by signal-to-noise ratio; an int is the model's own.
             Required for "lid", whose right noise level depends on the architecture.
-        reference_quantile: quantile of the non-members' sharpness that counts as sharp, e.g. 0.99.
+        reference: for prompts: prompts of the same kind that are known not to be memorized.
+        reference_quantile: quantile of the reference's sharpness that counts as sharp, e.g. 0.99.
+        sharp_above: an absolute sharpness that counts as sharp, in place of a reference.
         limit: allowed share of members that are sharper.
         confidence: of each one-sided bound; the session's by default.
         auditor: who judges; the session's by default.
@@ -70,19 +83,29 @@ def assert_sharpness_below(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
-    chosen = find_statistic(statistic)
     limit = check_fraction("limit", limit, zero=True)
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     if not 0.5 <= as_number("reference_quantile", reference_quantile) < 1.0:
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
+    sharp = Sharp(reference_quantile, None if sharp_above is None else as_number("sharp_above", sharp_above))
+    if not isinstance(probes, (ProbeSet, PromptSet, str, Path, list, tuple)):
+        raise UsageError(
+            f"`probes` must be a ProbeSet or prompts, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers), "
+            "or prompts as a list, a file or a PromptSet."
+        )
+    if not isinstance(probes, ProbeSet) or not probes.has_members:
+        return judge_sharp_prompts(
+            judge, model, probes, statistic or "hessian_score", reference, sharp,
+            images_per_prompt=images_per_prompt, timestep=timestep, limit=limit, confidence=level,
+        )  # fmt: skip
+    if reference is not None:
+        raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")
+    chosen = find_statistic(statistic or "curvature")
     purpose = f"The claim about sharpness ({chosen.title})"
     needs = require_white_box if chosen.access == "white box" else require_denoiser
     denoiser = needs(model, purpose)
-    if not isinstance(probes, ProbeSet):
-        raise UsageError(
-            f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
-        )
-    probes.check_split()
+    if sharp.above is None:
+        probes.check_split()
     level_of_noise = chosen.timestep if timestep is None else timestep
     if level_of_noise is None:
         raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
@@ -94,16 +117,15 @@ def assert_sharpness_below(
         title=chosen.title,
         access=chosen.access,
         source=chosen.source,
-        parameters={**parameters, "reference_quantile": reference_quantile},
+        parameters={**parameters, "sharper_than": sharp.said("unseen images")},
         timesteps=[denoiser.schedule.match(parameters["timestep"])],
         evaluations=images_per_prompt * (1 if chosen.access == "grey box" else 2),
-        threshold=f"{reference_quantile:g} quantile of the non-members' sharpness",
+        threshold=sharp.said("the non-members' sharpness"),
     )
-    counts = f"{len(probes.members)} members, {len(probes.nonmembers)} non-members as reference"
-    sentence = (
-        f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images "
-        f"is at most {limit:.4g}"
-    )
+    counts = f"{len(probes.members)} members"
+    if sharp.above is None:
+        counts += f", {len(probes.nonmembers)} non-members as reference"
+    sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
     question = Question(
         kind="sharpness",
         slug=f"sharpness-{chosen.name}",
@@ -119,6 +141,11 @@ def assert_sharpness_below(
     def measure(findings: Findings) -> Measured:
         findings.methods = [method]
         members = judge.scores(denoiser, probes.members, task, findings.ledger)
+        if sharp.above is not None:
+            hits = members > sharp.above
+            findings.arrays |= {"member_scores": members, "member_above": hits.astype(np.uint8)}
+            findings.recipe = rate_recipe("member_above", level)
+            return rate(int(hits.sum()), len(hits), confidence=level)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
         findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
         findings.recipe = tpr_recipe([("member_scores", "nonmember_scores")], max_fpr, level)

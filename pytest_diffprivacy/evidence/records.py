@@ -93,6 +93,16 @@ class Images(Record):
     digest: str
 
 
+class Prompts(Record):
+    """A set of prompts that a text-to-image model was asked for; their texts are not recorded."""
+
+    role: str
+    origin: str
+    count: int = Field(description="Distinct prompts.")
+    total: int = Field(description="Prompts with their repetitions.")
+    digest: str
+
+
 class Curve(Record):
     """An ROC curve with a pointwise band: TPR bounds at FPR limits."""
 
@@ -297,6 +307,7 @@ class Claim(Record):
     methods: tuple[Method, ...] = ()
     model: Model | None
     probes: tuple[Images, ...] = ()
+    prompts: tuple[Prompts, ...] = ()
     controls: tuple[Control, ...] = ()
     also_measured: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()

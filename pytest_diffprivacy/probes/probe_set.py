@@ -49,6 +49,11 @@ class ProbeSet:
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
 
     @property
+    def has_members(self) -> bool:
+        """Whether there are members."""
+        return self._members is not None
+
+    @property
     def members(self) -> ImageSet:
         """The members.
 

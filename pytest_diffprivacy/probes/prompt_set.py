@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -74,6 +74,16 @@ class PromptSet:
     def ids(self) -> list[str]:
         """Names of the prompts for records: role and the head of the text's digest, never the text."""
         return [f"{self.role} {hashlib.sha256(text.encode()).hexdigest()[:10]}" for text in self.texts]
+
+    def private_texts(self) -> Iterator[tuple[str, str]]:
+        """What a record may not show, and the id in its place."""
+        yield from zip(self.texts, self.ids(), strict=True)
+
+    def subset(self, indices: Sequence[int]) -> PromptSet:
+        """A set of some of the distinct prompts, each once, without their images."""
+        chosen = PromptSet([self.texts[i] for i in indices], self.role)
+        chosen.origin = self.origin
+        return chosen
 
     @property
     def digest(self) -> str:

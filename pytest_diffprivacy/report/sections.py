@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from pytest_diffprivacy.evidence.records import Chart, Claim, Images, Model, Record, Run, Table
+from pytest_diffprivacy.evidence.records import Chart, Claim, Images, Model, Prompts, Record, Run, Table
 from pytest_diffprivacy.report.bars import Bar, bounds_bar
 from pytest_diffprivacy.report.figures import chart_figure, histogram_figure, roc_figure
 from pytest_diffprivacy.report.images import PictureBudget, ShownStrip
@@ -72,6 +72,7 @@ class Summary:
     counts: tuple[tuple[str, str], ...]
     models: tuple[Model, ...]
     probes: tuple[Images, ...]
+    prompts: tuple[Prompts, ...]
 
 
 def sections(run: Run, chosen: Selection) -> tuple[Section, ...]:
@@ -140,6 +141,7 @@ def summary(run: Run) -> Summary:
         counts=tuple(counts),
         models=_distinct(claim.model for claim in run.claims),
         probes=_distinct(images for claim in run.claims for images in claim.probes),
+        prompts=_distinct(prompts for claim in run.claims for prompts in claim.prompts),
     )
 
 

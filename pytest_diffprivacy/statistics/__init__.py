@@ -27,6 +27,7 @@ from pytest_diffprivacy.statistics.epsilon import (
     gaussian_epsilon,
     largest_provable_epsilon,
 )
+from pytest_diffprivacy.statistics.exceedance import exceedance_p_values
 from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_test, family_tpr
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
@@ -114,6 +115,7 @@ __all__ = [
     "dcr_share",
     "decide",
     "epsilon_lower_bound",
+    "exceedance_p_values",
     "excess_rate",
     "false_match_threshold",
     "family_test",

@@ -79,7 +79,7 @@ def test_the_score_of_perfect_memory_is_steeper_still_elsewhere(memorizing: Anal
         ({"limit": "5%"}, "`limit` must be .*, got '5%'"),
         ({"confidence": 95}, "`confidence` must be above 0.5 and below 1, got 95"),
         ({"model": object()}, "needs white-box access, but object does not satisfy models.WhiteBoxDenoiser"),
-        ({"probes": np.zeros((4, 6, 6))}, "`probes` must be a ProbeSet, got ndarray"),
+        ({"probes": np.zeros((4, 6, 6))}, "`probes` must be a ProbeSet or prompts, got ndarray"),
     ],
     ids=["statistic", "quantile", "images", "limit", "confidence", "model", "probes"],
 )

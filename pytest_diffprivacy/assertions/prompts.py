@@ -1,0 +1,240 @@
+"""How is a claim about prompts measured? Prompts and reference prompts through one detector, compared by its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
+from pytest_diffprivacy.audit import Auditor, Findings, estimate
+from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Method
+from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
+from pytest_diffprivacy.memorization.detector import Arrays
+from pytest_diffprivacy.memorization.units import joined_units, prompt_units
+from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
+from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
+from pytest_diffprivacy.probes import ProbeSet, PromptSet
+from pytest_diffprivacy.statistics import Measured, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
+from pytest_diffprivacy.statistics.controls import LEAST, halves_agree
+
+NAMES = ("audited prompts", "reference prompts")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlan:
+    """Which prompts are asked for, and what watches them.
+
+    Attributes:
+        model: a text-to-image model.
+        audited: the prompts in question.
+        reference: prompts that are known not to be memorized; None: the claim has an absolute threshold.
+        asked: the detector with its parameters.
+        sampling: how prompts are sampled.
+    """
+
+    model: PromptedDenoiser
+    audited: PromptSet
+    reference: PromptSet | None
+    asked: Asked
+    sampling: Sampling
+
+    @property
+    def sides(self) -> tuple[PromptSet, ...]:
+        """Audited prompts, then reference prompts."""
+        return (self.audited,) if self.reference is None else (self.audited, self.reference)
+
+    @property
+    def counts(self) -> str:
+        """The sizes behind the estimate."""
+        beside = "" if self.reference is None else f", {len(self.reference)} reference prompts"
+        return f"{len(self.audited)} prompts{beside}, {self.sampling.images_per_prompt} images each"
+
+
+def plan_prompts(
+    model: object,
+    prompts: object,
+    reference: object | None,
+    detector: str,
+    parameters: Mapping[str, Any] | None,
+    sampling: Sampling,
+) -> PromptPlan:
+    """What an assertion's arguments ask for.
+
+    Raises:
+        UsageError: an unknown detector or parameter, too few images, or a prompt on both sides.
+        ModelError: the model takes no texts.
+        ProbeError: prompts that cannot be read.
+    """
+    found = find_detector(detector)
+    unknown = sorted(set(parameters or {}) - set(found.defaults))
+    if unknown:
+        raise UsageError(
+            f"`parameters` must be among {', '.join(found.defaults) or 'none'} for {found.name}, got "
+            f"{', '.join(unknown)}."
+        )
+    asked = Asked(found, dict(parameters or {}))
+    asked.needs(sampling.sampling_steps)  # refuses parameters that do not fit before anything runs
+    if sampling.images_per_prompt < found.least_images:
+        raise UsageError(
+            f"`images_per_prompt` must be at least {found.least_images} for {found.title}, got "
+            f"{sampling.images_per_prompt}."
+        )
+    audited = prompts.prompts if isinstance(prompts, ProbeSet) else PromptSet.of(prompts, "prompt")
+    others = None if reference is None else PromptSet.of(reference, "reference prompt")
+    shared = set() if others is None else set(audited.texts) & set(others.texts)
+    if shared:
+        names = [name for text, name in zip(audited.texts, audited.ids(), strict=True) if text in shared]
+        raise UsageError(
+            f"`reference` must hold none of the audited prompts, got {len(shared)} of {len(audited)} "
+            f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}). Remove them from one side."
+        )
+    denoiser = require_prompted(model, f"The claim about prompts ({found.title})")
+    return PromptPlan(denoiser, audited, others, asked, sampling)
+
+
+def watch(
+    judge: Auditor, plan: PromptPlan, prompts: PromptSet, asked: Mapping[str, Asked], findings: Findings
+) -> dict[str, Arrays]:
+    """What detectors keep of a prompt set, computed or reused unit by unit."""
+    units = prompt_units(prompts, asked, plan.sampling)
+    title = f"{' + '.join(asked)}: {prompts.role}s"
+    return joined_units(judge.engine.run(plan.model, units, title=title, ledger=findings.ledger))
+
+
+def prompt_scores(
+    judge: Auditor, plan: PromptPlan, prompts: PromptSet, findings: Findings
+) -> tuple[NDArray[np.float64], Arrays]:
+    """The detector's score of every prompt, and what it kept."""
+    name = plan.asked.detector.name
+    arrays = watch(judge, plan, prompts, {name: plan.asked}, findings)[name]
+    return plan.asked.scores(arrays), arrays
+
+
+def measure_share(
+    judge: Auditor,
+    plan: PromptPlan,
+    findings: Findings,
+    *,
+    quantile: float,
+    above: float | None,
+    limit: float,
+    confidence: float,
+) -> Measured:
+    """Share of audited prompts that score above the reference's quantile, or above an absolute value; all is recorded.
+
+    Raises:
+        InsufficientProbes: too few reference prompts for the quantile.
+        AuditError: two halves of the reference prompts differ.
+    """
+    scores, arrays = prompt_scores(judge, plan, plan.audited, findings)
+    findings.arrays["prompt_scores"] = scores
+    findings.notes += _notes(plan, arrays)
+    if plan.reference is None:
+        assert above is not None, "a claim without reference has an absolute threshold"
+        hits = scores > above
+        findings.arrays["prompt_above"] = hits.astype(np.uint8)
+        findings.recipe = rate_recipe("prompt_above", confidence)
+        return rate(int(hits.sum()), len(hits), confidence=confidence)
+    reference, _ = prompt_scores(judge, plan, plan.reference, findings)
+    findings.arrays["reference_scores"] = reference
+    max_fpr = round(1.0 - quantile, 12)
+    findings.recipe = tpr_recipe([("prompt_scores", "reference_scores")], max_fpr, confidence)
+    title = plan.asked.detector.title
+    findings.also_measured.append(estimate("AUROC", auroc(scores, reference, confidence=confidence), plan.counts))
+    findings.histograms.append(
+        histogram_record("Prompts", f"{title} (higher = memorized)", scores, reference, names=NAMES)
+    )
+    findings.curves.append(roc_record("ROC of prompts", scores, reference, max_fpr, limit, confidence))
+
+    def needed() -> str:
+        decided = probes_needed_for_tpr(scores, reference, limit, max_fpr=max_fpr, confidence=confidence)
+        return f"about {decided or 'more than 10 million'} prompts and as many reference prompts would decide"
+
+    findings.needed = needed
+    measured = tpr_at_fpr(scores, reference, max_fpr=max_fpr, confidence=confidence)
+    _control(findings, reference, judge.seed)
+    return measured
+
+
+def prompt_method(plan: PromptPlan, threshold: str) -> Method:
+    """The detector as a record."""
+    detector, sampling = plan.asked.detector, plan.sampling
+    first = plan.model.schedule.sampling_timesteps(sampling.sampling_steps)[0]
+    return method_record(
+        name=detector.name,
+        title=detector.title,
+        access=detector.access,
+        source=detector.source,
+        parameters={
+            **plan.asked.chosen,
+            "images_per_prompt": sampling.images_per_prompt,
+            "sampling_steps": sampling.sampling_steps,
+            "guidance_scale": sampling.guidance_scale,
+        },
+        timesteps=[plan.model.schedule.match(first)],
+        evaluations=detector.evaluations(sampling.sampling_steps, **plan.asked.chosen),
+        threshold=threshold,
+        label_use="which prompts are the reference; orientation, timesteps and parameters were fixed before",
+    )
+
+
+def _notes(plan: PromptPlan, arrays: Arrays) -> list[str]:
+    """What a reader must know about prompts, sampler and derivative."""
+    limit, notes = plan.model.token_limit, []
+    for side in plan.sides:
+        cut = sum(count > limit for count in plan.model.token_counts(side.texts))
+        if cut:
+            notes.append(
+                f"{cut} of {len(side)} {side.role}s are longer than the {limit} tokens that the text encoder takes; "
+                "the rest of them did not reach the model."
+            )
+    if isinstance(plan.model, StableDiffusion) and plan.model.sampler != "DDIMScheduler":
+        notes.append(
+            f"The pipeline's own scheduler is {plan.model.sampler}; detectors walk by deterministic DDIM on its noise "
+            "schedule, as the authors' code does."
+        )
+    if "change" in arrays:
+        change, moved = float(arrays["change"].max()), float(arrays["moved_by_half"].max())
+        notes.append(
+            f"Derivative: central differences with an RMS change of x of {change:g}; half of it moved the norm by at "
+            f"most {moved:.2g} of its value."
+            if change > 0.0
+            else "Derivative: forward-mode differentiation, exact up to rounding."
+        )
+        if "derivative" in plan.asked.chosen and plan.asked.chosen["derivative"] == "forward" and change > 0.0:
+            notes.append("The network has no forward derivative, so central differences stand in for it.")
+    return notes
+
+
+def _control(findings: Findings, reference: NDArray[np.float64], seed: int) -> None:
+    """Negative control: two halves of the reference prompts must not separate."""
+    name = "halves of the reference prompts"
+    done = "Two random halves of the reference prompts were told apart by score."
+    if len(reference) < 2 * LEAST:
+        findings.controls.append(
+            Control(
+                kind="negative", name=name, done=done, outcome=ControlOutcome.NOT_APPLICABLE,
+                meaning=f"A control needs at least {2 * LEAST} reference prompts, there are {len(reference)}.",
+            )
+        )  # fmt: skip
+        return
+    result = halves_agree(reference, seed=seed)
+    area = None if result.area is None else estimate("AUROC", result.area, f"{len(reference)} reference prompts")
+    findings.controls.append(
+        Control(
+            kind="negative", name=name, done=done,
+            outcome=ControlOutcome.HELD if result.held else ControlOutcome.FAILED,
+            meaning="Scores do not differ where they must not." if result.held else "Scores differ for no reason.",
+            estimate=area,
+        )
+    )  # fmt: skip
+    if not result.held:
+        raise AuditError(
+            "Two random halves of the reference prompts differ in their scores, so scores do not mean what they "
+            "should. Look for a model that answers differently from call to call."
+        )
