@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.engine import Engine, Identified, Ledger, LocalEngine, ScoreTask, generation_units, score_units
+from pytest_diffprivacy.engine import (
+    Engine,
+    GenerationTask,
+    Identified,
+    Ledger,
+    LocalEngine,
+    ScoreTask,
+    generation_units,
+    score_units,
+)
 from pytest_diffprivacy.errors import (
     AuditError,
     ClaimNotProven,
@@ -28,7 +37,7 @@ from pytest_diffprivacy.evidence import RunFolder, Store, records
 from pytest_diffprivacy.evidence.arrays import content_digest
 from pytest_diffprivacy.evidence.redaction import redacted_claim
 from pytest_diffprivacy.models.identity import ModelIdentity
-from pytest_diffprivacy.models.protocols import Generator
+from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
@@ -154,10 +163,19 @@ class Auditor:
         return np.concatenate([part["scores"] for part in parts])
 
     def generations(
-        self, model: Generator, count: int, *, steps: int, ledger: Ledger
+        self,
+        model: Generator,
+        count: int,
+        *,
+        steps: int,
+        ledger: Ledger,
+        prompt: Prompt | None = None,
+        guidance_scale: float | None = None,
+        label: str = "generations",
     ) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """Generated images in [0, 1], as 8-bit as a user receives them; image i has seed `run seed * 2^32 + i`."""
-        units = generation_units(range(self.generation_seed(0), self.generation_seed(count)), steps)
+        seeds = range(self.generation_seed(0), self.generation_seed(count))
+        units = generation_units(GenerationTask(seeds, steps, prompt, guidance_scale, label))
         start = 0
         for arrays in self.engine.run(model, units, title="generating", ledger=ledger):
             images = arrays["images"].astype(np.float32) / np.float32(255.0)

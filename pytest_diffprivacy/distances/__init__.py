@@ -6,6 +6,7 @@ from pytest_diffprivacy.distances.near_pairs import NearPairs, near_pairs
 from pytest_diffprivacy.distances.neighbours import ArrayImages, Neighbours, Searched, nearest_images, query_rows
 from pytest_diffprivacy.distances.pixels import pairwise_l2, rms
 from pytest_diffprivacy.distances.tiled import pairwise_tiled_l2, tile_side, tiled_l2
+from pytest_diffprivacy.distances.within import count_within
 
 __all__ = [
     "ArrayImages",
@@ -13,6 +14,7 @@ __all__ = [
     "NearPairs",
     "Neighbours",
     "Searched",
+    "count_within",
     "near_pairs",
     "nearest_images",
     "pairwise_l2",

@@ -1,7 +1,17 @@
 """Where units of work run: in this process, in order, stored as soon as they are finished."""
 
 from pytest_diffprivacy.engine.local import LocalEngine
-from pytest_diffprivacy.engine.tasks import ScoreTask, generation_units, score_units
+from pytest_diffprivacy.engine.tasks import GenerationTask, ScoreTask, generation_units, score_units
 from pytest_diffprivacy.engine.units import Engine, Identified, Ledger, Unit
 
-__all__ = ["Engine", "Identified", "Ledger", "LocalEngine", "ScoreTask", "Unit", "generation_units", "score_units"]
+__all__ = [
+    "Engine",
+    "GenerationTask",
+    "Identified",
+    "Ledger",
+    "LocalEngine",
+    "ScoreTask",
+    "Unit",
+    "generation_units",
+    "score_units",
+]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, fingerprint, library_versions
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 
 
 @final
@@ -98,9 +99,9 @@ class LocalEngine:
 
 
 def _key(model: Identified, unit: Unit) -> str | None:
-    if unit.depends is None:
-        return None
     identity = model.identity
+    if unit.depends is None or identity.digest == UNKNOWN_DIGEST:
+        return None
     return fingerprint(
         {
             "unit": unit.depends,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.engine.units import Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays
-from pytest_diffprivacy.models.protocols import Generator
+from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.probes import ImageSet
 
 UNIT_IMAGES = 256
@@ -58,14 +58,43 @@ def score_units(images: ImageSet, task: ScoreTask) -> list[Unit]:
     return units
 
 
-def generation_units(seeds: range, steps: int) -> list[Unit]:
+@dataclass(frozen=True, slots=True)
+class GenerationTask:
+    """What a generator is asked for.
+
+    Attributes:
+        seeds: one an image.
+        steps: sampling steps.
+        prompt: of all of these images; None: none.
+        guidance_scale: of classifier-free guidance; None: the model's own default.
+        label: what events and progress call it; never holds the prompt.
+    """
+
+    seeds: range
+    steps: int
+    prompt: Prompt | None = None
+    guidance_scale: float | None = None
+    label: str = "generations"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Everything besides the seeds that the images depend on."""
+        asked: dict[str, Any] = {"steps": self.steps}
+        if self.prompt is not None:
+            asked["prompt"] = self.prompt
+        if self.guidance_scale is not None:
+            asked["guidance_scale"] = float(self.guidance_scale)
+        return asked
+
+
+def generation_units(task: GenerationTask) -> list[Unit]:
     """One unit for every 256 seeds: its arrays are {"images": uint8 (seeds, channels, height, width)}."""
     units = []
-    for start in range(0, len(seeds), UNIT_IMAGES):
-        part = seeds[start : start + UNIT_IMAGES]
-        depends = {"method": "generate", "version": 1, "steps": steps, "seeds": [part.start, part.stop]}
-        label = f"generations {start}-{start + len(part) - 1}"
-        units.append(Unit(label, depends, partial(_generate_part, part, steps), len(part)))
+    for start in range(0, len(task.seeds), UNIT_IMAGES):
+        part = task.seeds[start : start + UNIT_IMAGES]
+        depends = {"method": "generate", "version": 1, **task.asked, "seeds": [part.start, part.stop]}
+        label = f"{task.label} {start}-{start + len(part) - 1}"
+        units.append(Unit(label, depends, partial(_generate_part, part, task.asked), len(part)))
     return units
 
 
@@ -83,10 +112,19 @@ def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model:
     return {"scores": values}
 
 
-def _generate_part(seeds: range, steps: int, model: Generator, batch_size: int) -> Arrays:
+def _generate_part(seeds: range, asked: Mapping[str, Any], model: Generator, batch_size: int) -> Arrays:
     parts = []
     for start in range(0, len(seeds), batch_size):
-        images = model.generate(list(seeds[start : start + batch_size]), steps=steps)
+        batch = list(seeds[start : start + batch_size])
+        options = {name: value for name, value in asked.items() if name != "prompt"}
+        if "prompt" in asked:
+            options["prompts"] = [asked["prompt"]] * len(batch)
+        images = model.generate(batch, **options)
+        if images.ndim != 4 or len(images) != len(batch):
+            raise AuditError(
+                f"The model must generate {len(batch)} images (n, channels, height, width), got shape "
+                f"{tuple(images.shape)}. Return one image a seed."
+            )
         if not bool(torch.isfinite(images).all()):
             raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
         parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())

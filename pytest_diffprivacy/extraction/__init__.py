@@ -1,11 +1,21 @@
 """Can training images be drawn out again? Generate, find the exact nearest training image, and judge the distance."""
 
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
+from pytest_diffprivacy.extraction.cliques import Clique, CliqueOutcome, find_clique
+from pytest_diffprivacy.extraction.exhibits import Exhibit
 from pytest_diffprivacy.extraction.generate_and_filter import (
     CopyRule,
     Extraction,
     calibrate_rule,
     filter_generations,
+)
+from pytest_diffprivacy.extraction.prompt_search import (
+    AskedPrompt,
+    PromptFindings,
+    PromptSearch,
+    choose_prompts,
+    compare_clique,
+    search_generations,
 )
 from pytest_diffprivacy.extraction.reconstruction import (
     Reconstruction,
@@ -14,20 +24,33 @@ from pytest_diffprivacy.extraction.reconstruction import (
     reconstruction_errors,
 )
 from pytest_diffprivacy.extraction.replication import Against, Replication, equal_sides, measure_replication
+from pytest_diffprivacy.extraction.training_images import eidetic_counts, outlierness
 
 __all__ = [
     "AdaptiveMatches",
     "Against",
+    "AskedPrompt",
+    "Clique",
+    "CliqueOutcome",
     "CopyRule",
+    "Exhibit",
     "Extraction",
+    "PromptFindings",
+    "PromptSearch",
     "Reconstruction",
     "Replication",
     "adaptive_distances",
     "calibrate_rule",
+    "choose_prompts",
+    "compare_clique",
+    "eidetic_counts",
     "equal_sides",
     "fill_errors",
     "filter_generations",
+    "find_clique",
     "measure_replication",
+    "outlierness",
     "reconstruct",
     "reconstruction_errors",
+    "search_generations",
 ]

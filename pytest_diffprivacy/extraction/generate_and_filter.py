@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.errors import InsufficientProbes, ProbeError
+from pytest_diffprivacy.distances import query_rows
+from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
+from pytest_diffprivacy.extraction.exhibits import Exhibit, candidates, most_conspicuous
+from pytest_diffprivacy.extraction.looks import in_looks
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
 
@@ -87,17 +90,6 @@ def calibrate_rule(
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """A generation to show: its number, its nearest member, how conspicuous it is, and its image."""
-
-    index: int
-    nearest: int
-    adaptive: float
-    copy: bool
-    image: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
 class Extraction:
     """What generate-and-filter found.
 
@@ -124,54 +116,60 @@ class Extraction:
 
 
 def filter_generations(
-    generations: Iterable[NDArray[np.float32]], members: ImageSet, rule: CopyRule, *, exhibits: int = 12
+    generations: Iterable[NDArray[np.float32]],
+    members: ImageSet,
+    rule: CopyRule,
+    *,
+    exhibits: int = 12,
+    enough: Callable[[Extraction], bool] | None = None,
 ) -> Extraction:
-    """Compare generations, block by block, with all members and with the control images.
+    """Compare generations with all members and with the control images, a memory's fill at a time.
 
     Args:
-        generations: blocks (n, channels, height, width) in [0, 1]; only one is held at a time.
+        generations: blocks (n, channels, height, width) in [0, 1]; as many are held as one search takes.
         members: the training images.
         rule: what counts as a copy.
         exhibits: how many generations to keep for showing, one for each nearest member at the most.
+        enough: asked with what was found so far, whenever there is a quarter more; True ends the search. None: all
+            generations are searched.
+
+    Raises:
+        UsageError: there are no generations.
 
     Source: Follows Carlini et al. 2023, section 5.2, with the control of METHODS 1.4.
     """
-    found, control = [], []
-    kept: list[Exhibit] = []
-    offset = 0
-    for block in generations:
-        matches = adaptive_distances(block, members)
-        found.append(matches)
-        control.append(adaptive_distances(block, rule.control))
-        kept = _most_conspicuous(kept + _exhibits(block, matches, rule, offset), exhibits)
-        offset += len(block)
-    matches, control_matches = _joined(found), _joined(control)
+    found: Extraction | None = None
+    most = query_rows(int(np.prod(members.image_shape)))
+    for block in in_looks(generations, most=most, growing=enough is not None):
+        matches, control = adaptive_distances(block, members), adaptive_distances(block, rule.control)
+        offset = 0 if found is None else len(found.copies)
+        shown = most_conspicuous(
+            [*(found.exhibits if found else []), *candidates(block, matches, rule.copies(matches), offset)], exhibits
+        )
+        found = _with(found, matches, control, rule, shown)
+        if enough is not None and enough(found):
+            break
+    if found is None:
+        raise UsageError("`generations` must be at least one image, got none.")
+    return found
+
+
+def _with(
+    found: Extraction | None, matches: AdaptiveMatches, control: AdaptiveMatches, rule: CopyRule, shown: list[Exhibit]
+) -> Extraction:
+    """What was found, and one block more."""
+    matches = matches if found is None else _joined(found.matches, matches)
+    control = control if found is None else _joined(found.control_matches, control)
     copies = rule.copies(matches)
     compared = copies & np.isin(matches.nearest, rule.compared)
-    return Extraction(matches, control_matches, copies, rule.copies(control_matches), compared, kept)
+    return Extraction(matches, control, copies, rule.copies(control), compared, shown)
 
 
-def _exhibits(block: NDArray[np.float32], matches: AdaptiveMatches, rule: CopyRule, offset: int) -> list[Exhibit]:
-    copies = rule.copies(matches)
-    return [
-        Exhibit(offset + i, int(matches.nearest[i]), float(matches.adaptive[i]), bool(copies[i]), block[i])
-        for i in range(len(block))
-    ]
-
-
-def _most_conspicuous(candidates: list[Exhibit], count: int) -> list[Exhibit]:
-    """Copies before others, closer before farther, one for each nearest member."""
-    best: dict[int, Exhibit] = {}
-    for exhibit in sorted(candidates, key=lambda e: (not e.copy, e.adaptive, e.index)):
-        best.setdefault(exhibit.nearest, exhibit)
-    return list(best.values())[:count]
-
-
-def _joined(parts: list[AdaptiveMatches]) -> AdaptiveMatches:
+def _joined(first: AdaptiveMatches, second: AdaptiveMatches) -> AdaptiveMatches:
     return AdaptiveMatches(
-        nearest=np.concatenate([p.nearest for p in parts]),
-        l2=np.concatenate([p.l2 for p in parts]),
-        adaptive=np.concatenate([p.adaptive for p in parts]),
-        literal=np.concatenate([p.literal for p in parts]),
-        neighbours=parts[0].neighbours,
+        nearest=np.concatenate([first.nearest, second.nearest]),
+        l2=np.concatenate([first.l2, second.l2]),
+        adaptive=np.concatenate([first.adaptive, second.adaptive]),
+        literal=np.concatenate([first.literal, second.literal]),
+        neighbours=first.neighbours,
     )

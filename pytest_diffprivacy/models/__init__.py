@@ -3,6 +3,7 @@
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.models.analytic_prompts import AnalyticPrompts
 from pytest_diffprivacy.models.attention import AttentionRecord
+from pytest_diffprivacy.models.callable import CallableGenerator
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
 from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
@@ -26,6 +27,7 @@ __all__ = [
     "AnalyticDenoiser",
     "AnalyticPrompts",
     "AttentionRecord",
+    "CallableGenerator",
     "Conditioning",
     "CrossAttention",
     "Denoiser",

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+UNKNOWN_DIGEST = "unknown"
+"""Of a model that cannot say what its images depend on: nothing that it computes is stored or reused."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
@@ -19,7 +22,7 @@ class ModelIdentity:
     Attributes:
         name: what a person calls it, usually the folder's name.
         family: the adapter's kind, e.g. "pixel diffusion".
-        digest: sha256 over configuration and every weight (name, type, shape, bytes).
+        digest: sha256 over configuration and every weight (name, type, shape, bytes), or `UNKNOWN_DIGEST`.
         parameters: number of trainable scalars; 0 for analytic models.
         dtype: precision that the audit runs in.
         device: kind of device, e.g. "cpu".

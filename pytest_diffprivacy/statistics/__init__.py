@@ -17,7 +17,7 @@ from pytest_diffprivacy.statistics.binomial import (
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
 from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
 from pytest_diffprivacy.statistics.controls import ControlResult, halves_agree, planted_found
-from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy
+from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
@@ -47,6 +47,7 @@ from pytest_diffprivacy.statistics.planning import (
     tpr_pass_needs,
     trials_needed,
 )
+from pytest_diffprivacy.statistics.prompts import PromptRate, prompt_rate
 from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
 from pytest_diffprivacy.statistics.recompute import recompute
 from pytest_diffprivacy.statistics.roc import (
@@ -93,6 +94,7 @@ __all__ = [
     "PairOrder",
     "PairedChange",
     "PromptMean",
+    "PromptRate",
     "Ranks",
     "RateEstimate",
     "ResampledDifference",
@@ -138,6 +140,7 @@ __all__ = [
     "planted_found",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",
+    "prompt_rate",
     "ranks",
     "rate",
     "recompute",
@@ -145,6 +148,7 @@ __all__ = [
     "resampled_auroc_difference",
     "roc_band",
     "roc_curve",
+    "running_copy_rate",
     "score_histogram",
     "sequential_mean",
     "share_left",

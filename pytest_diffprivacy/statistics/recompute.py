@@ -17,7 +17,7 @@ from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.auroc import auroc
 from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
-from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
+from pytest_diffprivacy.statistics.copies import copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.dcr import dcr_share
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
@@ -25,6 +25,7 @@ from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.paired import relative_loss, share_left
+from pytest_diffprivacy.statistics.prompts import prompt_rate
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -120,7 +121,21 @@ def _copy_rate(arrays: Stored, arguments: Arguments) -> Measured:
     copies = is_copy(_one(arrays, "l2"), _one(arrays, "adaptive"), delta=delta, threshold=threshold)
     false = is_copy(_one(arrays, "control_l2"), _one(arrays, "control_adaptive"), delta=delta, threshold=threshold)
     compared = copies & np.isin(_one(arrays, "nearest"), _one(arrays, "compared"))
+    if arguments.get("planned", 0):
+        planned, confidence = int(arguments["planned"]), arguments["confidence"]
+        return running_copy_rate(copies, compared, false, planned=planned, confidence=confidence)
     return copy_rate(copies, compared, false, confidence=arguments["confidence"])
+
+
+def _prompt_rate(arrays: Stored, arguments: Arguments) -> Measured:
+    """From the distances of each prompt's clique to training and to unseen images; (prompts, guidance scales)."""
+    flagged, undecided = (_one(arrays, role).astype(np.bool_) for role in ("flagged", "undecided"))
+    delta, confidence = float(arguments["delta"]), arguments["confidence"]
+    if not arguments["compared"]:
+        return prompt_rate(flagged, undecided, confidence=confidence)
+    hits = flagged & (_one(arrays, "l2") <= delta)
+    false = flagged & (_one(arrays, "control_l2") <= delta)
+    return prompt_rate(hits, undecided, false, confidence=confidence)
 
 
 def _dataset_inference(arrays: Stored, arguments: Arguments) -> Measured:
@@ -149,6 +164,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "dcr_share": _dcr_share,
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,
+    "prompt_rate": _prompt_rate,
     "rate": _rate,
     "relative_loss": _relative_loss,
     "share_left": _share_left,

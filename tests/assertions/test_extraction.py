@@ -16,7 +16,8 @@ from pytest_diffprivacy import (
     Verdict,
     assert_no_extraction,
 )
-from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, CallableGenerator, ideal_denoiser
+from pytest_diffprivacy.probes import StoredGenerations
 from tests.assertions.conftest import smooth_images
 
 MEMBERS, UNSEEN = 20, 640
@@ -46,7 +47,7 @@ def test_perfect_memory_gives_every_training_image_back(
     assert claim.low > 0.9
     false_matches, extracted = claim.also_measured
     assert false_matches.value == 0.0
-    assert extracted.name == "Training images that occur once: share extracted"
+    assert extracted.name == "Training images: share extracted"
     assert extracted.value == 1.0
     assert all(strip.conspicuous for strip in claim.strips)
 
@@ -102,6 +103,78 @@ def test_generations_of_another_size_are_refused(few_members: ProbeSet) -> None:
     model = ideal_denoiser(torch.from_numpy(np.random.default_rng(0).random((4, 1, 5, 5))))
     with pytest.raises(UsageError, match=r"generates images of shape \(1, 5, 5\), the probes have \(1, 6, 6\)"):
         assert_no_extraction(model, few_members, **FEW)
+
+
+def test_extraction_is_charted_against_repetitions_and_outlierness(few_members: ProbeSet) -> None:
+    """Images that are repeated come back, images that occur once do not."""
+    images = few_members.members.load(range(MEMBERS))
+    repeated = ProbeSet(np.repeat(images, [8] * 5 + [1] * 15, axis=0), few_members.nonmembers)
+    judge = Auditor()
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(ideal_denoiser(torch.from_numpy(images[:5])), repeated, delta=0.01, auditor=judge, **FEW)
+    by_repetition, by_outlierness = judge.claims[0].charts
+    (series,) = by_repetition.series
+    assert (series.x, series.y) == ((1.0, 8.0), (0.0, 1.0))
+    assert series.high[0] == pytest.approx(1.0 - 0.05 ** (1 / 15))
+    assert series.low[1] == pytest.approx(0.05 ** (1 / 5))
+    (series,) = by_outlierness.series
+    assert len(series.x) == 4
+    assert list(series.x) == sorted(series.x)
+    (table,) = judge.claims[0].tables
+    assert table.rows[2] == ("4 to 9", "5")  # each extracted image and its seven repetitions
+
+
+def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_not_if_it_is_none(few_members: ProbeSet) -> None:
+    always = {
+        "member": few_members.members.load([3])[0],
+        "grey": np.full((1, 6, 6), 0.5, dtype=np.float32),
+        "unseen": smooth_images(99, 1)[0],
+    }
+    for kind, image in always.items():
+        model = CallableGenerator(lambda _, seeds, image=image: np.stack([image] * len(seeds)), name=kind, version="1")
+        judge = Auditor()
+        if kind == "member":
+            with pytest.raises(PrivacyViolation):
+                assert_no_extraction(model, few_members, auditor=judge, **FEW)
+            assert "1 of 20 distinct training images" in " ".join(judge.claims[0].notes)
+        else:
+            assert assert_no_extraction(model, few_members, auditor=judge, **FEW).value == 0.0
+
+
+def test_generating_stops_as_soon_as_failure_is_certain(
+    memorizing_few: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    judge = Auditor()
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(
+            memorizing_few, few_members, generations=5000, steps=4, max_rate=0.05, early_stop=True, auditor=judge
+        )
+    (claim,) = judge.claims
+    assert "stopped after 256 of 5000 generations, because FAIL was certain" in claim.notes[0]
+    assert claim.work.units_computed == 1
+    assert claim.low > 0.9
+
+
+def test_a_pass_makes_all_its_generations_although_it_might_stop_early(
+    population: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    claim = assert_no_extraction(population, few_members, generations=600, steps=4, max_rate=0.05, early_stop=True)
+    assert claim.work.units_computed == 3
+    assert claim.high == pytest.approx(1.0 - 0.05 ** (1.0 / 600))
+    assert "all 600 generations were made" in claim.notes[0]
+
+
+def test_images_made_elsewhere_are_judged_like_the_models_own(
+    memorizing_few: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    made = (memorizing_few.generate(range(128), steps=8).numpy() * 255).round().astype(np.uint8)
+    own, elsewhere = Auditor(), Auditor()
+    for model, judge in ((memorizing_few, own), (StoredGenerations(made), elsewhere)):
+        with pytest.raises(PrivacyViolation):
+            assert_no_extraction(model, few_members, auditor=judge, **FEW)
+    assert elsewhere.claims[0].estimate == own.claims[0].estimate
+    with pytest.raises(UsageError, match="holds 128 generations, and number 129 was asked for"):
+        assert_no_extraction(StoredGenerations(made), few_members, auditor=elsewhere, **(FEW | {"generations": 129}))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics import binomial_lower, binomial_upper, copy_rate, is_copy
+from pytest_diffprivacy.statistics import binomial_lower, binomial_upper, copy_rate, is_copy, running_copy_rate
 
 
 def flags(hits: int, count: int = 1000) -> np.ndarray:
@@ -31,3 +31,38 @@ def test_a_control_as_rich_as_the_copies_leaves_no_lower_bound():
 def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(UsageError, match=r"must be as long as `copies` \(1000\), got 999 and 1000"):
         copy_rate(flags(4), flags(4, 999), flags(4))
+
+
+def test_a_running_rate_refutes_a_leak_before_the_planned_number_and_keeps_its_bounds_in_order():
+    found = running_copy_rate(flags(300, 300), flags(300, 300), flags(0, 300), planned=5000)
+    assert (found.generations, found.value) == (300, 1.0)
+    assert 0.9 < found.low <= found.value <= found.high
+
+
+def test_a_running_rate_at_its_planned_number_passes_by_the_exact_bound():
+    found = running_copy_rate(flags(0), flags(0), flags(0), planned=1000)
+    assert (found.low, found.high) == (0.0, binomial_upper(0, 1000, confidence=0.95))
+    stopped = running_copy_rate(flags(0), flags(0), flags(0), planned=1001)
+    assert stopped.high > found.high
+
+
+def test_false_matches_as_frequent_as_copies_refute_nothing_at_any_time():
+    rng = np.random.default_rng(3)
+    copies, false = rng.random(2000) < 0.3, rng.random(2000) < 0.3
+    for count in (100, 500, 2000):
+        assert running_copy_rate(copies[:count], copies[:count], false[:count], planned=2000).low < 0.03
+
+
+def test_the_running_lower_bound_is_wrong_in_at_most_one_stream_of_twenty():
+    """The largest lower bound that any look saw, against the true excess: copies 0.3, false matches 0.1."""
+    rng = np.random.default_rng(4)
+    wrong = 0
+    for _ in range(400):
+        copies, false = rng.random(1000) < 0.3, rng.random(1000) < 0.1
+        wrong += running_copy_rate(copies, copies, false, planned=1000).low > 0.2
+    assert wrong <= 27  # 20 expected at the most; beyond 27 has probability below 5 %
+
+
+def test_more_than_planned_is_refused():
+    with pytest.raises(UsageError, match="`planned` must be at least the 1000 generations made, got 999"):
+        running_copy_rate(flags(4), flags(4), flags(4), planned=999)

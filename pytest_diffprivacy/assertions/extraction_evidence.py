@@ -1,0 +1,249 @@
+"""What does a reader want to know besides the extraction rate? Which images came back, and which kind they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.audit import Auditor, Findings, estimate
+from pytest_diffprivacy.distances import Embedding
+from pytest_diffprivacy.evidence.pictures import difference_map, picture
+from pytest_diffprivacy.evidence.records import Chart, Recipe, Series, Strip, Table
+from pytest_diffprivacy.extraction import CopyRule, Extraction, eidetic_counts, outlierness
+from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.statistics import RateEstimate, rate
+
+OUTLIER_GROUPS = 5
+SMALLEST_GROUP = 5
+
+
+def describe(findings: Findings, rule: CopyRule, generations: int, steps: int, early_stop: bool) -> None:
+    """The method and its rule, fixed before any generation was seen."""
+    threshold = rule.threshold
+    parameters = {
+        "generations": generations,
+        "steps": steps,
+        "delta": rule.delta,
+        "adaptive_threshold": threshold.threshold,
+        "max_false_match_rate": threshold.max_false_match_rate,
+    }
+    findings.methods = [
+        method_record(
+            name="extraction",
+            title="Generate and filter, adaptive distance",
+            access="black box",
+            source="Carlini et al. 2023, section 5.2; duplicates excluded and threshold calibrated",
+            parameters=parameters | ({"early_stop": "as soon as FAIL is certain"} if early_stop else {}),
+            threshold=(
+                f"calibrated on {threshold.nulls} unseen images before any generation was seen: at most "
+                f"{threshold.max_false_match_rate:.2%} of them pass for copies, with confidence "
+                f"{threshold.confidence:g}"
+            ),
+            label_use="membership labels enter the search for the nearest image and the control only",
+        )
+    ]
+
+
+def report(
+    findings: Findings,
+    judge: Auditor,
+    probes: ProbeSet,
+    rule: CopyRule,
+    found: Extraction,
+    confidence: float,
+    *,
+    planned: int,
+    embedding: Embedding | None,
+) -> None:
+    """Everything that a reader wants besides the rate; `planned` is 0 where generating could not stop early."""
+    count, members = len(found.copies), probes.members
+    false_rate = rate(int(found.false_matches.sum()), count, confidence=confidence)
+    counts = f"{count} generations against {len(rule.control)} unseen images"
+    findings.also_measured.append(estimate("False matches: generations that match an unseen image", false_rate, counts))
+    extracted = rate(len(found.extracted), len(members), confidence=confidence)
+    counts = f"{len(found.extracted)} of {len(members)} distinct images"
+    findings.also_measured.append(estimate("Training images: share extracted", extracted, counts))
+    nearness = outlierness(members, embedding=embedding)
+    eidetic = eidetic_counts(members, found.extracted, rule.delta)
+    findings.charts += [
+        _by_repetition(members.repetitions, found, confidence),
+        _by_outlierness(nearness, found, embedding, confidence),
+    ]
+    findings.tables += _eidetic_table(eidetic, rule.delta)
+    findings.notes += _notes(rule, found, len(members), planned)
+    findings.histograms.append(
+        histogram_record(
+            "Adaptive distance of generations to the nearest image",
+            "adaptive distance (lower = closer)",
+            found.matches.adaptive,
+            found.control_matches.adaptive,
+            names=("to training images", "to unseen images"),
+            mark=rule.threshold.threshold,
+            mark_label="copy threshold",
+        )
+    )
+    findings.recipe = _recipe(rule, confidence, planned)
+    findings.arrays |= {
+        "nearest_member": found.matches.nearest,
+        "l2": found.matches.l2,
+        "adaptive": found.matches.adaptive,
+        "literal": found.matches.literal,
+        "copy": found.copies,
+        "control_l2": found.control_matches.l2,
+        "control_adaptive": found.control_matches.adaptive,
+        "false_match": found.false_matches,
+        "null_adaptive": rule.null,
+        "compared_members": rule.compared,
+        "member_repetitions": members.repetitions,
+        "member_outlierness": nearness,
+        "extracted": found.extracted,
+        "eidetic": eidetic,
+    }
+    if judge.images != "none":
+        findings.strips_title = "Generations beside their nearest training images"
+        findings.strips += _strips(judge, probes, found)
+
+
+def _recipe(rule: CopyRule, confidence: float, planned: int) -> Recipe:
+    """From the stored distances to the verdict: calibrate the threshold, find copies, bound their rate."""
+    return Recipe(
+        statistic="copy_rate",
+        arrays={
+            "l2": ("l2",),
+            "adaptive": ("adaptive",),
+            "nearest": ("nearest_member",),
+            "compared": ("compared_members",),
+            "control_l2": ("control_l2",),
+            "control_adaptive": ("control_adaptive",),
+            "null": ("null_adaptive",),
+        },
+        arguments={
+            "delta": rule.delta,
+            "max_false_match_rate": rule.threshold.max_false_match_rate,
+            "ceiling": rule.threshold.ceiling,
+            "confidence": confidence,
+            "planned": planned,
+        },
+    )
+
+
+def _notes(rule: CopyRule, found: Extraction, members: int, planned: int) -> list[str]:
+    count = len(found.copies)
+    literal = int(((found.matches.literal <= rule.threshold.threshold) & (found.matches.l2 <= rule.delta)).sum())
+    stopped = []
+    if count < planned:
+        stopped = [
+            f"Generating was stopped after {count} of {planned} generations, because FAIL was certain: the lower bound "
+            "is that of a sequential test, which holds whenever one stops."
+        ]
+    elif planned:
+        stopped = [
+            f"Generating could have stopped early and did not: all {count} generations were made. The lower bound is "
+            "that of a sequential test, the upper bound the exact one of a fixed sample."
+        ]
+    return [
+        *stopped,
+        f"{len(found.extracted)} of {members} distinct training images were extracted in {count} generations; the "
+        "number grows with the generations, so compare models at equal counts only.",
+        f"{int(found.false_matches.sum())} generations matched one of {len(rule.control)} unseen images under the same "
+        f"rule; {int(found.compared_copies.sum())} matched one of as many training images.",
+        f"The published form of the adaptive distance, which leaves duplicates in, finds {literal} copies instead of "
+        f"{int(found.copies.sum())}.",
+    ]
+
+
+def _by_repetition(repetitions: NDArray[np.int64], found: Extraction, confidence: float) -> Chart:
+    """Extraction against how often the training set holds the image, in groups that double."""
+    group = np.ceil(np.log2(repetitions)).astype(np.int64)  # 1, 2, 3-4, 5-8, ...
+    groups = [np.flatnonzero(group == g) for g in np.unique(group)]
+    return Chart(
+        title="Extraction against repetitions",
+        x_label="times the training set holds the image",
+        y_label="share of these images extracted",
+        series=(_shares("extracted", [repetitions[g].mean() for g in groups], groups, found, confidence),),
+        log_x=True,
+        confidence=confidence,
+        note=f"{_sizes(groups)} images, from left to right. After Carlini et al. 2023, Figure 5.",
+    )
+
+
+def _by_outlierness(
+    nearness: NDArray[np.float64], found: Extraction, embedding: Embedding | None, confidence: float
+) -> Chart:
+    """Extraction against how far an image lies from the others, in groups of equal size."""
+    count = max(1, min(OUTLIER_GROUPS, len(nearness) // SMALLEST_GROUP))
+    groups = np.array_split(np.argsort(nearness, kind="stable"), count)
+    return Chart(
+        title="Extraction against outlierness",
+        x_label="mean distance to the nearest training images",
+        y_label="share of these images extracted",
+        series=(_shares("extracted", [nearness[g].mean() for g in groups], groups, found, confidence),),
+        confidence=confidence,
+        note=(
+            f"{_sizes(groups)} images, from the most usual to the most outlying; distances of "
+            f"{'pixels' if embedding is None else embedding.name}. After Carlini et al. 2023, Figure 20."
+        ),
+    )
+
+
+def _shares(
+    name: str, x: Sequence[float], groups: Sequence[NDArray[np.int64]], found: Extraction, confidence: float
+) -> Series:
+    """The share of each group of training images that was extracted, with its bounds."""
+    rates: list[RateEstimate] = [
+        rate(int(np.isin(found.extracted, group).sum()), len(group), confidence=confidence) for group in groups
+    ]
+    return Series(
+        name=name,
+        x=tuple(float(value) for value in x),
+        y=tuple(r.value for r in rates),
+        low=tuple(r.low for r in rates),
+        high=tuple(r.high for r in rates),
+    )
+
+
+def _sizes(groups: Sequence[NDArray[np.int64]]) -> str:
+    return ", ".join(str(len(group)) for group in groups)
+
+
+def _eidetic_table(counts: NDArray[np.int64], delta: float) -> list[Table]:
+    """How many extracted images have how many near-copies in the training set."""
+    if not len(counts):
+        return []
+    edges = [1, 2, 4, 10, 100]
+    rows = []
+    for low, high in zip(edges, [*(edge - 1 for edge in edges[1:]), None], strict=True):
+        inside = int(((counts >= low) & (counts <= (high or counts.max()))).sum())
+        rows.append(
+            (f"{low}" if high == low else f"{low} or more" if high is None else f"{low} to {high}", str(inside))
+        )
+    return [
+        Table(
+            caption=f"Extracted images by k: training images within RMS {delta:g}, with repetitions; small is worse",
+            columns=("k", "extracted images"),
+            rows=tuple(rows),
+        )
+    ]
+
+
+def _strips(judge: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip]:
+    """The most conspicuous generations beside their nearest training image."""
+    redacted = judge.images == "redacted"
+    ids, strips = probes.members.ids(), []
+    for exhibit in found.exhibits:
+        training = probes.members.load([exhibit.nearest])[0]
+        pictures = [
+            picture(exhibit.image, f"generation, seed {judge.generation_seed(exhibit.index)}", redacted=redacted),
+            picture(training, f"nearest: {ids[exhibit.nearest]}", redacted=redacted),
+            difference_map(exhibit.image, training, "where they agree (white)"),
+        ]
+        caption = (
+            f"RMS distance {found.matches.l2[exhibit.index]:.4f}, adaptive distance {exhibit.adaptive:.3f}, "
+            f"occurs {int(probes.members.repetitions[exhibit.nearest])} times in the training set"
+        )
+        mark = "match" if exhibit.copy else "no match"
+        strips.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=exhibit.copy))
+    return strips

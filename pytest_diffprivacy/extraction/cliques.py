@@ -1,0 +1,94 @@
+"""Does a prompt bring one image back again and again? A clique among its generations, decided exactly or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import UsageError
+
+CLIQUES_TRIED = 100_000
+
+
+class CliqueOutcome(StrEnum):
+    """What the search for a clique ended with."""
+
+    FOUND = "There is a clique of this size."
+    NONE = "There is no clique of this size."
+    UNDECIDED = "The search was given up before it could tell."
+
+
+@dataclass(frozen=True, slots=True)
+class Clique:
+    """A set of generations that are all near to each other, or the proof that there is none.
+
+    Attributes:
+        outcome: whether there is one.
+        nodes: int64 (size,), the generations in it, most central first; empty unless found. A maximal clique, not
+            always the largest.
+        mean_distance: mean distance of its pairs; infinite unless found. Lower = closer.
+    """
+
+    outcome: CliqueOutcome
+    nodes: NDArray[np.int64]
+    mean_distance: float
+
+    @property
+    def medoid(self) -> int:
+        """The generation that stands for the clique: the one nearest to all others in it."""
+        return int(self.nodes[0])
+
+
+def find_clique(
+    distances: NDArray[np.float64], *, edge_threshold: float, size: int = 10, tried: int = CLIQUES_TRIED
+) -> Clique:
+    """Decide whether `size` generations are pairwise within `edge_threshold`.
+
+    Only the (size - 1)-core can hold such a clique; in each of its connected components maximal cliques are enumerated
+    until one is large enough. A search that starts from the generation with most neighbours only would be wrong: a star
+    has the highest degree and no clique.
+
+    Args:
+        distances: (n, n), symmetric; usually tiled l2.
+        edge_threshold: largest distance of two generations that count as the same image.
+        size: generations that make a clique worth reporting, at least 2.
+        tried: maximal cliques after which the search is given up.
+
+    Returns:
+        The first clique found, or that there is none, or that the search gave up.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Follows Carlini et al. 2023, section 4.2, exactly instead of greedily (METHODS 1.2).
+    """
+    if distances.ndim != 2 or distances.shape[0] != distances.shape[1]:
+        raise UsageError(f"`distances` must be (n, n), got shape {distances.shape}.")
+    if size < 2:
+        raise UsageError(f"`size` must be at least 2, got {size!r}.")
+    near = distances <= edge_threshold
+    np.fill_diagonal(near, False)
+    graph = nx.k_core(nx.from_numpy_array(near), size - 1)
+    left = tried
+    for component in nx.connected_components(graph):
+        if len(component) < size:
+            continue
+        for nodes in islice(nx.find_cliques(graph.subgraph(component)), left):
+            if len(nodes) >= size:
+                return _clique(distances, np.sort(np.asarray(nodes, dtype=np.int64)))
+            left -= 1
+        if left <= 0:
+            return Clique(CliqueOutcome.UNDECIDED, np.empty(0, dtype=np.int64), np.inf)
+    return Clique(CliqueOutcome.NONE, np.empty(0, dtype=np.int64), np.inf)
+
+
+def _clique(distances: NDArray[np.float64], nodes: NDArray[np.int64]) -> Clique:
+    inside = distances[np.ix_(nodes, nodes)]
+    order = np.argsort(inside.sum(1), kind="stable")
+    pairs = len(nodes) * (len(nodes) - 1)
+    return Clique(CliqueOutcome.FOUND, nodes[order], float(inside.sum() / pairs))

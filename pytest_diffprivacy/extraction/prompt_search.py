@@ -1,0 +1,176 @@
+"""Which prompts are asked, and what do their generations say? Cliques compared with the prompts' training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.distances import nearest_images, pairwise_tiled_l2
+from pytest_diffprivacy.distances.tiled import GRID4
+from pytest_diffprivacy.errors import ProbeError, UsageError
+from pytest_diffprivacy.extraction.cliques import CLIQUES_TRIED, Clique, CliqueOutcome, find_clique
+from pytest_diffprivacy.extraction.training_images import eidetic_counts
+from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.statistics.arguments import as_number, check_count
+
+DUPLICATE_DELTA = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSearch:
+    """How prompts are searched for training images: many generations each, and a clique among them.
+
+    A prompt is flagged if at some guidance scale at least `clique_size` of its generations are pairwise within
+    `edge_threshold` in tiled l2. It brings a training image back if, besides, the clique's most central generation lies
+    within the claim's `delta` of a training image of this prompt (of any, if the prompt has none).
+
+    Attributes:
+        edge_threshold: largest tiled distance of two generations that count as one image; the paper does not state
+            its own, others use 0.05 or 0.15.
+        prompts: what to ask; None: the captions of the members, those of the most duplicated images first.
+        most: how many captions are asked.
+        images: generations a prompt and guidance scale.
+        clique_size: generations that make a clique.
+        tile: "grid4" for 16 tiles, or their side in pixels (128 in the paper, at 512).
+        guidance_scales: tried one after the other; on small models guidance above 1 can hide every copy.
+        cliques_tried: maximal cliques after which a prompt is left undecided.
+
+    Raises:
+        UsageError: a setting is out of range.
+    """
+
+    edge_threshold: float
+    prompts: Sequence[Prompt] | None = None
+    most: int = 100
+    images: int = 500
+    clique_size: int = 10
+    tile: int | str = GRID4
+    guidance_scales: Sequence[float] = (1.0, 7.5)
+    cliques_tried: int = CLIQUES_TRIED
+
+    def __post_init__(self) -> None:
+        if not 0.0 < as_number("edge_threshold", self.edge_threshold) <= 1.0:
+            raise UsageError(f"`edge_threshold` must be a distance in (0, 1], got {self.edge_threshold!r}.")
+        check_count("most", self.most, least=1)
+        check_count("cliques_tried", self.cliques_tried, least=1)
+        size = check_count("clique_size", self.clique_size, least=2)
+        if check_count("images", self.images, least=2) < size:
+            raise UsageError(f"`images` must be at least `clique_size` ({size}), got {self.images!r}.")
+        if not self.guidance_scales or len(set(self.guidance_scales)) < len(self.guidance_scales):
+            raise UsageError(f"`guidance_scales` must be different numbers, got {self.guidance_scales!r}.")
+        if self.prompts is not None and (not self.prompts or len(set(self.prompts)) < len(self.prompts)):
+            raise UsageError("`prompts` must be different prompts, at least one. Leave out those that are repeated.")
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPrompt:
+    """A prompt with the training images that it was the caption of.
+
+    Attributes:
+        prompt: text or class index.
+        images: int64, positions of its training images; empty where it has none, or nothing is known of them.
+        duplicates: near-copies in the training set of that one of its images that has most, itself counted; 0: none.
+    """
+
+    prompt: Prompt
+    images: NDArray[np.int64]
+    duplicates: int
+
+
+def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[AskedPrompt]:
+    """The prompts to ask: those given, or the members' captions, those of the most duplicated images first.
+
+    Raises:
+        ProbeError: no prompts are given, and there are no captions to take them from.
+
+    Source: Follows Carlini et al. 2023, section 4.2, except that duplicates are counted within RMS 0.05 of pixels.
+    """
+    captions = None if members is None else members.prompts(range(len(members)))
+    places: dict[Prompt, list[int]] = {}
+    for place, caption in enumerate(captions or []):
+        places.setdefault(caption, []).append(place)
+    if search.prompts is None and not places:
+        raise ProbeError(
+            "A search without `prompts` takes the members' captions, and there are none. "
+            "Give ProbeSet(..., member_prompts=...), captions beside the images, or PromptSearch(prompts=...)."
+        )
+    counts = np.zeros(0, dtype=np.int64)
+    if members is not None and places:
+        counts = eidetic_counts(members, np.arange(len(members)), DUPLICATE_DELTA)
+    asked = []
+    for prompt in places if search.prompts is None else search.prompts:
+        images = np.asarray(places.get(prompt, []), dtype=np.int64)
+        asked.append(AskedPrompt(prompt, images, int(counts[images].max(initial=0))))
+    return asked if search.prompts is not None else sorted(asked, key=lambda a: -a.duplicates)[: search.most]
+
+
+def search_generations(images: NDArray[np.float32], search: PromptSearch) -> Clique:
+    """The clique among the generations of one prompt at one guidance scale.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1].
+        search: tile, threshold and size.
+
+    Source: Follows Carlini et al. 2023, section 4.2 (METHODS 1.2).
+    """
+    distances = pairwise_tiled_l2(images, tile=search.tile)
+    return find_clique(
+        distances, edge_threshold=search.edge_threshold, size=search.clique_size, tried=search.cliques_tried
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFindings:
+    """What one prompt's generations at one guidance scale showed.
+
+    Attributes:
+        clique: whether they are one image again and again.
+        image: (channels, height, width), the clique's most central generation; None without a clique.
+        nearest: position of the training image it was found nearest to; -1 without a comparison.
+        l2: RMS distance to it; infinite without a comparison.
+        control_l2: RMS distance to the nearest of as many unseen images; infinite without a comparison.
+    """
+
+    clique: Clique
+    image: NDArray[np.float32] | None
+    nearest: int = -1
+    l2: float = np.inf
+    control_l2: float = np.inf
+
+    @property
+    def flagged(self) -> bool:
+        """Whether there is a clique."""
+        return self.clique.outcome is CliqueOutcome.FOUND
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the search for a clique was given up."""
+        return self.clique.outcome is CliqueOutcome.UNDECIDED
+
+
+def compare_clique(
+    clique: Clique, images: NDArray[np.float32], asked: AskedPrompt, members: ImageSet | None, unseen: ImageSet | None
+) -> PromptFindings:
+    """Hold the clique's most central generation beside the prompt's training images, and beside as many unseen ones.
+
+    Args:
+        clique: what was found among the generations.
+        images: the generations, (n, channels, height, width) in [0, 1].
+        asked: the prompt; without training images of its own all members are searched.
+        members: the training set; None: unknown.
+        unseen: images the model was not trained on, as many as are compared where there are so many; None: unknown.
+    """
+    if clique.outcome is not CliqueOutcome.FOUND:
+        return PromptFindings(clique, None)
+    image = images[clique.medoid].copy()
+    if members is None or unseen is None:
+        return PromptFindings(clique, image)
+    own = asked.images if len(asked.images) else np.arange(len(members))
+    searched = members.subset(own.tolist()) if len(asked.images) else members
+    nearest, control = nearest_images(image[None], searched, 1), nearest_images(image[None], unseen, 1)
+    place = int(own[nearest.indices[0, 0]])
+    return PromptFindings(clique, image, place, float(nearest.distances[0, 0]), float(control.distances[0, 0]))

@@ -1,0 +1,100 @@
+"""How are images audited that were generated elsewhere? As a Generator that can give no more than there are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.readers import open_images
+
+SEEDS = 2**32
+
+
+@final
+class StoredGenerations:
+    """Images that a model made elsewhere, as a black-box Generator: generation i is image i, whatever the run's seed.
+
+    Args:
+        source: an image folder (in the order of the paths), an array, or an .npz or .safetensors file.
+        name: what records call it.
+        prompts: one an image, where the images were made for prompts; the i-th generation of a prompt is the i-th of
+            its images.
+        guidance_scale: with which they were made; asking for another is an error.
+
+    Raises:
+        ProbeError: the source cannot be read.
+        ModelError: another number of prompts than images.
+    """
+
+    def __init__(
+        self,
+        source: object,
+        *,
+        name: str = "stored generations",
+        prompts: Sequence[Prompt] | None = None,
+        guidance_scale: float = 1.0,
+    ) -> None:
+        self._reader, self._name, self._guidance_scale = open_images(source), name, guidance_scale
+        if prompts is not None and len(prompts) != len(self._reader):
+            raise ModelError(f"`prompts` must be one for each of {len(self._reader)} images, got {len(prompts)}.")
+        self._places: dict[Prompt | None, list[int]] = {}
+        for place, prompt in enumerate([None] * len(self._reader) if prompts is None else prompts):
+            self._places.setdefault(prompt, []).append(place)
+
+    @cached_property
+    def identity(self) -> ModelIdentity:
+        """Named by the images themselves; reads each of them once."""
+        digest = hashlib.sha256(repr((list(self._places.items()), self._guidance_scale)).encode())
+        for place in range(len(self._reader)):
+            digest.update(image_digest(self._reader.read(place)))
+        return ModelIdentity(
+            name=self._name,
+            family=f"images made elsewhere, {self._reader.origin}",
+            digest=digest.hexdigest(),
+            parameters=0,
+            dtype="float32",
+            device="not known",
+            access="black box",
+        )
+
+    def generate(
+        self,
+        seeds: Sequence[int],
+        *,
+        prompts: Sequence[Prompt] | None = None,
+        steps: int = 50,
+        guidance_scale: float = 1.0,
+    ) -> Tensor:
+        """Image number `seed modulo 2^32`, of those made for the prompt.
+
+        Raises:
+            ModelError: more images than there are, a prompt without images, or another guidance.
+        """
+        if guidance_scale != self._guidance_scale:
+            raise ModelError(
+                f"`guidance_scale` must be {self._guidance_scale:g}, with which these images were made, got "
+                f"{guidance_scale!r}."
+            )
+        wanted = [None] * len(seeds) if prompts is None else prompts
+        pairs = zip(seeds, wanted, strict=True)
+        return torch.from_numpy(np.stack([self._reader.read(self._place(seed, prompt)) for seed, prompt in pairs]))
+
+    def _place(self, seed: int, prompt: Prompt | None) -> int:
+        made, number = self._places.get(prompt, []), seed % SEEDS
+        if number >= len(made):
+            whose = "" if prompt is None else " for this prompt"
+            raise ModelError(
+                f"{self._reader.origin} holds {len(made)} generations{whose}, and number {number + 1} was asked for. "
+                f"Ask for at most {len(made)}, or generate more."
+            )
+        return made[number]

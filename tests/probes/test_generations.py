@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from pytest_diffprivacy.errors import ModelError, ProbeError
+from pytest_diffprivacy.models import Generator
+from pytest_diffprivacy.probes import StoredGenerations
+
+IMAGES = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.full((1, 1, 3, 3), 40, dtype=np.uint8)
+
+
+def first_pixels(images):
+    return (images[:, 0, 0, 0] * 255).round().int().tolist()
+
+
+def test_generation_i_is_image_i_whatever_the_runs_seed():
+    stored = StoredGenerations(IMAGES)
+    assert isinstance(stored, Generator)
+    assert first_pixels(stored.generate([0, 3])) == [0, 120]
+    assert first_pixels(stored.generate([7 * 2**32, 7 * 2**32 + 3])) == [0, 120]
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path):
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image[0]).save(tmp_path / f"{number:03}.png")
+    stored = StoredGenerations(tmp_path)
+    assert first_pixels(stored.generate(range(6))) == [0, 40, 80, 120, 160, 200]
+    assert stored.identity.digest == StoredGenerations(IMAGES).identity.digest
+
+
+def test_the_generations_of_a_prompt_are_counted_by_themselves():
+    stored = StoredGenerations(IMAGES, prompts=["a", "b", "a", "b", "b", "a"], guidance_scale=7.5)
+    assert first_pixels(stored.generate([0, 1, 2], prompts=["b"] * 3, guidance_scale=7.5)) == [40, 120, 160]
+    with pytest.raises(ModelError, match="holds 3 generations for this prompt, and number 4 was asked for"):
+        stored.generate([3], prompts=["a"], guidance_scale=7.5)
+    with pytest.raises(ModelError, match="holds 0 generations for this prompt, and number 1 was asked for"):
+        stored.generate([0], prompts=["c"], guidance_scale=7.5)
+    with pytest.raises(ModelError, match=r"`guidance_scale` must be 7.5, with which these images were made, got 1.0"):
+        stored.generate([0], prompts=["a"])
+
+
+def test_more_than_there_are_is_an_error_that_says_how_many_there_are():
+    with pytest.raises(ModelError, match="holds 6 generations, and number 7 was asked for"):
+        StoredGenerations(IMAGES).generate([5, 6])
+
+
+def test_the_digest_is_that_of_the_images_their_prompts_and_their_guidance():
+    kinds = [
+        StoredGenerations(IMAGES),
+        StoredGenerations(IMAGES[::-1]),
+        StoredGenerations(IMAGES, prompts=list("abcdef")),
+        StoredGenerations(IMAGES, guidance_scale=2.0),
+    ]
+    assert len({kind.identity.digest for kind in kinds}) == 4
+    assert kinds[0].identity.digest == StoredGenerations(IMAGES.copy()).identity.digest
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(ProbeError, match="does not exist"):
+        StoredGenerations(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="`prompts` must be one for each of 6 images, got 2"):
+        StoredGenerations(IMAGES, prompts=["a", "b"])
