@@ -35,7 +35,7 @@ def control_rows(run: Run) -> Rows:
             found[control] = found.get(control, 0) + 1
     ordered = sorted(found.items(), key=lambda pair: _CONTROLS.index(pair[0].outcome))
     rows = [
-        (c.name, c.kind, c.outcome.value, _bounds(c.estimate), c.done, c.meaning, plural(count, "claim"))
+        (f"{c.name} ({c.kind})", c.outcome.value, _lines(c.done, c.estimate), c.meaning, plural(count, "claim"))
         for c, count in ordered
     ]
     return _limited(rows, "controls")
@@ -56,18 +56,19 @@ def comparison_rows(run: Run) -> Rows:
     pairs.sort(key=lambda pair: _COMPARED.index(pair[1].outcome))
     rows = [
         (
-            claim.sentence,
-            c.measured,
-            c.outcome.value + (" (the run fails on it)" if c.fails else ""),
-            number(c.old),
-            number(c.new),
+            f"{claim.sentence}\n{c.measured}",
+            f"{c.outcome.value}{' (the run fails on it)' if c.fails else ''}: {c.reason}",
+            f"{number(c.old)} / {number(c.new)}",
             _bounds(c.increase),
             _flags(c),
-            c.reason,
         )
         for claim, c in pairs
     ]
     return _limited(rows, "comparisons")
+
+
+def _lines(done: str, estimate: Estimate | None) -> str:
+    return done if estimate is None else f"{done}\n{_bounds(estimate)}"
 
 
 def _flags(comparison: Comparison) -> str:

@@ -108,7 +108,7 @@ def test_controls_comparison_family_and_policy_are_shown(page):
     for text in ("Blind baseline", "held", "not applicable", "too few non-members", "Holm's correction", "0.0012"):
         assert text in controls
     comparison = section(page, "comparison")
-    for text in ("worse (the run fails on it)", "AUROC of SecMI", "0.7", "0.86", "3 / 61, p = 1e-06"):
+    for text in ("worse (the run fails on it): the lower bound", "AUROC of SecMI", "0.7 / 0.86", "3 / 61, p = 1e-06"):
         assert text in comparison
     verdicts = section(page, "verdicts")
     assert "memorization_below: no claim covers it" in verdicts
