@@ -78,11 +78,17 @@ class Question:
 
 @dataclass(slots=True)
 class Findings:
-    """What an attack leaves behind besides its measurement; filled while it runs."""
+    """What an attack leaves behind besides its measurement; filled while it runs.
+
+    `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
+    nothing here (ERROR in the place of PASS).
+    """
 
     methods: list[records.Method] = field(default_factory=list)
     needed: Callable[[], str] = lambda: ""
     controls: list[records.Control] = field(default_factory=list)
+    confounded: str = ""
+    cannot_pass: str = ""
     also_measured: list[records.Estimate] = field(default_factory=list)
     curves: list[records.Curve] = field(default_factory=list)
     histograms: list[records.Histogram] = field(default_factory=list)
@@ -210,13 +216,22 @@ class Auditor:
             claim = self._record(question, findings, Verdict.ERROR, reason, None, "")
             raise AuditError(claim.reason) from error
         else:
-            needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
-            claim = self._record(question, findings, decision.verdict, decision.reason, decision, needed)
+            claim = self._concluded(question, findings, decision)
         if claim.verdict is Verdict.FAIL:
             raise PrivacyViolation(self._block(claim), claim)
         if claim.verdict is Verdict.INCONCLUSIVE:
             raise Inconclusive(self._block(claim), claim)
         return claim
+
+    def _concluded(self, question: Question, findings: Findings, decision: Decision) -> records.Claim:
+        """The claim of a decision, unless the split or the attack lets none be drawn."""
+        if findings.confounded:
+            return self._record(question, findings, Verdict.INCONCLUSIVE, findings.confounded, decision, "")
+        if findings.cannot_pass and decision.verdict is Verdict.PASS:
+            self._record(question, findings, Verdict.ERROR, findings.cannot_pass, decision, "")
+            raise AuditError(findings.cannot_pass)
+        needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
+        return self._record(question, findings, decision.verdict, decision.reason, decision, needed)
 
     def _record(
         self,

@@ -1,9 +1,23 @@
 """Members, non-members and prompts: loading, digests, duplicates, and the validity of the split."""
 
+from pytest_diffprivacy.probes.blind_baseline import BlindBaseline, blind_baseline
 from pytest_diffprivacy.probes.duplicates import Cluster, Duplicates, find_duplicates
 from pytest_diffprivacy.probes.generations import StoredGenerations
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.probe_set import ProbeSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
+from pytest_diffprivacy.probes.validity import SplitValidity, split_validity
 
-__all__ = ["Cluster", "Duplicates", "ImageSet", "ProbeSet", "PromptSet", "StoredGenerations", "find_duplicates"]
+__all__ = [
+    "BlindBaseline",
+    "Cluster",
+    "Duplicates",
+    "ImageSet",
+    "ProbeSet",
+    "PromptSet",
+    "SplitValidity",
+    "StoredGenerations",
+    "blind_baseline",
+    "find_duplicates",
+    "split_validity",
+]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.readers import ImageReader, open_images
+from pytest_diffprivacy.probes.readers import FILE_FACTS, FileReader, ImageReader, open_images
 
 BAD_IMAGES_SHOWN = 5
 
@@ -138,6 +138,15 @@ class ImageSet:
             return None
         positions = self._catalogue[0]
         return [self._prompts[positions[i]] for i in indices]
+
+    def file_facts(self) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
+        """What is known of each image's file (of a repeated image its first one): names (k,) and values (n, k).
+
+        None where the images are no files.
+        """
+        if not isinstance(self._reader, FileReader):
+            return None
+        return FILE_FACTS, np.array([self._reader.file_facts(position) for position in self._catalogue[0]])
 
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Images (len(indices), channels, height, width) in [0, 1]."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import final
 
+from pytest_diffprivacy.distances.embeddings import Embedding
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.duplicates import NEAR
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
+from pytest_diffprivacy.probes.validity import SplitValidity, left_over, split_validity
 
 SHOWN = 3
 
@@ -25,6 +29,9 @@ class ProbeSet:
         member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
         nonmember_prompts: the same for the non-members.
         prompts: what a text-to-image model is asked for by claims about prompts: texts, a file, or a PromptSet.
+        near: RMS pixel difference on [0, 1] up to which a member and a non-member are near-copies, which membership
+            claims leave out on both sides; 0: equal pixels only.
+        embedding: what the blind baseline sees in the place of pixels, e.g. of an encoder that knows what they show.
 
     Images are read on demand; the first use reads each once for its digest and refuses unreadable images, NaN, values
     outside [0, 1] and other sizes by name.
@@ -38,14 +45,16 @@ class ProbeSet:
         member_prompts: Sequence[Prompt] | None = None,
         nonmember_prompts: Sequence[Prompt] | None = None,
         prompts: object | None = None,
+        near: float = NEAR,
+        embedding: Embedding | None = None,
     ) -> None:
         if members is None and prompts is None:
             raise ProbeError("A ProbeSet must have members or prompts, got neither.")
         if nonmembers is not None and (member_prompts is None) != (nonmember_prompts is None):
             raise ProbeError("`member_prompts` and `nonmember_prompts` must be given together, got one of them.")
         self._members = None if members is None else ImageSet.of(members, "member", member_prompts)
+        self.near, self.embedding = near, embedding
         self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member", nonmember_prompts)
-
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
 
     @property
@@ -104,6 +113,21 @@ class ProbeSet:
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""
         return self.members.image_shape
+
+    @cached_property
+    def validity(self) -> SplitValidity:
+        """Near-copies across the split and the blind baseline; takes seconds, once."""
+        return split_validity(self.members, self.nonmembers, near=self.near, embedding=self.embedding)
+
+    def without(self, found: SplitValidity) -> ProbeSet:
+        """The probes without what was found to stand on both sides; these probes themselves where nothing was."""
+        if not len(found.removed_members):
+            return self
+        members, nonmembers = (
+            left_over(self.members, found.removed_members),
+            left_over(self.nonmembers, found.removed_nonmembers),
+        )
+        return ProbeSet(members, nonmembers, prompts=self._prompts, near=self.near, embedding=self.embedding)
 
     def check_split(self) -> None:
         """Refuse a split that is none: an image on both sides, or two image sizes.

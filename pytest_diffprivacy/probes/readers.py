@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ MODES = {
     "I;16": ("I;16", 65535.0),
 }
 MAX_PIXELS = 64_000_000
+FILE_FACTS = ("file, bytes", "file, JPEG quantization", "file, colour modes", "file, entries of metadata")
 
 
 class ImageReader(Protocol):
@@ -46,6 +47,15 @@ class ImageReader(Protocol):
         Raises:
             ProbeError: the image cannot serve; the message names it.
         """
+        ...
+
+
+@runtime_checkable
+class FileReader(ImageReader, Protocol):
+    """A row of image files."""
+
+    def file_facts(self, index: int) -> tuple[float, ...]:
+        """What is known of a file besides its pixels, in the order of FILE_FACTS."""
         ...
 
 
@@ -145,6 +155,22 @@ class FolderReader:
                 raise
             raise ProbeError(f"{path} cannot be read as an image ({error}). Replace or remove it.") from error
         return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def file_facts(self, index: int) -> tuple[float, ...]:
+        """Size, mean of the JPEG quantization tables (0: no JPEG), colour channels, and number of metadata entries.
+
+        Raises:
+            ProbeError: the file cannot be read.
+        """
+        path = self._files[index]
+        try:
+            with Image.open(path) as image:
+                tables = getattr(image, "quantization", None) or {}
+                values = [float(value) for table in tables.values() for value in table]
+                quantization = sum(values) / len(values) if values else 0.0
+                return float(path.stat().st_size), quantization, float(len(image.getbands())), float(len(image.info))
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            raise ProbeError(f"{path} cannot be read as an image ({error}). Replace or remove it.") from error
 
 
 def read_array_file(path: Path, key: str | None = None) -> ArrayReader:
