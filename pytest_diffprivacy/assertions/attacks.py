@@ -29,10 +29,11 @@ NEED_SHADOWS = "LiRA and GSA need shadow models: pass lira_attack(shadows) or gs
 
 @dataclass(frozen=True, slots=True)
 class PlannedAttack:
-    """One attack of a claim: what to compute and how the record describes it."""
+    """One attack of a claim: what to compute, how the record describes it, and why no positive control applies."""
 
     task: ScoreTask
     method: Method
+    uncontrolled: str = ""
 
 
 def plan_attacks(
@@ -152,7 +153,7 @@ def _planned(model: Denoiser, entry: AttackLike, parameters: Mapping[str, Any], 
         evaluations=found.evaluations(chosen),
     )
     seeded = {**chosen, "seed": seed} if found.seeded else chosen
-    return PlannedAttack(ScoreTask(found.name, found.version, found.scores, seeded), method)
+    return PlannedAttack(ScoreTask(found.name, found.version, found.scores, seeded), method, found.uncontrolled)
 
 
 def _callable(attack: ScoreFunction, parameters: Mapping[str, Any]) -> PlannedAttack:

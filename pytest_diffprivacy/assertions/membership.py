@@ -10,10 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
+from pytest_diffprivacy.assertions.controls import (
+    ELSEWHERE,
+    negative_controls,
+    no_positive_control,
+    positive_controls,
+)
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
+from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
-from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
 from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
@@ -22,6 +29,7 @@ from pytest_diffprivacy.statistics import (
     FamilyTpr,
     Verdict,
     auroc,
+    check_coherence,
     family_tpr,
     nonmembers_needed,
     probes_needed_for_tpr,
@@ -35,6 +43,8 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide how often members can be recognised.",
     Verdict.ERROR: "Membership could not be judged.",
 }
+
+MANY_TIES = 0.5
 
 Vector: TypeAlias = NDArray[np.float64]
 Scores: TypeAlias = dict[str, tuple[Vector, Vector]]
@@ -79,9 +89,11 @@ def assert_mia_tpr_below(
 
     Raises:
         PrivacyViolation: the claim is refuted.
-        Inconclusive: neither bound decides, or there are too few non-members for this FPR.
+        Inconclusive: neither bound decides, there are too few non-members for this FPR, or members and non-members
+            differ without the model (the split is confounded).
         UsageError: a bad argument, a split with shared images, or a model without the access that the attack needs.
-        AuditError: the model returns NaN, or all scores of an attack are equal.
+        AuditError: the model returns NaN, all scores of an attack are equal, a control failed, or an attack that ranks
+            members last would pass.
 
     Source: TPR at low FPR as in Carlini et al. 2022 (LiRA), section 3; interval of METHODS 7.2, families of 7.8.
     """
@@ -96,18 +108,20 @@ def assert_mia_tpr_below(
 
         def measure_given(findings: Findings) -> FamilyTpr:
             findings.methods = [_given_scores()]
-            return _measure(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level)
+            no_positive_control(findings.methods[0].title, ELSEWHERE, findings)
+            return _measure(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level, judge.seed)
 
         return judge.judge(question, measure_given)
     if not isinstance(probes, ProbeSet):
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments arrays of scores), got {type(probes).__name__}."
         )
-    denoiser, split = require_denoiser(model, "Membership inference"), probes
-    split.check_split()
-    planned, notes = plan_attacks(denoiser, split, attack, dict(parameters or {}), judge.seed)
+    denoiser = require_denoiser(model, "Membership inference")
+    planned, notes = plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)
     if combine and len(planned) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
+    gate = judged_split(judge, probes)
+    split = gate.probes
     titles = ", ".join(plan.method.title for plan in planned)
     question = Question(
         kind="membership",
@@ -123,13 +137,15 @@ def assert_mia_tpr_below(
 
     def measure(findings: Findings) -> FamilyTpr:
         findings.methods, findings.notes = [plan.method for plan in planned], list(notes)
+        gate.note(findings)
+        positive_controls(judge, denoiser, split, planned, findings)
         scores = _computed(judge, denoiser, split, planned, findings)
         for plan in planned:
             if plan.task.name == "drc":
                 _show_restorations(judge, denoiser, split, plan.task.parameters, findings, level)
         if combine:
             scores = _combined(scores, judge.seed, findings)
-        return _measure(findings, scores, max_fpr, limit, level)
+        return _measure(findings, scores, max_fpr, limit, level, judge.seed, gate)
 
     return judge.judge(question, measure)
 
@@ -182,15 +198,23 @@ def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
     return {"combined": cross_fitted_scores(members, nonmembers, seed=seed)}
 
 
-def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, confidence: float) -> FamilyTpr:
+def _measure(
+    findings: Findings,
+    scores: Scores,
+    max_fpr: float,
+    limit: float,
+    confidence: float,
+    seed: int,
+    gate: JudgedSplit | None = None,
+) -> FamilyTpr:
     """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
     several = len(scores) > 1
     titles = {method.name: method.title for method in findings.methods}
     arrays = {name: (f"member_scores {name}", f"nonmember_scores {name}") for name in scores}
     arrays = arrays if several else dict.fromkeys(scores, ("member_scores", "nonmember_scores"))
     findings.recipe = tpr_recipe(list(arrays.values()), max_fpr, confidence)
+    _check(findings, scores, titles, seed)
     for name, (members, nonmembers) in scores.items():
-        _check_scores(titles.get(name, name), members, nonmembers)
         findings.arrays |= dict(zip(arrays[name], (members, nonmembers), strict=True))
         of = f": {titles.get(name, name)}" if several else ""
         counts = f"{len(members)} members, {len(nonmembers)} non-members"
@@ -199,6 +223,9 @@ def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, c
         label = "score (higher = more likely member)"
         findings.histograms.append(histogram_record(f"Scores{of}", label, members, nonmembers))
         findings.curves.append(roc_record(f"ROC{of}", members, nonmembers, max_fpr, limit, confidence))
+    if gate is not None:
+        for name, both in scores.items():
+            gate.compare(findings, f" ({titles.get(name, name)})" if several else "", *both)
     # A FAIL is judged at the family's corrected confidence, a PASS at the plain one.
     corrected = 1.0 - (1.0 - confidence) / len(scores)
     measured = family_tpr(scores, max_fpr=max_fpr, confidence=confidence)
@@ -221,6 +248,24 @@ def _measure(findings: Findings, scores: Scores, max_fpr: float, limit: float, c
             f"never FAIL. At least {least} non-members are needed for that."
         )
     return measured
+
+
+def _check(findings: Findings, scores: Scores, titles: Mapping[str, str], seed: int) -> None:
+    """Coherence of all scores and the negative controls; an attack that ranks members last may not pass."""
+    found = {name: check_coherence(*both, title=titles.get(name, name)) for name, both in scores.items()}
+    negative_controls(scores, titles, seed, findings)
+    last = [titles.get(name, name) for name, coherence in found.items() if coherence.ranked_last]
+    if last:
+        text = (
+            f"{', '.join(last)} ranks members last beyond chance: its reverse recognises them. The sign was fixed "
+            "before labels were seen and is not turned now"
+        )
+        findings.notes.append(f"{text}; this attack's low TPR shows nothing.")
+        if len(last) == len(scores):
+            findings.cannot_pass = f"{text}, so a low TPR proves nothing. Judge by another attack."
+    tied = max(coherence.tied for coherence in found.values())
+    if tied > MANY_TIES:
+        findings.notes.append(f"{tied:.0%} of the scores are tied with another: bounds are wider than they need be.")
 
 
 def _needed(members: Vector, nonmembers: Vector, max_fpr: float, limit: float, confidence: float) -> str:
@@ -254,17 +299,3 @@ def _scores(role: str, values: Any) -> Vector:
     if array.ndim != 1 or len(array) == 0:
         raise UsageError(f"{role} scores must be a vector with at least one score, got shape {array.shape}.")
     return array.astype(np.float64)
-
-
-def _check_scores(title: str, members: Vector, nonmembers: Vector) -> None:
-    for role, scores in (("member", members), ("non-member", nonmembers)):
-        broken = int((~np.isfinite(scores)).sum())
-        if broken:
-            raise AuditError(
-                f"{broken} of {len(scores)} {role} scores are NaN or infinite: find out why and score again."
-            )
-    if np.ptp(np.concatenate([members, nonmembers])) == 0.0:
-        raise AuditError(
-            f"{title}: all {len(members) + len(nonmembers)} scores equal {members[0]:g}: "
-            "the attack does not look at the images."
-        )

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from pytest_diffprivacy.assertions.controls import negative_controls, no_positive_control
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.landscape import landscape_charts
 from pytest_diffprivacy.assertions.sharp_prompts import Sharp, judge_sharp_prompts
+from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
@@ -18,7 +20,15 @@ from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
 from pytest_diffprivacy.sharpness import find_statistic
-from pytest_diffprivacy.statistics import Measured, Verdict, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
+from pytest_diffprivacy.statistics import (
+    Measured,
+    Verdict,
+    auroc,
+    check_coherence,
+    probes_needed_for_tpr,
+    rate,
+    tpr_at_fpr,
+)
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 HEADLINES: Mapping[Verdict, str] = {
@@ -27,6 +37,10 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide how sharp the density is at training images.",
     Verdict.ERROR: "Sharpness could not be judged.",
 }
+NOT_PLANTED = (
+    "A model with perfect memory is equally sharp around every image that it knows of, planted or not; the statistics "
+    "are checked against closed forms in the project's tests instead."
+)
 
 
 def assert_sharpness_below(
@@ -75,9 +89,10 @@ def assert_sharpness_below(
 
     Raises:
         PrivacyViolation: the claim is refuted.
-        Inconclusive: neither bound decides, or there are too few non-members for this quantile.
+        Inconclusive: neither bound decides, there are too few non-members for this quantile, or members and non-members
+            differ without the model (the split is confounded).
         UsageError: a bad argument, a split with shared images, or a model without the access needed.
-        AuditError: the model returns NaN.
+        AuditError: the model returns NaN, all values are equal, or the negative control failed.
 
     Source: Inspired by Jeon et al. 2025, section 4 (sharpness of the probability landscape); interval of METHODS 7.2.
     """
@@ -104,8 +119,8 @@ def assert_sharpness_below(
     purpose = f"The claim about sharpness ({chosen.title})"
     needs = require_white_box if chosen.access == "white box" else require_denoiser
     denoiser = needs(model, purpose)
-    if sharp.above is None:
-        probes.check_split()
+    gate = judged_split(judge, probes) if sharp.above is None else None
+    probes = probes if gate is None else gate.probes
     level_of_noise = chosen.timestep if timestep is None else timestep
     if level_of_noise is None:
         raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
@@ -140,6 +155,9 @@ def assert_sharpness_below(
 
     def measure(findings: Findings) -> Measured:
         findings.methods = [method]
+        if gate is not None:
+            gate.note(findings)
+        no_positive_control(chosen.title, NOT_PLANTED, findings)
         members = judge.scores(denoiser, probes.members, task, findings.ledger)
         if sharp.above is not None:
             hits = members > sharp.above
@@ -147,9 +165,13 @@ def assert_sharpness_below(
             findings.recipe = rate_recipe("member_above", level)
             return rate(int(hits.sum()), len(hits), confidence=level)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
+        check_coherence(members, reference, title=chosen.title)
+        negative_controls({chosen.name: (members, reference)}, {chosen.name: chosen.title}, judge.seed, findings)
         findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
         findings.recipe = tpr_recipe([("member_scores", "nonmember_scores")], max_fpr, level)
         findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
+        if gate is not None:
+            gate.compare(findings, "", members, reference)
         findings.histograms.append(
             histogram_record("Sharpness", f"{chosen.title} (higher = sharper)", members, reference)
         )

@@ -26,6 +26,7 @@ class Attack:
         evaluations: parameters -> network evaluations an image costs.
         timesteps: parameters -> the timesteps to be matched to the model's schedule.
         needs_prompts: whether it cannot run without the images' prompts.
+        uncontrolled: why it cannot be asked about an ideal denoiser; "" where it can.
     """
 
     name: str
@@ -39,3 +40,4 @@ class Attack:
     evaluations: Callable[[Mapping[str, Any]], int]
     timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]]
     needs_prompts: bool = False
+    uncontrolled: str = ""

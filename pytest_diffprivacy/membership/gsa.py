@@ -261,6 +261,7 @@ def gsa_attack(shadows: ShadowScores, *, random_state: int = 0) -> Attack:
         seeded=False,
         evaluations=lambda _: measure.evaluations,
         timesteps=lambda p: tuple(p.get("timesteps", ())),
+        uncontrolled="Its classifier was fitted to gradients of shadow models; an ideal denoiser has no parameters.",
     )
 
 

@@ -209,6 +209,7 @@ def lira_attack(shadows: ShadowScores, *, variant: Variant = "online", variance:
         seeded=False,
         evaluations=lambda _: measure.evaluations,
         timesteps=lambda p: tuple(p.get("timesteps", ())),
+        uncontrolled="Its shadow models belong to the audited model: their scores say nothing about an ideal denoiser.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be said about an image without a model? Brightness, texture, compressibility, file and caption, as numbers."""
+"""What can be said about an image without a model? Brightness, texture, size, file and caption, as numbers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def statistics_of(images: ImageSet) -> tuple[tuple[str, ...], Matrix]:
     """Names and values of the statistics of every image, in the order of the set.
 
     Returns:
-        Names (k,) and float64 (n, k). Which statistics there are depends on the images' shape, on whether they are files
-        and on whether they have prompts, so that two sides of one probe set need not have the same.
+        Names (k,) and float64 (n, k). Which statistics there are depends on the images' shape, on whether they are
+        files and on whether they have prompts, so that two sides of one probe set need not have the same.
 
     Source: Follows the list of METHODS 7.10.
     """

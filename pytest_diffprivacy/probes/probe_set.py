@@ -120,9 +120,19 @@ class ProbeSet:
         return split_validity(self.members, self.nonmembers, near=self.near, embedding=self.embedding)
 
     def without(self, found: SplitValidity) -> ProbeSet:
-        """The probes without what was found to stand on both sides; these probes themselves where nothing was."""
-        if not len(found.removed_members):
+        """The probes without what was found to stand on both sides; these probes themselves where nothing was.
+
+        Raises:
+            ProbeError: nothing is left of a side.
+        """
+        gone = len(found.removed_members), len(found.removed_nonmembers)
+        if not any(gone):
             return self
+        if gone[0] == len(self.members) or gone[1] == len(self.nonmembers):
+            raise ProbeError(
+                f"No probes are left: {gone[0]} members and {gone[1]} non-members are near-copies of each other "
+                f"(RMS pixel difference at most {self.near:g}). Lower `near`, or take non-members from elsewhere."
+            )
         members, nonmembers = (
             left_over(self.members, found.removed_members),
             left_over(self.nonmembers, found.removed_nonmembers),

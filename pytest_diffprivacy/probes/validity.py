@@ -1,4 +1,4 @@
-"""Is a split one? Near-copies that stand on both sides are taken out, and the rest must look alike without the model."""
+"""Is a split one? Near-copies across it are taken out, and the rest must look alike without the model."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ def split_validity(
     found = find_duplicates(members, nonmembers, max_distance=near, hash_bits=HASH_BITS if many else None)
     places = [place for cluster in found.across for place in cluster.places]
     removed = [np.array(sorted(p for side, p in places if side == number), dtype=np.int64) for number in (0, 1)]
-    kept = [left_over(side, gone) for side, gone in zip((members, nonmembers), removed, strict=True)]
-    baseline = blind_baseline(*kept, embedding=embedding) if all(kept) else None
-    return SplitValidity(*removed, baseline)
+    sides = list(zip((members, nonmembers), removed, strict=True))
+    some = all(len(gone) < len(side) for side, gone in sides)
+    baseline = blind_baseline(*(left_over(*side) for side in sides), embedding=embedding) if some else None
+    return SplitValidity(removed[0], removed[1], baseline)
 
 
 def left_over(images: ImageSet, removed: Positions) -> ImageSet:

@@ -21,14 +21,14 @@ def test_halves_of_nonmembers_separate_as_often_as_the_significance_says(size, s
 def test_an_attack_that_finds_nothing_rarely_passes_for_one_that_works():
     rng = np.random.default_rng(45)
     found = [planted_found(rng.normal(size=50), rng.normal(size=50)).held for _ in range(4_000)]
-    assert np.mean(found) <= 0.003
+    assert np.mean(found) <= 0.0025
 
 
 def test_a_planted_leak_is_found_by_a_working_attack_of_ten_images():
     result = planted_found(np.arange(LEAST) + 100.0, np.arange(LEAST) + 0.0)
     assert result.held
     assert result.area.value == 1.0
-    assert result.area.low == pytest.approx(0.001 ** (1 / LEAST))
+    assert result.area.low == pytest.approx(0.05 ** (1 / LEAST))
 
 
 @pytest.mark.parametrize("broken", ["constant", "flipped", "chance"])

@@ -1,0 +1,156 @@
+"""Does the attack work, and is the statistic honest? Controls that run beside every claim about membership.
+
+Positive: the very attack, with the same parameters, is asked about a model with perfect memory of half of some probes;
+it must find them. Negative: two random halves of the non-members must not separate. A control that fails is an ERROR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.assertions.attacks import PlannedAttack
+from pytest_diffprivacy.audit import Auditor, Findings, estimate
+from pytest_diffprivacy.engine import Ledger
+from pytest_diffprivacy.errors import AuditError, DiffPrivacyError, InsufficientProbes
+from pytest_diffprivacy.evidence.records import Control, ControlOutcome
+from pytest_diffprivacy.models.planted import PlantedLeak
+from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.statistics import ControlResult, halves_agree, planted_found
+from pytest_diffprivacy.statistics.controls import LEAST, SIGNIFICANCE
+
+PLANTED = 50
+FEW = 16
+COSTLY = 200
+"""Network evaluations an image from which on 16 images are planted instead of 50."""
+LARGE = 65_536
+"""Numbers in an image from which on, likewise."""
+ELSEWHERE: Final = "The scores were made elsewhere: this run cannot ask the attack about a model with a known leak."
+WHITE_BOX: Final = (
+    "The ideal denoiser has no parameters, so an attack on a model's parameters cannot be asked about it."
+)
+
+Scores: TypeAlias = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+def positive_controls(
+    judge: Auditor, model: Denoiser, probes: ProbeSet, planned: Sequence[PlannedAttack], findings: Findings
+) -> None:
+    """Run the positive control of each attack and record it; results are stored like scores.
+
+    Raises:
+        AuditError: an attack does not find the planted images.
+    """
+    for plan in planned:
+        costly = (plan.method.evaluations_per_image or 0) > COSTLY or int(np.prod(model.sample_shape)) > LARGE
+        findings.controls.append(_positive(judge, model, probes, plan, FEW if costly else PLANTED))
+    _stop(findings, "positive", "so its silence about the audited model proves nothing")
+
+
+def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, findings: Findings) -> None:
+    """Check that two halves of the non-members do not separate, and record it.
+
+    Raises:
+        AuditError: they do.
+    """
+    significance = SIGNIFICANCE / len(scores)
+    for name, (_, nonmembers) in scores.items():
+        title = titles.get(name, name)
+        done = (
+            "Two random halves of the non-members' scores were compared as if one held members; they may not separate "
+            f"(two-sided significance {significance:.2g})."
+        )
+        try:
+            result = halves_agree(nonmembers, seed=seed, significance=significance)
+        except InsufficientProbes:
+            meaning = f"{len(nonmembers)} non-members are too few for halves."
+            findings.controls.append(_control("negative", title, done, ControlOutcome.NOT_APPLICABLE, meaning))
+            continue
+        size = len(nonmembers) // 2
+        meaning = (
+            "Where nothing is to be found, nothing is found." if result.held else "Scores separate without a cause."
+        )
+        findings.controls.append(
+            _judged("negative", title, done, result, meaning, f"{size} against {size} non-members")
+        )
+    _stop(findings, "negative", "so a difference between members and non-members proves nothing")
+
+
+def no_positive_control(title: str, why: str, findings: Findings) -> None:
+    """Record that there is no positive control, and why."""
+    done = "The attack is asked about a model that is known to leak."
+    findings.controls.append(_control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why))
+
+
+def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int) -> Control:
+    title, count = plan.method.title, min(most, (len(probes.members) + len(probes.nonmembers)) // 2)
+    done = (
+        f"The attack, with the same parameters and seed, was asked about an ideal denoiser that remembers {count} of "
+        f"the probes, on the audited model's schedule and shape, and about {count} others."
+    )
+    if plan.uncontrolled or plan.method.access.startswith("white box"):
+        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
+    if count < LEAST:
+        few = f"{2 * count} probes are too few to plant {LEAST} beside {LEAST} others."
+        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
+    planted, others = _chosen(probes, count)
+    prompted = plan.task.stored and planted.prompts(range(1)) is not None
+    leak = PlantedLeak(model, torch.from_numpy(planted.load(range(count))), prompted=prompted)
+    try:
+        scores = [judge.scores(leak, images, plan.task, Ledger()) for images in (planted, others)]
+    except AuditError as error:
+        return _control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")
+    except DiffPrivacyError:
+        raise
+    except Exception as error:
+        if plan.task.stored:
+            raise
+        why = f"The caller's function does not take a model with the grey-box protocol alone: {error!r}."
+        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why)
+    result = planted_found(*scores)
+    meaning = (
+        "The attack finds a leak that is there."
+        if result.held
+        else "The attack does not find a full leak: it is too weak with these parameters, or broken."
+    )
+    return _judged("positive", title, done, result, meaning, f"{count} planted images, {count} others")
+
+
+def _chosen(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
+    """Probes of either side in the order of their digests, planted and others in turn; labels play no part."""
+    sides = (probes.members, probes.nonmembers)
+    places = [(digest, side, i) for side in sides for i, digest in enumerate(side.digests)]
+    chosen = sorted(places, key=lambda place: place[0])[: 2 * count]
+    images = np.concatenate([side.load([i]) for _, side, i in chosen])
+    told = [side.prompts([i]) for _, side, i in chosen]
+    prompts = None if any(prompt is None for prompt in told) else [prompt[0] for prompt in told if prompt]
+    return (
+        ImageSet.of(images[::2], "planted image", prompts and prompts[::2]),
+        ImageSet.of(images[1::2], "other image", prompts and prompts[1::2]),
+    )
+
+
+def _judged(kind: str, title: str, done: str, result: ControlResult, meaning: str, counts: str) -> Control:
+    outcome = ControlOutcome.HELD if result.held else ControlOutcome.FAILED
+    control = _control(kind, title, done, outcome, meaning)
+    if result.area is None:
+        return control.model_copy(update={"meaning": f"{meaning} All scores are equal."})
+    return control.model_copy(update={"estimate": estimate("AUROC", result.area, counts)})
+
+
+def _control(kind: str, title: str, done: str, outcome: ControlOutcome, meaning: str) -> Control:
+    name = f"{kind.capitalize()} control: {title}"
+    return Control.model_validate({"kind": kind, "name": name, "done": done, "outcome": outcome, "meaning": meaning})
+
+
+def _stop(findings: Findings, kind: str, consequence: str) -> None:
+    failed = [c for c in findings.controls if c.kind == kind and c.outcome is ControlOutcome.FAILED]
+    if failed:
+        seen = [f" (AUROC {c.estimate.value:.3f})" if c.estimate else "" for c in failed]
+        listed = "; ".join(f"{c.name}{area}: {c.meaning}" for c, area in zip(failed, seen, strict=True))
+        raise AuditError(f"A control failed, {consequence}. {listed}")
