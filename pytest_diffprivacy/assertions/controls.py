@@ -49,7 +49,7 @@ def positive_controls(
     for plan in planned:
         costly = (plan.method.evaluations_per_image or 0) > COSTLY or int(np.prod(model.sample_shape)) > LARGE
         findings.controls.append(_positive(judge, model, probes, plan, FEW if costly else PLANTED))
-    _stop(findings, "positive", "so its silence about the audited model proves nothing")
+    stop(findings, "positive", "so its silence about the audited model proves nothing")
 
 
 def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, findings: Findings) -> None:
@@ -69,7 +69,7 @@ def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, find
             result = halves_agree(nonmembers, seed=seed, significance=significance)
         except InsufficientProbes:
             meaning = f"{len(nonmembers)} non-members are too few for halves."
-            findings.controls.append(_control("negative", title, done, ControlOutcome.NOT_APPLICABLE, meaning))
+            findings.controls.append(control("negative", title, done, ControlOutcome.NOT_APPLICABLE, meaning))
             continue
         size = len(nonmembers) // 2
         meaning = (
@@ -78,13 +78,13 @@ def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, find
         findings.controls.append(
             _judged("negative", title, done, result, meaning, f"{size} against {size} non-members")
         )
-    _stop(findings, "negative", "so a difference between members and non-members proves nothing")
+    stop(findings, "negative", "so a difference between members and non-members proves nothing")
 
 
 def no_positive_control(title: str, why: str, findings: Findings) -> None:
     """Record that there is no positive control, and why."""
     done = "The attack is asked about a model that is known to leak."
-    findings.controls.append(_control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why))
+    findings.controls.append(control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why))
 
 
 def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int) -> Control:
@@ -94,24 +94,24 @@ def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAt
         f"the probes, on the audited model's schedule and shape, and about {count} others."
     )
     if plan.uncontrolled or plan.method.access.startswith("white box"):
-        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
+        return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
     if count < LEAST:
         few = f"{2 * count} probes are too few to plant {LEAST} beside {LEAST} others."
-        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
-    planted, others = _chosen(probes, count)
+        return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
+    planted, others = planted_probes(probes, count)
     prompted = plan.task.stored and planted.prompts(range(1)) is not None
     leak = PlantedLeak(model, torch.from_numpy(planted.load(range(count))), prompted=prompted)
     try:
         scores = [judge.scores(leak, images, plan.task, Ledger()) for images in (planted, others)]
     except AuditError as error:
-        return _control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")
+        return control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")
     except DiffPrivacyError:
         raise
     except Exception as error:
         if plan.task.stored:
             raise
         why = f"The caller's function does not take a model with the grey-box protocol alone: {error!r}."
-        return _control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why)
+        return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why)
     result = planted_found(*scores)
     meaning = (
         "The attack finds a leak that is there."
@@ -121,7 +121,7 @@ def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAt
     return _judged("positive", title, done, result, meaning, f"{count} planted images, {count} others")
 
 
-def _chosen(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
+def planted_probes(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
     """Probes of either side in the order of their digests, planted and others in turn; labels play no part."""
     sides = (probes.members, probes.nonmembers)
     places = [(digest, side, i) for side in sides for i, digest in enumerate(side.digests)]
@@ -137,18 +137,24 @@ def _chosen(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
 
 def _judged(kind: str, title: str, done: str, result: ControlResult, meaning: str, counts: str) -> Control:
     outcome = ControlOutcome.HELD if result.held else ControlOutcome.FAILED
-    control = _control(kind, title, done, outcome, meaning)
+    found = control(kind, title, done, outcome, meaning)
     if result.area is None:
-        return control.model_copy(update={"meaning": f"{meaning} All scores are equal."})
-    return control.model_copy(update={"estimate": estimate("AUROC", result.area, counts)})
+        return found.model_copy(update={"meaning": f"{meaning} All scores are equal."})
+    return found.model_copy(update={"estimate": estimate("AUROC", result.area, counts)})
 
 
-def _control(kind: str, title: str, done: str, outcome: ControlOutcome, meaning: str) -> Control:
+def control(kind: str, title: str, done: str, outcome: ControlOutcome, meaning: str) -> Control:
+    """A control's record; the title is the attack's."""
     name = f"{kind.capitalize()} control: {title}"
     return Control.model_validate({"kind": kind, "name": name, "done": done, "outcome": outcome, "meaning": meaning})
 
 
-def _stop(findings: Findings, kind: str, consequence: str) -> None:
+def stop(findings: Findings, kind: str, consequence: str) -> None:
+    """End the claim where a control of this kind failed.
+
+    Raises:
+        AuditError: one did.
+    """
     failed = [c for c in findings.controls if c.kind == kind and c.outcome is ControlOutcome.FAILED]
     if failed:
         seen = [f" (AUROC {c.estimate.value:.3f})" if c.estimate else "" for c in failed]

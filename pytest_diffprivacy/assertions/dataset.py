@@ -11,7 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
+from pytest_diffprivacy.assertions.dataset_controls import (
+    TITLE,
+    dataset_negative_control,
+    dataset_positive_control,
+    keep,
+)
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
@@ -23,6 +31,7 @@ from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, requ
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import Verdict, auroc
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction
+from pytest_diffprivacy.statistics.controls import SIGNIFICANCE as CONTROL_SIGNIFICANCE
 from pytest_diffprivacy.statistics.dataset_inference import (
     Combine,
     DatasetInference,
@@ -84,9 +93,10 @@ def assert_dataset_not_inferable(
 
     Raises:
         PrivacyViolation: the claim is refuted: the set can be inferred.
-        Inconclusive: neither bound decides, or there are fewer than 20 members or non-members.
+        Inconclusive: neither bound decides, there are fewer than 20 members or non-members, or members and non-members
+            differ without the model (the split is confounded).
         UsageError: a bad argument, a split with shared images, or a model without the access needed.
-        AuditError: the model returns NaN, or the features say nothing.
+        AuditError: the model returns NaN, the features say nothing, or a control failed.
 
     Source: Follows Dubinski et al. 2025 (CDI) as METHODS 3.13 and 7.6 correct it; the bounds are ours.
     """
@@ -104,7 +114,13 @@ def assert_dataset_not_inferable(
         counts = _counts(len(members), len(nonmembers))
         question = Question("membership", "dataset-features", sentence, limit, HEADLINES, None, None, counts, level)
         method = _method("features", "Features made elsewhere", "chosen by the caller", design.shown)
-        return judge.judge(question, lambda f: _measure(f, method, lambda: (members, nonmembers), design))
+
+        def given(findings: Findings) -> tuple[Matrix, Matrix]:
+            no_positive_control(TITLE, ELSEWHERE, findings)
+            keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
+            return members, nonmembers
+
+        return judge.judge(question, lambda f: _measure(f, method, partial(given, f), design))
     if not isinstance(probes, ProbeSet):
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments feature matrices), got {type(probes).__name__}."
@@ -113,7 +129,8 @@ def assert_dataset_not_inferable(
     chosen = CdiSettings(affordable_features(denoiser) if features is None else tuple(features))
     if set(chosen.features) & set(WHITE_BOX):
         require_white_box(model, "CDI's gradient masking and noise optimization")
-    probes.check_split()
+    gate = judged_split(judge, probes)
+    split = gate.probes
     parameters: dict[str, Any] = {
         "features": chosen.features,
         "timestep": chosen.timestep,
@@ -125,16 +142,19 @@ def assert_dataset_not_inferable(
     access = "white box" if set(chosen.features) & set(WHITE_BOX) else "grey box"
     method = _method("cdi", "CDI dataset inference", access, {**parameters, **design.shown}, denoiser, chosen)
     question = Question(
-        "membership", "dataset-cdi", f"{sentence} (CDI)", limit, HEADLINES, denoiser.identity, probes,
-        _counts(len(probes.members), len(probes.nonmembers)), level,
+        "membership", "dataset-cdi", f"{sentence} (CDI)", limit, HEADLINES, denoiser.identity, split,
+        _counts(len(split.members), len(split.nonmembers)), level,
     )  # fmt: skip
 
     def collect(findings: Findings) -> tuple[Matrix, Matrix]:
         findings.notes += _left_out(denoiser, chosen)
-        sides = probes.members, probes.nonmembers
+        gate.note(findings)
+        keep(findings, dataset_positive_control(judge, denoiser, split, task, chosen, design.control))
+        sides = split.members, split.nonmembers
         found = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         # By digest, so that the splits do not depend on the order of the files.
         members, nonmembers = (rows[np.argsort(side.digests)] for rows, side in zip(found, sides, strict=True))
+        keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
         return members, nonmembers
 
     return judge.judge(question, lambda f: _measure(f, method, partial(collect, f), design))
@@ -154,6 +174,13 @@ class _Design:
     @property
     def significance(self) -> float:
         return round(1.0 - self.confidence, 12)
+
+    def control(self, members: Matrix, nonmembers: Matrix) -> DatasetInference:
+        """The same test on other features, at the controls' significance and on one split."""
+        drawn = control_splits(len(members), len(nonmembers), splits=1, seed=self.seed)
+        logits = cdi_logits(members, nonmembers, drawn)
+        level = 1.0 - CONTROL_SIGNIFICANCE
+        return dataset_inference(logits, confidence=level, test=self.test, combine=self.combine, seed=self.seed)
 
     @property
     def shown(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ again with shuffled labels. So an honest random split is called confounded in 1 
 Folds and shuffles follow from the images' digests: no seed can be chosen until a split passes.
 
 The trees split at random, as totally randomized trees do, and a ridge regression weighs their leaves. Since labels
-enter the regression alone, all shuffles are one regression with many outcomes: the test takes seconds and needs no sample.
+enter the regression alone, all shuffles are one regression with many outcomes: the test takes seconds.
 """
 
 from __future__ import annotations
