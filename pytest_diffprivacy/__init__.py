@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_diffprivacy.assertions import (
+        assert_epsilon_lower_bound_below,
         assert_mia_tpr_below,
         assert_mitigation_keeps_alignment,
         assert_mitigation_reduces_copies,
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_diffprivacy.models import load_model
-    from pytest_diffprivacy.probes import ProbeSet, find_duplicates
+    from pytest_diffprivacy.probes import CanarySet, ProbeSet, find_duplicates, plant_canaries
     from pytest_diffprivacy.statistics import Verdict
 
 _WHERE = {
     "AuditError": "errors",
     "Auditor": "audit",
+    "CanarySet": "probes",
     "DiffPrivacyError": "errors",
     "Inconclusive": "errors",
     "PrivacyViolation": "errors",
@@ -43,6 +45,7 @@ _WHERE = {
     "UsageError": "errors",
     "Verdict": "statistics",
     "assert_dataset_not_inferable": "assertions",
+    "assert_epsilon_lower_bound_below": "assertions",
     "assert_mia_tpr_below": "assertions",
     "assert_mitigation_keeps_alignment": "assertions",
     "assert_mitigation_reduces_copies": "assertions",
@@ -54,11 +57,13 @@ _WHERE = {
     "compare_mitigations": "assertions",
     "find_duplicates": "probes",
     "load_model": "models",
+    "plant_canaries": "probes",
 }
 
 __all__ = [
     "AuditError",
     "Auditor",
+    "CanarySet",
     "DiffPrivacyError",
     "Inconclusive",
     "PrivacyViolation",
@@ -67,6 +72,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "assert_dataset_not_inferable",
+    "assert_epsilon_lower_bound_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",
     "assert_mitigation_reduces_copies",
@@ -78,6 +84,7 @@ __all__ = [
     "compare_mitigations",
     "find_duplicates",
     "load_model",
+    "plant_canaries",
 ]
 
 

@@ -8,6 +8,7 @@ verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or 
 """
 
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
+from pytest_diffprivacy.assertions.epsilon import assert_epsilon_lower_bound_below
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
 from pytest_diffprivacy.assertions.membership import assert_mia_tpr_below
 from pytest_diffprivacy.assertions.memorized_prompts import assert_no_memorized_prompts
@@ -22,6 +23,7 @@ from pytest_diffprivacy.assertions.sharpness import assert_sharpness_below
 
 __all__ = [
     "assert_dataset_not_inferable",
+    "assert_epsilon_lower_bound_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",
     "assert_mitigation_reduces_copies",

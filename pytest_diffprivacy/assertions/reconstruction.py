@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
@@ -110,7 +111,8 @@ def assert_no_reconstruction(
         )
     if other is not None and other.identity.digest == denoiser.identity.digest:
         raise UsageError("`reference` must be another model than the audited one, got the same weights.")
-    probes.check_split()
+    gate = judged_split(judge, probes)
+    probes = gate.probes
     sides = tuple(_chosen(side, count, judge.seed, stream) for stream, side in enumerate(_sides(probes), start=5))
     parameters: dict[str, Any] = {
         "mask": mask,
@@ -150,6 +152,7 @@ def assert_no_reconstruction(
 
     def measure(findings: Findings) -> MeanDifference:
         findings.methods = [method]
+        gate.note(findings)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
         measured = _compared(findings, errors, beaten, level)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import InsufficientProbes, ModelError, UsageError
@@ -88,7 +89,8 @@ def assert_not_closer_to_members(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
-    probes.check_split()
+    gate = judged_split(judge, probes)
+    probes = gate.probes
     training, holdout = equal_sides(probes, seed=judge.seed)
     question = Question(
         kind="extraction",
@@ -105,6 +107,7 @@ def assert_not_closer_to_members(
 
     def measure(findings: Findings) -> DcrShare:
         findings.methods = [_method(count, steps, embedding)]
+        gate.note(findings)
         found = measure_replication(
             _generated(judge, generator, probes, count, steps, findings),
             training,

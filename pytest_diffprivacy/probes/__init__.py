@@ -1,6 +1,7 @@
 """Members, non-members and prompts: loading, digests, duplicates, and the validity of the split."""
 
 from pytest_diffprivacy.probes.blind_baseline import BlindBaseline, blind_baseline
+from pytest_diffprivacy.probes.canaries import CanarySet, PlantedTraining, plant_canaries
 from pytest_diffprivacy.probes.duplicates import Cluster, Duplicates, find_duplicates
 from pytest_diffprivacy.probes.generations import StoredGenerations
 from pytest_diffprivacy.probes.image_set import ImageSet
@@ -10,14 +11,17 @@ from pytest_diffprivacy.probes.validity import SplitValidity, split_validity
 
 __all__ = [
     "BlindBaseline",
+    "CanarySet",
     "Cluster",
     "Duplicates",
     "ImageSet",
+    "PlantedTraining",
     "ProbeSet",
     "PromptSet",
     "SplitValidity",
     "StoredGenerations",
     "blind_baseline",
     "find_duplicates",
+    "plant_canaries",
     "split_validity",
 ]

@@ -32,7 +32,13 @@ from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_t
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
-from pytest_diffprivacy.statistics.one_run import OneRunEpsilon, correct_guesses, one_run_epsilon, one_run_p_value
+from pytest_diffprivacy.statistics.one_run import (
+    OneRunEpsilon,
+    correct_guesses,
+    guesses_needed,
+    one_run_epsilon,
+    one_run_p_value,
+)
 from pytest_diffprivacy.statistics.paired import (
     PairedChange,
     PromptMean,
@@ -123,6 +129,7 @@ __all__ = [
     "family_test",
     "family_tpr",
     "gaussian_epsilon",
+    "guesses_needed",
     "halves_agree",
     "holm",
     "is_copy",

@@ -148,13 +148,15 @@ class _Counts:
 
     def hull(self) -> list[float]:
         """Thresholds of the vertices of the upper convex hull of the ROC, the end points included."""
-        thresholds = [math.inf, *np.unique(np.concatenate((self.member, self.nonmember)))[::-1].tolist()]
+        thresholds = np.append(np.inf, np.unique(np.concatenate((self.member, self.nonmember)))[::-1])
+        hits, alarms = (
+            side.size - np.searchsorted(np.sort(side), thresholds) for side in (self.member, self.nonmember)
+        )
         kept: list[tuple[int, int, float]] = []
-        for threshold in thresholds:
-            hits, _, alarms, _ = self.at(threshold)
-            while len(kept) > 1 and _not_above(kept[-2], kept[-1], (alarms, hits)):
+        for alarm, hit, threshold in zip(alarms.tolist(), hits.tolist(), thresholds.tolist(), strict=True):
+            while len(kept) > 1 and _not_above(kept[-2], kept[-1], (alarm, hit)):
                 kept.pop()
-            kept.append((alarms, hits, threshold))
+            kept.append((alarm, hit, threshold))
         return [threshold for _, _, threshold in kept]
 
 

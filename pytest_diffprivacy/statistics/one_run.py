@@ -47,6 +47,16 @@ class OneRunEpsilon:
     confidence: float
     p_value: float
 
+    @property
+    def low(self) -> float:
+        """The bound itself: it is what is compared with a claimed epsilon."""
+        return self.value
+
+    @property
+    def high(self) -> float:
+        """The bound itself: an audit never bounds epsilon from above, so a PASS says only that nothing was refuted."""
+        return self.value
+
 
 def one_run_p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0) -> float:
     """P-value of "the training is (epsilon, delta)-differentially private", from the number of right guesses.
@@ -103,6 +113,20 @@ def one_run_epsilon(
             below = _p_value(m, r, v, middle, delta) <= significance
             refuted, allowed = (middle, allowed) if below else (refuted, middle)
     return OneRunEpsilon(refuted, m, r, v, delta, float(confidence), at_zero)
+
+
+def guesses_needed(epsilon: float, *, confidence: float = 0.95) -> int:
+    """How many guesses, all right, refute this epsilon at delta 0; with fewer no attack can.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements METHODS 7.5: all r right has probability (e^eps / (1 + e^eps))^r.
+    """
+    eps = as_number("epsilon", epsilon)
+    if not 0.0 <= eps < 700.0:
+        raise UsageError(f"`epsilon` must be at least 0 and below 700, got {epsilon!r}. Nothing refutes such a claim.")
+    return math.floor(math.log(check_significance(confidence)) / -math.log1p(math.exp(-eps))) + 1
 
 
 def correct_guesses(scores: ArrayLike, included: ArrayLike, *, guess_in: int, guess_out: int) -> int:

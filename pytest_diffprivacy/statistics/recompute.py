@@ -24,6 +24,7 @@ from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
+from pytest_diffprivacy.statistics.one_run import correct_guesses, one_run_epsilon
 from pytest_diffprivacy.statistics.paired import relative_loss, share_left
 from pytest_diffprivacy.statistics.prompts import prompt_rate
 from pytest_diffprivacy.statistics.verdict import Measured
@@ -86,6 +87,14 @@ def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, lim
 def _one(arrays: Stored, role: str) -> NDArray[Any]:
     (array,) = arrays[role]
     return array
+
+
+def _one_run(arrays: Stored, arguments: Arguments) -> Measured:
+    rest = dict(arguments)
+    guesses = {name: int(rest.pop(name)) for name in ("guess_in", "guess_out")}
+    scores, coins = _one(arrays, "scores"), _one(arrays, "included").astype(np.bool_)
+    right = correct_guesses(scores, coins, **guesses)
+    return one_run_epsilon(scores.size, sum(guesses.values()), right, **rest)
 
 
 def _corrected_rate(arrays: Stored, arguments: Arguments) -> Measured:
@@ -165,6 +174,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,
     "prompt_rate": _prompt_rate,
+    "one_run": _one_run,
     "rate": _rate,
     "relative_loss": _relative_loss,
     "share_left": _share_left,

@@ -12,11 +12,13 @@ import pytest
 from pytest_diffprivacy import (
     Auditor,
     assert_dataset_not_inferable,
+    assert_epsilon_lower_bound_below,
     assert_mia_tpr_below,
     assert_no_extraction,
     assert_no_reconstruction,
     assert_not_closer_to_members,
     assert_sharpness_below,
+    plant_canaries,
 )
 from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import RunFolder
@@ -40,6 +42,13 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
     "replication": lambda m, p, a: assert_not_closer_to_members(m, p, generations=64, steps=4, limit=0.6, auditor=a),
     "sharpness": lambda m, p, a: assert_sharpness_below(
         m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a
+    ),
+    "one run": lambda m, p, a: assert_epsilon_lower_bound_below(
+        m,
+        plant_canaries(p.nonmembers.load(range(5)), p.members.load(range(100)), seed=3).canaries,
+        claimed_epsilon=0.2,
+        delta=1e-5,
+        auditor=a,
     ),
     "dataset": lambda m, p, a: assert_dataset_not_inferable(
         *(np.random.default_rng([2, side]).normal(side, 1.0, (60, 5)) for side in (0, 1)), max_effect=0.2, auditor=a

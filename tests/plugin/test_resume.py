@@ -16,7 +16,10 @@ AUDIT = """
             diffusion_model, probe_set, attack="loss", parameters={"draws": 1}, max_fpr=0.05, limit=0.2
         )
 """
+SPLIT = "split validity"
 UNITS = [
+    SPLIT,
+    *("loss, planted images 0-49", "loss, other images 0-49"),
     *("loss, members 0-255", "loss, members 256-511", "loss, members 512-599"),
     *("loss, non-members 0-255", "loss, non-members 256-511", "loss, non-members 512-599"),
 ]
@@ -53,9 +56,9 @@ def test_a_killed_run_is_continued_and_concludes_as_an_uninterrupted_one(audited
     uninterrupted = audited.run("--diffprivacy-cache-dir=uninterrupted")
     killed = audited.run_alone(environment={"DIE_AFTER_CALLS": "4"})
     assert killed.exit_code == -9
-    assert audited.units() == [("computed", label) for label in UNITS[:4]]
+    assert audited.units() == [("computed", label) for label in UNITS[:7]]
     continued = audited.run()
-    assert audited.units() == [("reused", label) for label in UNITS[:4]] + [("computed", label) for label in UNITS[4:]]
+    assert audited.units() == [("reused", label) for label in UNITS[:7]] + [("computed", label) for label in UNITS[7:]]
     assert continued.exit_code == uninterrupted.exit_code
     assert continued.last == uninterrupted.last
     one, other = audited.claim(), audited.claim("uninterrupted")
@@ -78,13 +81,13 @@ def test_a_damaged_result_is_an_error_that_names_the_file_and_the_cure(audited: 
     assert audited.record().verdict == "INCOMPLETE"
     path.unlink()
     assert audited.run().line("run ").startswith("run           FAIL")
-    assert Counter(kind for kind, _ in audited.units()) == {"reused": 5, "computed": 1}
+    assert Counter(kind for kind, _ in audited.units()) == {"reused": 8, "computed": 1}
 
 
-def test_another_seed_shares_nothing(audited: Project) -> None:
+def test_another_seed_shares_the_check_of_the_split_alone(audited: Project) -> None:
     audited.run()
     audited.run("--diffprivacy-seed=1")
-    assert audited.units() == [("computed", label) for label in UNITS]
+    assert audited.units() == [("reused" if label == SPLIT else "computed", label) for label in UNITS]
 
 
 def test_the_same_seed_gives_the_same_scores_wherever_they_are_computed(audited: Project) -> None:

@@ -1,0 +1,189 @@
+"""The claim "this training is differentially private", as far as an audit can refute it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks
+from pytest_diffprivacy.assertions.controls import (
+    ELSEWHERE,
+    negative_controls,
+    no_positive_control,
+    positive_controls,
+)
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.evidence.records import Claim, Recipe
+from pytest_diffprivacy.models.protocols import require_denoiser
+from pytest_diffprivacy.probes import CanarySet, ImageSet, ProbeSet
+from pytest_diffprivacy.statistics import (
+    OneRunEpsilon,
+    Verdict,
+    auroc,
+    check_coherence,
+    correct_guesses,
+    guesses_needed,
+    one_run_epsilon,
+)
+from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+
+HEADLINES: Mapping[Verdict, str] = {
+    Verdict.PASS: "The audit does not refute the differential privacy claim; it cannot prove it.",
+    Verdict.FAIL: "The differential privacy claim is refuted.",
+    Verdict.INCONCLUSIVE: "These canaries cannot refute such a claim, whatever the model does.",
+    Verdict.ERROR: "The differential privacy claim could not be audited.",
+}
+EVIDENCE = (
+    "Evidence of: this training run, with every canary included by its own fair coin before training. A refutation "
+    "holds whatever the attack is. Not evidence of: an epsilon. No audit bounds it from above, and a stronger attack "
+    "or more canaries may refute what this one does not."
+)
+
+
+def assert_epsilon_lower_bound_below(
+    model: object,
+    canaries: CanarySet,
+    *,
+    claimed_epsilon: float,
+    delta: float,
+    attack: AttackLike = "loss",
+    guesses: int | None = None,
+    confidence: float | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    auditor: Auditor | None = None,
+) -> Claim:
+    """Assert that the lower bound of epsilon that one training run proves is at most the claimed epsilon.
+
+    FAIL: the bound is above it, so the claim of (claimed_epsilon, delta)-differential privacy is refuted. PASS: it is
+    not refuted, and no more than that. INCONCLUSIVE: even if all guesses were right they would not refute it.
+
+    Args:
+        model: a model with grey-box access whose training set had the canaries; or the canaries' scores, (canaries,),
+            higher = more likely included, in the order of the canaries.
+        canaries: as `plant_canaries` made and stored them; its coins are tossed again and compared.
+        claimed_epsilon: what the training is said to guarantee, in nats.
+        delta: its delta, in [0, 1).
+        attack: one attack, as for `assert_mia_tpr_below`; left alone where scores are given.
+        guesses: how many canaries are guessed, half of them "in" (the highest scores) and half "out" (the lowest); it
+            must be fixed before the coins are seen. None: a fifth of the canaries.
+        confidence: of the bound; the session's by default.
+        parameters: arguments of the attack that differ from its defaults.
+        auditor: who judges; the session's by default.
+
+    Returns:
+        The claim's record; `.value`, `.low` and `.high` are the lower bound itself.
+
+    Raises:
+        PrivacyViolation: the claim is refuted.
+        Inconclusive: too few guesses to refute such a claim.
+        UsageError: a bad argument, or a model without the access needed.
+        AuditError: the model returns NaN, all scores are equal, or a control failed.
+
+    Source: Implements Steinke, Nasr and Jagielski (2023), Algorithm 1 and Theorem 5.2; METHODS 7.5.
+    """
+    judge = auditor or current_auditor()
+    level = judge.confidence(confidence)
+    claimed, small = as_number("claimed_epsilon", claimed_epsilon), check_fraction("delta", delta, zero=True)
+    if not 0.0 <= claimed < 700.0:
+        raise UsageError(f"`claimed_epsilon` must be at least 0 and finite, got {claimed_epsilon!r}.")
+    if not isinstance(canaries, CanarySet):
+        raise UsageError(f"`canaries` must be a CanarySet, got {type(canaries).__name__}. Use plant_canaries.")
+    total = check_count("guesses", max(2, len(canaries) // 5) if guesses is None else guesses, least=1)
+    if total > len(canaries):
+        raise UsageError(f"`guesses` must be at most the {len(canaries)} canaries, got {guesses!r}.")
+    top, bottom = total - total // 2, total // 2
+    sides = [canaries.images[canaries.included], canaries.images[~canaries.included]]
+    if min(map(len, sides)) < 2:
+        raise UsageError(f"`canaries` must be at least 2 on each side of their coins, got {[len(s) for s in sides]}.")
+    counts = f"{len(canaries)} canaries, {len(sides[0])} included; {top} guessed in, {bottom} guessed out"
+    sentence = f"The lower bound of epsilon at delta {small:g} is at most the claimed {claimed:.4g}"
+    given = _scores(model, len(canaries)) if isinstance(model, (np.ndarray, torch.Tensor, list, tuple)) else None
+    denoiser = None if given is not None else require_denoiser(model, "A one-run audit")
+    probes = ProbeSet(sides[0], sides[1])
+    planned = [] if denoiser is None else plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)[0]
+    if denoiser is not None and len(planned) != 1:
+        raise UsageError("`attack` must name one attack: guesses of several are another family. Choose the strongest.")
+    method = planned[0].method if planned else _elsewhere()
+    question = Question(
+        kind="differential privacy",
+        slug="epsilon",
+        sentence=f"{sentence} ({method.title})",
+        limit=claimed,
+        headlines=HEADLINES,
+        model=None if denoiser is None else denoiser.identity,
+        probes=probes,
+        counts=counts,
+        confidence=level,
+    )
+
+    def measure(findings: Findings) -> OneRunEpsilon:
+        findings.methods, findings.notes = [method], [EVIDENCE]
+        if denoiser is None:
+            no_positive_control(method.title, ELSEWHERE, findings)
+            scores = given
+        else:
+            positive_controls(judge, denoiser, probes, planned, findings)
+            scores = judge.scores(denoiser, ImageSet.of(canaries.images, "canary"), planned[0].task, findings.ledger)
+        assert scores is not None
+        _describe(findings, scores, canaries.included, method.title, level, judge.seed)
+        findings.recipe = Recipe(
+            statistic="one_run",
+            arrays={"scores": ("canary_scores",), "included": ("canary_included",)},
+            arguments={"guess_in": top, "guess_out": bottom, "delta": small, "confidence": level},
+        )
+        needed = guesses_needed(claimed, confidence=level)
+        if one_run_epsilon(len(canaries), total, total, delta=small, confidence=level).value <= claimed:
+            raise InsufficientProbes(
+                f"{total} guesses cannot refute epsilon = {claimed:g} even if all are right: at least {needed} are "
+                "needed, more with delta above 0. Plant more canaries, or raise `guesses`.",
+                needed=needed,
+            )
+        right = correct_guesses(scores, canaries.included, guess_in=top, guess_out=bottom)
+        findings.notes.append(f"{right} of {total} guesses are right.")
+        return one_run_epsilon(len(canaries), total, right, delta=small, confidence=level)
+
+    return judge.judge(question, measure)
+
+
+def _describe(
+    findings: Findings,
+    scores: NDArray[np.float64],
+    included: NDArray[np.bool_],
+    title: str,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Everything that a reader wants besides the bound."""
+    inside, outside = scores[included], scores[~included]
+    findings.arrays |= {"canary_scores": scores, "canary_included": included}
+    check_coherence(inside, outside, title=title)
+    negative_controls({"canaries": (inside, outside)}, {"canaries": title}, seed, findings)
+    counts = f"{len(inside)} canaries included, {len(outside)} not"
+    findings.also_measured.append(estimate("AUROC", auroc(inside, outside, confidence=confidence), counts))
+    names = ("included", "not included")
+    label = "score (higher = more likely included)"
+    findings.histograms.append(histogram_record("Scores of the canaries", label, inside, outside, names=names))
+
+
+def _elsewhere() -> Any:
+    return method_record(
+        name="scores",
+        title="Scores made elsewhere",
+        access="chosen by the caller",
+        source="the caller's own scores",
+        parameters={},
+        threshold="none; a fixed number of the highest and lowest scores is guessed",
+    )
+
+
+def _scores(values: Sequence[float] | NDArray[Any] | torch.Tensor, count: int) -> NDArray[np.float64]:
+    array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    if array.dtype.kind not in "fiu" or array.shape != (count,):
+        raise UsageError(f"Canary scores must be {count} numbers, got dtype {array.dtype} and shape {array.shape}.")
+    return array.astype(np.float64)
