@@ -152,7 +152,7 @@ def assert_no_reconstruction(
 
     def measure(findings: Findings) -> MeanDifference:
         findings.methods = [method]
-        gate.note(findings)
+        gate.note(findings, decides=other is None)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
         measured = _compared(findings, errors, beaten, level)

@@ -48,8 +48,14 @@ class JudgedSplit:
     found: SplitValidity
     removed: tuple[str, ...]
 
-    def note(self, findings: Findings) -> None:
-        """Put the gate's outcome into a claim: its control, what was removed, and whether no verdict may follow."""
+    def note(self, findings: Findings, *, decides: bool = True) -> None:
+        """Put the gate's outcome into a claim: its control, what was removed, and whether no verdict may follow.
+
+        Args:
+            findings: the claim's.
+            decides: whether a confounded split leaves no verdict; not where a reference cancels what the images differ
+                in.
+        """
         findings.controls.append(self._control())
         if self.removed:
             findings.notes.append(
@@ -61,7 +67,7 @@ class JudgedSplit:
             more = f", the first {LISTED}" if len(self.removed) > LISTED else ""
             findings.tables.append(Table(caption=f"Near-copies across the split{more}", columns=("image",), rows=shown))
         baseline = self.found.baseline
-        if baseline is not None and baseline.confounded:
+        if decides and baseline is not None and baseline.confounded:
             findings.confounded = confounded_reason(baseline)
 
     def compare(
