@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.detected import corrected_copies
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
 from pytest_diffprivacy.assertions.prompted import judge_prompted
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
@@ -18,6 +19,8 @@ from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import (
     CopyRate,
+    CorrectedRate,
+    Detector,
     Measured,
     Verdict,
     copy_rate,
@@ -46,6 +49,7 @@ def assert_no_extraction(
     steps: int = 50,
     early_stop: bool = False,
     embedding: Embedding | None = None,
+    detector: Detector | None = None,
     search: PromptSearch | None = None,
     confidence: float | None = None,
     auditor: Auditor | None = None,
@@ -59,7 +63,8 @@ def assert_no_extraction(
     images, is above it.
 
     With `search`, many images are generated for each prompt, and the rate is that of prompts, not of generations: see
-    `PromptSearch`. Then `generations`, `max_false_match_rate`, `early_stop` and `embedding` have no part in it.
+    `PromptSearch`. Then `generations`, `max_false_match_rate`, `early_stop`, `detector` and `embedding` have no part in
+    it.
 
     Args:
         model: black-box access: anything that generates images by seed.
@@ -74,6 +79,8 @@ def assert_no_extraction(
         early_stop: stop generating as soon as FAIL is certain. Its lower bound then is that of a sequential test, which
             holds at every look; a PASS is judged after all generations all the same.
         embedding: in which the report measures how much of an outlier each training image is; None: pixels.
+        detector: what the copy rule did on labelled pairs. The rate is then corrected for what the rule misses and
+            invents, with bounds that include the error of these counts; not together with `early_stop`.
         search: prompts to ask, and what makes their generations one image; None: unconditional.
         confidence: of each one-sided bound; the session's by default.
         auditor: who judges; the session's by default.
@@ -106,6 +113,8 @@ def assert_no_extraction(
         )
     if probes is None:
         raise UsageError("`probes` must be a ProbeSet where no prompts are searched, got None. Pass the training set.")
+    if detector is not None and early_stop:
+        raise UsageError("`early_stop` must be False with a `detector`: its correction needs a fixed number of trials.")
     known, planned = probes, generations if early_stop else 0
     known.check_split()
     question = Question(
@@ -134,6 +143,9 @@ def assert_no_extraction(
         report(
             findings, judge, known, rule, found, level, planned=generations if early_stop else 0, embedding=embedding
         )
+        if detector is not None:
+            rate = corrected_copies(findings, found, detector, confidence=level, seed=judge.seed)
+            return _needing(rate, findings, max_rate)
         return _needing(measured(found), findings, max_rate)
 
     return judge.judge(question, measure)
@@ -163,7 +175,7 @@ def _statistic(planned: int, confidence: float) -> Callable[[Extraction], CopyRa
     return measured
 
 
-def _needing(measured: CopyRate, findings: Findings, limit: float) -> CopyRate:
+def _needing(measured: CopyRate | CorrectedRate, findings: Findings, limit: float) -> Measured:
     """The same, and how many generations would decide if these do not."""
 
     def needed() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import InsufficientProbes, ModelError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Table
 from pytest_diffprivacy.extraction.replication import Replication, equal_sides, measure_replication
-from pytest_diffprivacy.models.protocols import Generator, require_generator
+from pytest_diffprivacy.models.protocols import Generator, Prompt, require_generator
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import (
     DataCopying,
@@ -47,6 +48,8 @@ def assert_not_closer_to_members(
     limit: float = 0.55,
     generations: int = 2048,
     steps: int = 50,
+    prompts: Sequence[Prompt] | None = None,
+    guidance_scale: float | None = None,
     embedding: Embedding | None = None,
     confidence: float | None = None,
     auditor: Auditor | None = None,
@@ -64,6 +67,9 @@ def assert_not_closer_to_members(
         limit: allowed share, from 0.5 to below 1.
         generations: images to generate.
         steps: sampling steps.
+        prompts: shared out among the generations as evenly as they go, e.g. captions of members and non-members alike;
+            None: no prompt. Captions of members alone ask for members' content.
+        guidance_scale: of classifier-free guidance; None: the model's own default.
         embedding: a copy detector that decides what is near, e.g. `torchscript_embedding(...)`; None: pixels.
         confidence: of each one-sided bound; the session's by default.
         auditor: who judges; the session's by default.
@@ -92,6 +98,7 @@ def assert_not_closer_to_members(
     gate = judged_split(judge, probes)
     probes = gate.probes
     training, holdout = equal_sides(probes, seed=judge.seed)
+    asked = _shared_out(count, prompts)
     question = Question(
         kind="extraction",
         slug="replication",
@@ -106,10 +113,10 @@ def assert_not_closer_to_members(
     )
 
     def measure(findings: Findings) -> DcrShare:
-        findings.methods = [_method(count, steps, embedding)]
+        findings.methods = [_method(count, steps, prompts, guidance_scale, embedding)]
         gate.note(findings)
         found = measure_replication(
-            _generated(judge, generator, probes, count, steps, findings),
+            _generated(judge, generator, probes, asked, steps, guidance_scale, findings),
             training,
             holdout,
             embedding=embedding,
@@ -123,31 +130,59 @@ def assert_not_closer_to_members(
     return judge.judge(question, measure)
 
 
+def _shared_out(count: int, prompts: Sequence[Prompt] | None) -> list[tuple[Prompt | None, int]]:
+    """Each prompt and how many images it is asked for; the first ones get one more where it does not divide."""
+    if prompts is None:
+        return [(None, count)]
+    if not len(prompts) or len(set(prompts)) != len(prompts):
+        raise UsageError(f"`prompts` must be at least one and distinct, got {len(prompts)}. Leave them out for none.")
+    each, more = divmod(count, len(prompts))
+    return [(prompt, each + (place < more)) for place, prompt in enumerate(prompts) if each + (place < more)]
+
+
 def _generated(
-    judge: Auditor, generator: Generator, probes: ProbeSet, count: int, steps: int, findings: Findings
+    judge: Auditor,
+    generator: Generator,
+    probes: ProbeSet,
+    asked: Sequence[tuple[Prompt | None, int]],
+    steps: int,
+    guidance_scale: float | None,
+    findings: Findings,
 ) -> Iterator[NDArray[np.float32]]:
-    for _, images in judge.generations(generator, count, steps=steps, ledger=findings.ledger):
-        if images.shape[1:] != probes.image_shape:
-            raise ModelError(
-                f"The model generates images of shape {images.shape[1:]}, the probes have {probes.image_shape}. "
-                "Resize the probes as the training pipeline did."
-            )
-        yield images
+    for prompt, count in asked:
+        blocks = judge.generations(
+            generator, count, steps=steps, ledger=findings.ledger, prompt=prompt, guidance_scale=guidance_scale
+        )
+        for _, images in blocks:
+            if images.shape[1:] != probes.image_shape:
+                raise ModelError(
+                    f"The model generates images of shape {images.shape[1:]}, the probes have {probes.image_shape}. "
+                    "Resize the probes as the training pipeline did."
+                )
+            yield images
 
 
-def _method(generations: int, steps: int, embedding: Embedding | None) -> Method:
-    space = {"distance": "pixels, RMS"} if embedding is None else {"distance": embedding.name}
+def _method(
+    generations: int,
+    steps: int,
+    prompts: Sequence[Prompt] | None,
+    guidance_scale: float | None,
+    embedding: Embedding | None,
+) -> Method:
+    parameters: dict[str, Any] = {"generations": generations, "steps": steps}
+    if prompts is not None:
+        parameters["prompts"] = f"{len(prompts)} of the caller's"
+    if guidance_scale is not None:
+        parameters["guidance_scale"] = float(guidance_scale)
+    parameters["distance"] = "pixels, RMS" if embedding is None else embedding.name
+    if embedding is not None:
+        parameters["embedding_digest"] = embedding.digest
     return method_record(
         name="replication",
         title="Distance to the closest record, training set against holdout",
         access="black box",
         source="METHODS 6.2 to 6.5; Meehan et al. 2020, Alaa et al. 2022, Somepalli et al. 2023",
-        parameters={
-            "generations": generations,
-            "steps": steps,
-            **space,
-            **({} if embedding is None else {"embedding_digest": embedding.digest}),
-        },
+        parameters=parameters,
         threshold="none; ties count one half",
         label_use="which records are training images decides the share; the p-value re-draws it",
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pytest_diffprivacy import (
 )
 from pytest_diffprivacy.models import AnalyticDenoiser, CallableGenerator, ideal_denoiser
 from pytest_diffprivacy.probes import StoredGenerations
+from pytest_diffprivacy.statistics import Detector
 from tests.assertions.conftest import smooth_images
 
 MEMBERS, UNSEEN = 20, 640
@@ -194,3 +196,39 @@ def test_a_bad_argument_is_named_with_its_value(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         assert_no_extraction(**({"model": population, "probes": few_members} | FEW | arguments))
+
+
+def test_an_imperfect_rule_is_corrected_for_what_it_misses(
+    memorizing_few: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    """A rule that finds 9 of 10 copies and calls 1 of 100 others one: nothing but copies is more than it reports."""
+    judge = Auditor()
+    detector = Detector(detected=90, copies=100, false_alarms=2, others=200)
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(memorizing_few, few_members, detector=detector, auditor=judge, **FEW)
+    (claim,) = judge.claims
+    assert claim.value == 1.0
+    assert claim.also_measured[-1].name == "Copies that the rule reports, uncorrected"
+    assert "a sensitivity of 0.9 (90 of 100 known copies)" in "".join(claim.notes)
+
+
+def test_a_rule_that_misses_copies_makes_a_pass_harder(population: AnalyticDenoiser, few_members: ProbeSet) -> None:
+    plain = assert_no_extraction(population, few_members, **FEW)
+    poor = Detector(detected=30, copies=60, false_alarms=0, others=200)
+    with contextlib.suppress(Inconclusive):
+        assert_no_extraction(population, few_members, detector=poor, auditor=(judge := Auditor()), **FEW)
+    (corrected,) = judge.claims
+    assert plain.high is not None
+    assert corrected.high is not None
+    assert corrected.high > 1.7 * plain.high
+    assert "No copying was shown: 0 generations match unseen images and 0 match" in "".join(corrected.notes)
+
+
+def test_a_detector_that_was_labelled_elsewhere_is_an_error(
+    population: AnalyticDenoiser, few_members: ProbeSet
+) -> None:
+    trigger_happy = Detector(detected=90, copies=100, false_alarms=40, others=200)
+    with pytest.raises(AuditError, match=r"less than its false alarm rate of 0\.2"):
+        assert_no_extraction(population, few_members, detector=trigger_happy, **FEW)
+    with pytest.raises(UsageError, match="`early_stop` must be False with a `detector`"):
+        assert_no_extraction(population, few_members, detector=trigger_happy, early_stop=True, **FEW)

@@ -24,7 +24,7 @@ from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.evidence.verify import verify_claim
-from pytest_diffprivacy.statistics import Verdict
+from pytest_diffprivacy.statistics import Detector, Verdict
 
 CLAIMS: dict[str, Callable[..., Claim]] = {
     "one attack": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.05, limit=0.2, auditor=a),
@@ -40,6 +40,16 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
         m, p, images=20, draws=2, keep=1, steps=4, loss_draws=2, limit=0.02, auditor=a
     ),
     "replication": lambda m, p, a: assert_not_closer_to_members(m, p, generations=64, steps=4, limit=0.6, auditor=a),
+    "corrected extraction": lambda m, p, a: assert_no_extraction(
+        m,
+        p,
+        generations=64,
+        steps=4,
+        max_false_match_rate=0.1,
+        max_rate=0.2,
+        detector=Detector(detected=45, copies=50, false_alarms=0, others=100),
+        auditor=a,
+    ),
     "sharpness": lambda m, p, a: assert_sharpness_below(
         m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a
     ),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -81,9 +83,44 @@ def test_few_generations_are_inconclusive_and_the_message_says_how_many_would_do
         assert_not_closer_to_members(population, probes, limit=0.5, generations=128, steps=8)
 
 
+class Prompted:
+    """A generator that notes what it was asked for."""
+
+    def __init__(self, inner: AnalyticDenoiser) -> None:
+        self.identity, self._inner, self.asked = inner.identity, inner, list[tuple[str, int, float]]()
+
+    def generate(
+        self,
+        seeds: Sequence[int],
+        *,
+        prompts: Sequence[str] | None = None,
+        steps: int = 50,
+        guidance_scale: float = 1.0,
+    ) -> torch.Tensor:
+        assert prompts is not None
+        self.asked += [(prompt, seed, guidance_scale) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return self._inner.generate(seeds, steps=steps)
+
+
+def test_prompts_are_shared_out_among_the_generations(population: AnalyticDenoiser, probes: ProbeSet) -> None:
+    model, judge = Prompted(population), Auditor(seed=1)
+    with contextlib.suppress(Inconclusive):
+        assert_not_closer_to_members(
+            model, probes, generations=23, steps=4, prompts=["a", "b", "c"], guidance_scale=3.0, auditor=judge
+        )
+    counts = {prompt: sum(asked == prompt for asked, _, _ in model.asked) for prompt in "abc"}
+    assert counts == {"a": 8, "b": 8, "c": 7}
+    assert {guidance for _, _, guidance in model.asked} == {3.0}
+    (claim,) = judge.claims
+    assert claim.methods[0].parameters["prompts"] == "3 of the caller's"
+    assert "23 generations" in (claim.estimate.counts if claim.estimate else "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"prompts": []}, "`prompts` must be at least one and distinct, got 0"),
+        ({"prompts": ["a", "a"]}, "must be at least one and distinct"),
         ({"limit": 0.4}, "`limit` must be at least 0.5 and below 1, got 0.4"),
         ({"limit": 1.0}, "got 1.0"),
         ({"generations": 0}, "`generations` must be a whole number of at least 1"),

@@ -1,0 +1,50 @@
+"""What if the rule that calls generations copies misses some and invents others? The rate, corrected for both."""
+
+from __future__ import annotations
+
+from pytest_diffprivacy.audit import Findings, estimate
+from pytest_diffprivacy.evidence.records import Recipe
+from pytest_diffprivacy.extraction import Extraction
+from pytest_diffprivacy.statistics import CorrectedRate, Detector, corrected_rate, rate
+
+
+def corrected_copies(
+    findings: Findings, found: Extraction, detector: Detector, *, confidence: float, seed: int
+) -> CorrectedRate:
+    """The copy rate corrected for the rule's measured sensitivity and specificity; the plain rate stands beside it.
+
+    Args:
+        findings: gets the recipe, the plain rate, and notes.
+        found: what generate-and-filter found.
+        detector: what the rule did on labelled pairs.
+        confidence: of each bound.
+        seed: of the draws.
+
+    Raises:
+        InsufficientProbes: fewer than 30 generations.
+        AuditError: fewer copies than false alarms alone explain.
+
+    Source: Implements METHODS 6.1, detector-corrected rate.
+    """
+    copies, count = int(found.copies.sum()), len(found.copies)
+    measured = corrected_rate(copies, count, detector, confidence=confidence, seed=seed)
+    counts = {name: getattr(detector, name) for name in ("detected", "copies", "false_alarms", "others")}
+    findings.recipe = Recipe(
+        statistic="corrected_rate",
+        arrays={"hits": ("copy",)},
+        arguments={**counts, "confidence": confidence, "seed": seed},
+    )
+    plain = rate(copies, count, confidence=confidence)
+    findings.also_measured.append(estimate("Copies that the rule reports, uncorrected", plain, f"{count} generations"))
+    findings.notes.append(
+        f"The rate is corrected for a sensitivity of {detector.sensitivity:.3g} ({detector.detected} of "
+        f"{detector.copies} known copies) and a specificity of {detector.specificity:.3g} ({detector.false_alarms} of "
+        f"{detector.others} others called copies); its bounds include the error of both."
+    )
+    compared, false = int(found.compared_copies.sum()), int(found.false_matches.sum())
+    if compared <= false:
+        findings.notes.append(
+            f"No copying was shown: {false} generations match unseen images and {compared} match as many training "
+            "images, so there is nothing to correct but what the rule may miss."
+        )
+    return measured
