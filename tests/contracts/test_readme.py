@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_diffprivacy.options import OPTIONS, Option
+from pytest_diffprivacy.cli import COMMANDS
+from pytest_diffprivacy.options import OPTIONS, REPORT_EXTENSIONS, Option
 
 ROOT = Path(__file__).parents[2]
 INSTALL = "pip install 'torch==2.13.0' '.[test]'"
@@ -79,3 +80,25 @@ def test_ci_runs_exactly_the_second_command(commands: list[str]) -> None:
 def test_ci_runs_the_static_checks_before(check: str) -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert check in lines[:-1]
+
+
+def test_the_readme_names_every_format_and_every_command(readme: str) -> None:
+    reports = readme[readme.index("## Reports") :]
+    for extension in REPORT_EXTENSIONS:
+        assert f"| `{extension}` |" in reports
+    for command in COMMANDS:
+        assert f"python -m pytest_diffprivacy {command.name} " in readme
+
+
+def test_the_pictures_of_the_readme_are_there_and_small(readme: str) -> None:
+    pictures = [ROOT / name for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", readme)]
+    assert len(pictures) == 3
+    assert all(picture.suffix == ".png" for picture in pictures)
+    assert sum(picture.stat().st_size for picture in pictures) < 300_000
+
+
+def test_the_audit_recipe_verifies_before_it_gates() -> None:
+    recipe = (ROOT / ".github" / "workflows" / "audit.yml").read_text()
+    gate = recipe[recipe.index("  gate:") :]
+    assert gate.index("pytest_diffprivacy verify") < gate.index("pytest_diffprivacy verdict")
+    assert "torch" not in gate.replace("No torch", "")
