@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_diffprivacy.assertions import (
         assert_epsilon_lower_bound_below,
+        assert_mia_auroc_below,
         assert_mia_tpr_below,
         assert_mitigation_keeps_alignment,
         assert_mitigation_reduces_copies,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_diffprivacy.models import load_model
-    from pytest_diffprivacy.probes import CanarySet, ProbeSet, find_duplicates, plant_canaries
+    from pytest_diffprivacy.probes import CanarySet, ProbeSet, ScoreTable, find_duplicates, plant_canaries
     from pytest_diffprivacy.statistics import Verdict
 
 _WHERE = {
@@ -42,10 +43,12 @@ _WHERE = {
     "PrivacyViolation": "errors",
     "ProbeSet": "probes",
     "PromptSet": "probes",
+    "ScoreTable": "probes",
     "UsageError": "errors",
     "Verdict": "statistics",
     "assert_dataset_not_inferable": "assertions",
     "assert_epsilon_lower_bound_below": "assertions",
+    "assert_mia_auroc_below": "assertions",
     "assert_mia_tpr_below": "assertions",
     "assert_mitigation_keeps_alignment": "assertions",
     "assert_mitigation_reduces_copies": "assertions",
@@ -69,10 +72,12 @@ __all__ = [
     "PrivacyViolation",
     "ProbeSet",
     "PromptSet",
+    "ScoreTable",
     "UsageError",
     "Verdict",
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
+    "assert_mia_auroc_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",
     "assert_mitigation_reduces_copies",

@@ -31,19 +31,27 @@ from pytest_diffprivacy.errors import (
     Inconclusive,
     InsufficientProbes,
     PrivacyViolation,
+    Regression,
     UsageError,
 )
 from pytest_diffprivacy.evidence import RunFolder, Store, records
-from pytest_diffprivacy.evidence.arrays import content_digest
+from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
+from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing
+from pytest_diffprivacy.evidence.comparison import LastRelease, compare, comparison_lines
+from pytest_diffprivacy.evidence.costs import evaluation_cost
+from pytest_diffprivacy.evidence.plans import ClaimPlan, plan_lines
 from pytest_diffprivacy.evidence.redaction import redacted_claim
+from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator, Prompt
+from pytest_diffprivacy.policy import Policy
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
 from pytest_diffprivacy.statistics.recompute import recomputed_p_value
 from pytest_diffprivacy.statistics.verdict import RULE
 
+REGRESSED = "The claim holds, but not beside the last release."
 SEED_STRIDE = 2**32
 
 
@@ -62,6 +70,8 @@ class Question:
         counts: the sizes behind the estimate, e.g. "412 members, 409 non-members".
         confidence: of each one-sided bound.
         prompts: what the model was asked for, audited prompts first.
+        name: of the assertion without "assert_", by which a policy binds it; empty: no policy can.
+        terms: what a policy may bind besides the limit and the confidence, e.g. {"max_fpr": 0.01}.
     """
 
     kind: str
@@ -74,6 +84,8 @@ class Question:
     counts: str
     confidence: float
     prompts: tuple[PromptSet, ...] = ()
+    name: str = ""
+    terms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -113,6 +125,9 @@ class Auditor:
         engine: where work runs; in this process by default.
         run: where records and events go; None: memory only.
         pinned: options that the command line fixed; they override call arguments.
+        policy: limits that no claim may exceed.
+        last_release: what the claims are compared with; None: nothing.
+        planning: whether claims are planned instead of judged.
     """
 
     def __init__(
@@ -124,13 +139,17 @@ class Auditor:
         engine: Engine | None = None,
         run: RunFolder | None = None,
         pinned: frozenset[str] = frozenset(),
+        policy: Policy | None = None,
+        last_release: LastRelease | None = None,
+        planning: bool = False,
     ) -> None:
         if seed < 0:
             raise UsageError(f"`seed` must be a whole number >= 0, got {seed!r}. Choose another.")
         self.seed, self.images = seed, images
         self._confidence, self._pinned = confidence, pinned
         self.engine = engine or LocalEngine()
-        self.run = run
+        self.run, self._policy, self._last_release = run, policy, last_release
+        self.planning, self.plans = planning, list[list[str]]()
         self.claims: list[records.Claim] = []
         self._subjects: dict[str, str] = {}
 
@@ -154,6 +173,9 @@ class Auditor:
             engine=engine,
             run=run,
             pinned=frozenset(n for n in settings.values if settings.origin(n) == "command line"),
+            policy=session.policy,
+            last_release=_last_release(settings),
+            planning=bool(settings["plan"]),
         )
 
     def confidence(self, argument: float | None) -> float:
@@ -198,8 +220,12 @@ class Auditor:
         Raises:
             PrivacyViolation: the claim is refuted.
             Inconclusive: neither bound decides, or there are too few probes.
+            Regression: the claim holds, but the run asked to fail where it is worse than in the last release.
             AuditError: the audit could not judge; recorded as ERROR.
+            UsageError: the claim is looser than the policy.
         """
+        if self._policy is not None:
+            self._policy.check(question.name, _terms(question))
         findings = Findings()
         try:
             measured = measure(findings)
@@ -221,6 +247,8 @@ class Auditor:
             raise PrivacyViolation(self._block(claim), claim)
         if claim.verdict is Verdict.INCONCLUSIVE:
             raise Inconclusive(self._block(claim), claim)
+        if claim.comparison is not None and claim.comparison.fails:
+            raise Regression(self._block(claim), claim)
         return claim
 
     def _concluded(self, question: Question, findings: Findings, decision: Decision) -> records.Claim:
@@ -232,6 +260,28 @@ class Auditor:
             raise AuditError(findings.cannot_pass)
         needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
         return self._record(question, findings, decision.verdict, decision.reason, decision, needed)
+
+    def plan(self, plan: ClaimPlan) -> records.Claim:
+        """Keep a plan as lines for the terminal; return a claim that is not judged and not recorded."""
+        cost = evaluation_cost(self.run.root, plan.model) if self.run else None
+        self.plans.append(plan_lines(plan, cost))
+        return records.Claim(
+            id="planned",
+            node_id="",
+            kind=plan.kind,
+            sentence=plan.sentence,
+            headline="Planned, not judged.",
+            verdict=Verdict.INCONCLUSIVE,
+            reason="planned, not judged",
+            rule=RULE,
+            limit=plan.limit,
+            estimate=None,
+            model=None,
+            seed=self.seed,
+            confidence=plan.confidence,
+            work=records.Work(units_computed=0, units_reused=0, seconds=0.0),
+            redo="the same call without --diffprivacy-plan",
+        )
 
     def _record(
         self,
@@ -276,6 +326,8 @@ class Auditor:
             incidents=tuple(ledger.incidents),
             artifacts=artifacts,
             recipe=findings.recipe,
+            name=question.name,
+            terms=dict(_terms(question)),
             p_value=_p_value(question, findings) if decision else None,
             seed=self.seed,
             confidence=question.confidence,
@@ -287,11 +339,30 @@ class Auditor:
             else f"the same call with seed {self.seed}",
         )
         claim = redacted_claim(claim, private_texts(question) if self.images != "full" else (), self.images)
+        if self._last_release is not None and decision is not None:
+            claim = self._compared(claim, question, findings, self._last_release)
         self.claims = [c for c in self.claims if c.id != claim.id] + [claim]
         if self.run is not None:
             self.run.keep_claim(claim)
             self.run.event("claim", claim=claim.id, verdict=claim.verdict.value, node_id=node_id)
         return claim
+
+    def _compared(
+        self, claim: records.Claim, question: Question, findings: Findings, last: LastRelease
+    ) -> records.Claim:
+        """The claim beside that of the last release; what it leaves for the next one goes into the run's folder."""
+        alike = [other for other in self.claims if other.id.startswith(f"{question.slug}-") and other.id != claim.id]
+        number = 1 + sum(other.node_id == claim.node_id for other in alike)
+        probes = question.probes
+        sides = [probes.members.digests, probes.nonmembers.digests] if probes and probes.has_nonmembers else []
+        left = standing(claim, f"{claim.node_id} {question.slug} {number}", findings.arrays, sides)
+        if left is not None and last.update and self.run is not None:
+            write_bytes(self.run.folder / STANDINGS / f"{claim.id}.json", record_json(left).encode("ascii"))
+        if last.baseline is None:
+            return claim
+        before = last.baseline.find(f"{claim.node_id} {question.slug} {number}")
+        found = compare(before, left, run_id=last.baseline.run_id, rule=last.rule, confidence=question.confidence)
+        return claim.model_copy(update={"comparison": found})
 
     def _claim_id(self, node_id: str, question: Question, findings: Findings) -> str:
         """The same for a rerun, which replaces the record; numbered where one test judges two subjects alike."""
@@ -308,7 +379,8 @@ class Auditor:
 
     def _block(self, claim: records.Claim) -> str:
         """The aligned block that the terminal shows for a claim that does not hold."""
-        lines = [claim.headline, f"  claim      {claim.sentence}"]
+        regressed = claim.verdict is Verdict.PASS and claim.comparison is not None and claim.comparison.fails
+        lines = [REGRESSED if regressed else claim.headline, f"  claim      {claim.sentence}"]
         if claim.estimate is not None:
             e = claim.estimate
             bounds = f"one-sided {e.confidence:.0%} bounds [{e.low:.4g}, {e.high:.4g}]"
@@ -317,12 +389,28 @@ class Auditor:
             shown = ", ".join(f"{k}={v}" for k, v in method.parameters.items())
             lines.append(f"  attack     {method.title}" + (f" ({shown})" if shown else ""))
         lines.append(f"  verdict    {claim.verdict.value} at confidence {claim.confidence:g}: {claim.reason}")
+        if claim.comparison is not None:
+            lines += [f"  {label:<11}{text}" for label, text in comparison_lines(claim.comparison).items()]
         if claim.needed and claim.needed != claim.reason:
             lines.append(f"  needed     {claim.needed}")
         if self.run is not None:
             lines.append(f"  evidence   {_shown(self.run.folder / 'claims' / claim.id)}.json")
         lines.append(f"  redo       {claim.redo}")
         return "\n".join(lines)
+
+
+def _last_release(settings: options.Settings) -> LastRelease | None:
+    path, update = settings.text("baseline"), bool(settings["update-baseline"])
+    if path is None:
+        return None
+    rule = settings["compare-fail"]
+    assert isinstance(rule, options.CompareRule)
+    return LastRelease(read_baseline(Path(path)) if Path(path).exists() or not update else None, rule, update)
+
+
+def _terms(question: Question) -> dict[str, float]:
+    """What a policy may bind."""
+    return {"limit": question.limit, "confidence": question.confidence, **question.terms}
 
 
 def _p_value(question: Question, findings: Findings) -> float | None:

@@ -151,7 +151,28 @@ def _schema(chosen: argparse.Namespace) -> int:
     return HELD
 
 
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, help="what pytest is given: files, -k, --diffprivacy-..."
+    )
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    import subprocess
+
+    return subprocess.call([sys.executable, "-m", "pytest", "--diffprivacy-plan", *chosen.arguments])
+
+
 COMMANDS: Final = (
+    Command(
+        "plan",
+        "say what audits will cost and what they can show",
+        "Collect audits with pytest and judge none: for every claim the probes that a decision needs, the smallest\n"
+        "leak that these probes show, network evaluations and time. Loads no model.\n"
+        "Exit code: pytest's own.",
+        _plan_arguments,
+        _plan,
+    ),
     Command(
         "render",
         "write reports again from a record",

@@ -9,6 +9,7 @@
     ├── InsufficientProbes           a statistic is undefined for so few probes; carries how many are needed
     └── ClaimNotProven (AssertionError)
         ├── PrivacyViolation         the lower bound is above the limit (verdict FAIL)
+        ├── Regression               the claim holds, but the model leaks more than the last release
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
 
 Beside the tree two warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
@@ -72,6 +73,10 @@ class ClaimNotProven(DiffPrivacyError, AssertionError):
 
 class PrivacyViolation(ClaimNotProven):
     """The lower confidence bound is above the limit: the claim is refuted."""
+
+
+class Regression(ClaimNotProven):
+    """The claim holds, but the paired comparison with the last release came out as the run asked to fail on."""
 
 
 class Inconclusive(ClaimNotProven):

@@ -11,11 +11,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 from pytest_diffprivacy.errors import UsageError
 
+if TYPE_CHECKING:
+    from pytest_diffprivacy.policy import Policy
+
 INCONCLUSIVE_CHOICES: Final = ("fail", "warn", "skip")
+COMPARE_CHOICES: Final = ("never", "worse", "undecided")
 IMAGES_CHOICES: Final = ("none", "redacted", "full")
 DTYPE_CHOICES: Final = ("float64", "float32", "bfloat16", "float16")
 REPORT_EXTENSIONS: Final = (".html", ".json", ".sarif", ".md", ".intoto.json")
@@ -53,6 +57,34 @@ def _switch(value: str) -> bool:
     if lowered in {"0", "false", "no", "off", ""}:
         return False
     raise ValueError("not a switch")
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRule:
+    """Which outcomes of a comparison with the last release fail a test.
+
+    Attributes:
+        on: "never"; "worse": shown to be worse; "undecided": not shown to be no worse.
+        margin: increase that counts as not worse.
+    """
+
+    on: str = "never"
+    margin: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.on}:{self.margin:g}" if self.margin else self.on
+
+    def fails_on(self, outcome: str) -> bool:
+        """Whether the outcome fails a test."""
+        return outcome == "worse" if self.on == "worse" else self.on == "undecided" and outcome != "not worse"
+
+
+def _compare_rule(value: str) -> CompareRule:
+    on, colon, text = value.partition(":")
+    margin = float(text) if colon else 0.0
+    if on not in COMPARE_CHOICES or not 0.0 <= margin < 1.0:
+        raise ValueError("unknown outcome or margin")
+    return CompareRule(on, margin)
 
 
 def _report_path(value: str) -> str:
@@ -179,6 +211,36 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="redacted",
         choices=IMAGES_CHOICES,
     ),
+    Option(
+        "baseline",
+        "Committed JSON of the last release, to compare with on the same probes; holds ranks, no images and no scores.",
+        "a path",
+        is_path=True,
+    ),
+    Option(
+        "compare-fail",
+        "Which comparisons with the baseline fail: never, worse, or undecided (whatever is not shown to be no worse); "
+        "worse:0.02 allows an increase of 0.02.",
+        "never, worse or undecided, and perhaps a margin below 1 such as worse:0.02",
+        default="never",
+        parse=_compare_rule,
+    ),
+    Option(
+        "plan",
+        "Judge nothing: say for every claim what it will cost and what its probes can show, without loading the model.",
+        "true or false",
+        default="false",
+        parse=_switch,
+        switch=True,
+    ),
+    Option(
+        "update-baseline",
+        "Write the baseline from this run; needs a complete run in one process.",
+        "true or false",
+        default="false",
+        parse=_switch,
+        switch=True,
+    ),
 )
 
 BY_NAME: Final[Mapping[str, Option]] = {option.name: option for option in OPTIONS}
@@ -289,11 +351,13 @@ class Session:
         settings: the resolved options.
         run_id: names the run's folder; the same in all workers.
         progress: where progress bars go, outside pytest's capture; None: nowhere.
+        policy: the limits that bind every audit; None: there is no policy.
     """
 
     settings: Settings
     run_id: str
     progress: TextIO | None = None
+    policy: Policy | None = None
 
 
 _session: Session | None = None

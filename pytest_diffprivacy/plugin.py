@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, final
+from typing import Any, final
 
 import pytest
 from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.errors import AuditError, DiffPrivacyError, Inconclusive, PrivacyViolation, UsageError
+from pytest_diffprivacy.errors import (
+    AuditError,
+    DiffPrivacyError,
+    Inconclusive,
+    ModelError,
+    PrivacyViolation,
+    Regression,
+    UsageError,
+)
 from pytest_diffprivacy.fixtures import AUDIT_FIXTURES, diffprivacy, diffusion_model, probe_set
+from pytest_diffprivacy.policy import read_policy
+from pytest_diffprivacy.progress import Uncaptured
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
@@ -41,6 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     flags = {option.name: config.getoption(option.ini, None) for option in options.OPTIONS}
     ini = {option.name: str(config.getini(option.ini) or "") for option in options.OPTIONS}
     try:
+        policy = read_policy((config.inipath.parent if config.inipath else config.rootpath) / "pyproject.toml")
         settings = options.resolve(
             flags,
             ini,
@@ -50,12 +60,27 @@ def pytest_configure(config: pytest.Config) -> None:
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     worker = getattr(config, "workerinput", None)
+    _check_baseline(config, settings, worker is not None)
     started = datetime.now(UTC)
     run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    progress = None if worker else _Uncaptured(config)
-    session = options.Session(settings, run_id, progress)  # type: ignore[arg-type]  # write, flush, isatty
+    progress = None if worker else Uncaptured(config)
+    session = options.Session(settings, run_id, progress, policy)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
-    config.pluginmanager.register(_AuditRun(config, settings, run_id, started, worker is not None), "diffprivacy-run")
+    config.pluginmanager.register(_AuditRun(config, session, started, worker is not None), "diffprivacy-run")
+
+
+def _check_baseline(config: pytest.Config, settings: options.Settings, worker: bool) -> None:
+    """Refuse what would be known to fail only after hours."""
+    path, update = settings.text("baseline"), bool(settings["update-baseline"])
+    if update and path is None:
+        raise pytest.UsageError("--diffprivacy-update-baseline needs --diffprivacy-baseline: say where to write it.")
+    if update and (worker or config.getoption("numprocesses", None)):
+        raise pytest.UsageError("--diffprivacy-update-baseline needs one process, got several workers. Leave out -n.")
+    if path is not None and not update and not Path(path).is_file():
+        raise pytest.UsageError(
+            f"`diffprivacy_baseline` must be an existing file, got {Path(path).name!r}. "
+            "Write it with --diffprivacy-update-baseline."
+        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -65,51 +90,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @final
-class _Uncaptured:
-    """A text stream to the terminal that pytest's capture does not swallow."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
-
-    def _target(self) -> TextIO:
-        return sys.stderr
-
-    def write(self, text: str) -> int:
-        if not self.isatty():  # a log file: a line an update instead of one line that is drawn over
-            text = text.replace("\r", "\n")
-            if not text.strip():
-                return 0
-        manager = self._config.pluginmanager.getplugin("capturemanager")
-        if manager is None:
-            return self._target().write(text)
-        with manager.global_and_fixture_disabled():
-            written = self._target().write(text)
-            self._target().flush()
-        return written
-
-    def flush(self) -> None:
-        """Nothing is buffered here."""
-
-    def isatty(self) -> bool:
-        """Whether a person watches."""
-        return os.isatty(2)
-
-
-@final
 class _AuditRun:
     """What one pytest run knows about its audits."""
 
-    def __init__(
-        self, config: pytest.Config, settings: options.Settings, run_id: str, started: datetime, worker: bool
-    ) -> None:
-        self.config, self.settings, self.run_id, self.started, self.worker = (
-            config,
-            settings,
-            run_id,
-            started,
-            worker,
-        )
-        self.policy = str(settings["inconclusive"])
+    def __init__(self, config: pytest.Config, session: options.Session, started: datetime, worker: bool) -> None:
+        self.config, self.started, self.worker = config, started, worker
+        self.settings, self.run_id, self.limits = session.settings, session.run_id, session.policy
+        self.inconclusive = str(self.settings["inconclusive"])
+        self.planning = bool(self.settings["plan"])
         self.expected: dict[str, str] = {}
         self.uncollected: dict[str, str] = {}
         self.outcomes: dict[str, dict[str, Any]] = {}
@@ -142,7 +130,7 @@ class _AuditRun:
 
     def pytest_collection_finish(self) -> None:
         """Write down which audits there are before the first of them runs: a lost worker cannot do it later."""
-        if self.expected and not self.config.option.collectonly:
+        if self.expected and not (self.config.option.collectonly or self.planning):
             self._folder().event("collected", audits=self.expected)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -155,21 +143,39 @@ class _AuditRun:
         """Our exceptions show their own block, no traceback; INCONCLUSIVE follows the policy."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
+        if self.planning and call.when == "call":
+            self._planned(item, report, error)
+            return report
         if isinstance(error, DiffPrivacyError):
             block = f"{type(error).__name__}: {error}"
             if report.outcome == "failed" and not self.config.option.fulltrace:
                 report.longrepr = block
             report.diffprivacy = _category(error)
-            if isinstance(error, Inconclusive) and report.outcome == "failed" and self.policy != "fail":
-                report.outcome = "passed" if self.policy == "warn" else "skipped"
+            if isinstance(error, Inconclusive) and report.outcome == "failed" and self.inconclusive != "fail":
+                report.outcome = "passed" if self.inconclusive == "warn" else "skipped"
                 path, line, _ = item.location
-                report.longrepr = None if self.policy == "warn" else (path, line or 0, f"Skipped: {error}")
+                report.longrepr = None if self.inconclusive == "warn" else (path, line or 0, f"Skipped: {error}")
                 report.diffprivacy_text = block
         return report
+
+    def _planned(self, item: pytest.Item, report: Any, error: BaseException | None) -> None:
+        """A test whose claims were planned is neither passed nor failed, whatever it made of their results."""
+        from pytest_diffprivacy.audit import current_auditor
+
+        if isinstance(error, UsageError) and not isinstance(error, ModelError):
+            report.longrepr = f"{type(error).__name__}: {error}"
+            return
+        auditor = current_auditor()
+        plans, auditor.plans = auditor.plans, []
+        if plans or (_is_audit(item) and report.failed):
+            report.outcome, report.longrepr, report.diffprivacy = "passed", None, "PLANNED"
+            report.diffprivacy_plans = plans or [[f"not planned, because it needs its model: {error}"]]
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
         """INCONCLUSIVE has its own letter and count; an audit that could not judge is an error."""
         category = getattr(report, "diffprivacy", None)
+        if category == "PLANNED":
+            return "planned", "p", ("PLANNED", {"yellow": True})
         if category is None or hasattr(report, "wasxfail"):
             return None
         if category == "INCONCLUSIVE":
@@ -196,6 +202,8 @@ class _AuditRun:
     @pytest.hookimpl(tryfirst=True)  # pytest's JUnit file is written in the same hook
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Put the run together and write the reports; workers only say what they collected."""
+        if self.planning:
+            return
         if self.worker:
             session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
             return
@@ -214,6 +222,7 @@ class _AuditRun:
                 expected=self.uncollected | self.expected,
                 outcomes=self.outcomes,
                 happened=self._incidents(),
+                policy=self.limits,
             )
             if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or run.verdict == "FAIL"):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -222,6 +231,9 @@ class _AuditRun:
         except DiffPrivacyError as error:
             self.lines.append(f"ERROR         the report was not written: {error}")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return
+        if bool(self.settings["update-baseline"]):
+            self._update_baseline(session, run)
 
     def _write(self, run: Any) -> None:
         """Every document that was asked for, and a line for each."""
@@ -244,6 +256,21 @@ class _AuditRun:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
 
+    def _update_baseline(self, session: pytest.Session, run: Any) -> None:
+        """This run becomes the last release."""
+        from pytest_diffprivacy.evidence.baseline import update_baseline
+
+        path, option = Path(str(self.settings["baseline"])), self.config.option
+        chosen = [arg for arg in self.config.args if "::" in arg] or option.keyword or option.markexpr
+        try:
+            if chosen or self.config.getoption("lf", False) or "deselected" in self.expected.values():
+                raise UsageError("The baseline was not updated: only a part of the audits was selected. Run all.")
+            count = update_baseline(path, self._folder().folder, run)
+            self.lines.append(f"baseline      {count} claims written to {path.name}")
+        except DiffPrivacyError as error:
+            self.lines.append(f"ERROR         {error}")
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
     def _has_records(self) -> bool:
         """Whether this run left records, for tests that need no audit fixture and for workers that were lost."""
         return (Path(str(self.settings["cache-dir"])) / "runs" / self.run_id).is_dir()
@@ -264,6 +291,11 @@ class _AuditRun:
         for report in terminalreporter.stats.get("inconclusive", []):
             terminalreporter.section(f"{report.nodeid}: INCONCLUSIVE", sep="_", yellow=True)
             terminalreporter.line(getattr(report, "diffprivacy_text", None) or str(report.longrepr))
+        for report in terminalreporter.stats.get("planned", []):
+            terminalreporter.section(report.nodeid, sep="_")
+            for plan in report.diffprivacy_plans:
+                for line in plan:
+                    terminalreporter.line(line)
         if self.lines:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
@@ -275,7 +307,7 @@ def _is_audit(item: pytest.Item) -> bool:
 
 
 def _category(error: DiffPrivacyError) -> str:
-    if isinstance(error, PrivacyViolation):
+    if isinstance(error, (PrivacyViolation, Regression)):
         return "FAIL"
     if isinstance(error, Inconclusive):
         return "INCONCLUSIVE"

@@ -7,7 +7,7 @@ import pytest
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.options import BY_NAME, OPTIONS, Option, resolve
+from pytest_diffprivacy.options import BY_NAME, OPTIONS, CompareRule, Option, resolve
 
 GIVEN = {
     "model": ("/models/a", "/models/a"),
@@ -25,6 +25,10 @@ GIVEN = {
     "report": ("/a.html", ("/a.html",)),
     "card": ("/README.md", "/README.md"),
     "images": ("none", "none"),
+    "baseline": ("/baseline.json", "/baseline.json"),
+    "compare-fail": ("worse:0.02", CompareRule("worse", 0.02)),
+    "plan": ("true", True),
+    "update-baseline": ("true", True),
 }
 BAD = {
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
@@ -35,6 +39,9 @@ BAD = {
     "fresh": ("perhaps", "true or false"),
     "report": ("audit.pdf", "a path that ends in .html, .json, .sarif, .md or .intoto.json"),
     "images": ("all", "one of none, redacted, full"),
+    "compare-fail": ("worse:2", "never, worse or undecided, and perhaps a margin below 1 such as worse:0.02"),
+    "plan": ("perhaps", "true or false"),
+    "update-baseline": ("perhaps", "true or false"),
 }
 
 

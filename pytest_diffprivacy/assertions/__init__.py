@@ -7,6 +7,7 @@ statistic adds a function there that turns arrays and arguments into the same `M
 verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or FAIL without a recipe does not verify.
 """
 
+from pytest_diffprivacy.assertions.auroc import assert_mia_auroc_below
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.epsilon import assert_epsilon_lower_bound_below
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
@@ -24,6 +25,7 @@ from pytest_diffprivacy.assertions.sharpness import assert_sharpness_below
 __all__ = [
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
+    "assert_mia_auroc_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",
     "assert_mitigation_reduces_copies",

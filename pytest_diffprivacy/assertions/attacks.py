@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -61,11 +62,38 @@ def plan_attacks(
     else:
         wanted = list(attack) if isinstance(attack, (list, tuple)) else [attack]  # type: ignore[list-item]
     own = _by_attack(wanted, parameters)
-    planned = [_planned(model, entry, own.get(_name(entry), {}), seed) for entry in wanted]
+    planned = [
+        _planned(model, entry, chosen, seed, label)
+        for entry in wanted
+        for label, chosen in _members(entry, own.get(_name(entry), {}))
+    ]
     names = [plan.task.name for plan in planned]
     if not names or len(set(names)) != len(names):
         raise UsageError(f"`attack` must name at least one attack and none twice, got {names}.")
     return planned, notes
+
+
+def planned_evaluations(
+    attack: AttackLike | Sequence[AttackLike], parameters: Mapping[str, Any]
+) -> tuple[int | None, str]:
+    """Network evaluations an image (None: unknown) and titles of an `attack=` argument, without a model.
+
+    Raises:
+        UsageError: an unknown attack or parameter.
+    """
+    if isinstance(attack, str) and attack == ALL:
+        wanted: list[AttackLike] = [a for a in ATTACKS.values() if a.evaluations(a.defaults) <= MOST_EVALUATIONS]
+    else:
+        wanted = list(attack) if isinstance(attack, (list, tuple)) else [attack]  # type: ignore[list-item]
+    own = _by_attack(wanted, parameters)
+    found = [find_attack(entry) if isinstance(entry, str) else entry for entry in wanted]
+    each = [
+        a.evaluations({**a.defaults, **chosen}) if isinstance(a, Attack) else None
+        for a in found
+        for _, chosen in _members(a, own.get(_name(a), {}))
+    ]
+    titles = ", ".join(a.title if isinstance(a, Attack) else _name(a) for a in found)
+    return (None if None in each else sum(number or 0 for number in each)), titles
 
 
 def family_task(planned: Sequence[PlannedAttack]) -> ScoreTask:
@@ -133,7 +161,29 @@ def _name(entry: AttackLike) -> str:
     return entry if isinstance(entry, str) else str(getattr(entry, "__name__", type(entry).__name__))
 
 
-def _planned(model: Denoiser, entry: AttackLike, parameters: Mapping[str, Any], seed: int) -> PlannedAttack:
+def _members(entry: AttackLike, parameters: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """An attack at several values of its parameters is as many members of a family: a label and parameters for each."""
+    found = find_attack(entry) if isinstance(entry, str) else entry
+    several = [
+        key
+        for key, value in parameters.items()
+        if isinstance(found, Attack)
+        and isinstance(value, (list, tuple))
+        and not isinstance(found.defaults.get(key, ()), (list, tuple))
+    ]
+    members: list[tuple[str, Mapping[str, Any]]] = []
+    for values in itertools.product(*(parameters[key] for key in several)):
+        chosen = dict(zip(several, values, strict=True))
+        label = ", ".join(f"{key} {value}" for key, value in chosen.items())
+        members.append((label, {**parameters, **chosen}))
+    if not members:
+        raise UsageError(f"`parameters` must give at least one value for {', '.join(several)}, got none.")
+    return members
+
+
+def _planned(
+    model: Denoiser, entry: AttackLike, parameters: Mapping[str, Any], seed: int, label: str = ""
+) -> PlannedAttack:
     if not isinstance(entry, (str, Attack)):
         return _callable(entry, parameters)
     found = find_attack(entry) if isinstance(entry, str) else entry
@@ -144,8 +194,8 @@ def _planned(model: Denoiser, entry: AttackLike, parameters: Mapping[str, Any], 
         )
     chosen = {**found.defaults, **parameters}
     method = method_record(
-        name=found.name,
-        title=found.title,
+        name=f"{found.name} {label}" if label else found.name,
+        title=f"{found.title}, {label}" if label else found.title,
         access=found.access,
         source=found.source,
         parameters=chosen,
@@ -153,7 +203,7 @@ def _planned(model: Denoiser, entry: AttackLike, parameters: Mapping[str, Any], 
         evaluations=found.evaluations(chosen),
     )
     seeded = {**chosen, "seed": seed} if found.seeded else chosen
-    return PlannedAttack(ScoreTask(found.name, found.version, found.scores, seeded), method, found.uncontrolled)
+    return PlannedAttack(ScoreTask(method.name, found.version, found.scores, seeded), method, found.uncontrolled)
 
 
 def _callable(attack: ScoreFunction, parameters: Mapping[str, Any]) -> PlannedAttack:

@@ -41,6 +41,7 @@ from pytest_diffprivacy.statistics.dataset_inference import (
     images_needed,
 )
 
+NAME = "dataset_not_inferable"
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "As a set, the training images stand out no more than allowed.",
     Verdict.FAIL: "It can be inferred that these images, as a set, were trained on.",
@@ -112,7 +113,18 @@ def assert_dataset_not_inferable(
             raise UsageError("`features` must be left out where feature matrices are given.")
         members, nonmembers = _matrix("member", model), _matrix("non-member", probes)
         counts = _counts(len(members), len(nonmembers))
-        question = Question("membership", "dataset-features", sentence, limit, HEADLINES, None, None, counts, level)
+        question = Question(
+            "membership",
+            "dataset-features",
+            sentence,
+            limit,
+            HEADLINES,
+            None,
+            None,
+            counts,
+            level,
+            name=NAME,
+        )
         method = _method("features", "Features made elsewhere", "chosen by the caller", design.shown)
 
         def given(findings: Findings) -> tuple[Matrix, Matrix]:
@@ -143,7 +155,7 @@ def assert_dataset_not_inferable(
     method = _method("cdi", "CDI dataset inference", access, {**parameters, **design.shown}, denoiser, chosen)
     question = Question(
         "membership", "dataset-cdi", f"{sentence} (CDI)", limit, HEADLINES, denoiser.identity, split,
-        _counts(len(split.members), len(split.nonmembers)), level,
+        _counts(len(split.members), len(split.nonmembers)), level, name=NAME,
     )  # fmt: skip
 
     def collect(findings: Findings) -> tuple[Matrix, Matrix]:

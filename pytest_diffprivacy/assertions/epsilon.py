@@ -120,6 +120,7 @@ def assert_epsilon_lower_bound_below(
         probes=probes,
         counts=counts,
         confidence=level,
+        name="epsilon_lower_bound_below",
     )
 
     def measure(findings: Findings) -> OneRunEpsilon:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.models.schedule import MatchedTimestep
+from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.statistics import roc_band, roc_curve, score_histogram
 
 FIXED = "fixed before labels were seen"
@@ -47,6 +48,18 @@ def method_record(
         evaluations_per_image=evaluations,
         label_use=label_use,
         threshold=threshold,
+    )
+
+
+def table_method(table: ScoreTable, column: str) -> records.Method:
+    """An attack that was run elsewhere and left a column of scores."""
+    return method_record(
+        name=column,
+        title=f"{column} (scores made elsewhere)",
+        access="chosen by the caller",
+        source="the caller's own scores, joined by id",
+        parameters={"table": table.origin, "sha256": table.sha256 or "made in memory"},
+        label_use="evaluation only; what the scores were made with is the caller's to say",
     )
 
 

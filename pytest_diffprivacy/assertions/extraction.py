@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.detected import corrected_copies
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
+from pytest_diffprivacy.assertions.plans import planned_rate
 from pytest_diffprivacy.assertions.prompted import judge_prompted
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.distances import Embedding
@@ -98,7 +99,6 @@ def assert_no_extraction(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
-    generator = require_generator(model, "Extraction")
     generations, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
     max_rate = check_fraction("max_rate", max_rate, zero=True)
     if not 0.0 < as_number("delta", delta) <= 1.0:
@@ -107,6 +107,13 @@ def assert_no_extraction(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    sentence = f"Share of generations that copy a training image is at most {max_rate:.4g}"
+    if judge.planning and search is None:
+        return planned_rate(
+            judge, model, probes, sentence, kind="extraction", limit=max_rate, trials=generations, confidence=level,
+            evaluations=steps,
+        )  # fmt: skip
+    generator = require_generator(model, "Extraction")
     if search is not None:
         return judge_prompted(
             judge, generator, probes, search, delta=delta, max_rate=max_rate, steps=steps, confidence=level
@@ -120,7 +127,7 @@ def assert_no_extraction(
     question = Question(
         kind="extraction",
         slug="extraction",
-        sentence=f"Share of generations that copy a training image is at most {max_rate:.4g}",
+        sentence=sentence,
         limit=max_rate,
         headlines=HEADLINES,
         model=generator.identity,
@@ -129,6 +136,8 @@ def assert_no_extraction(
         if early_stop
         else f"{generations} generations, {len(known.members)} members",
         confidence=level,
+        name="no_extraction",
+        terms={"delta": delta},
     )
 
     def measure(findings: Findings) -> Measured:

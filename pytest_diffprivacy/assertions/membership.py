@@ -9,14 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, family_task, plan_attacks
+from pytest_diffprivacy.assertions.attacks import (
+    AttackLike,
+    PlannedAttack,
+    family_task,
+    plan_attacks,
+    planned_evaluations,
+)
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     negative_controls,
     no_positive_control,
     positive_controls,
 )
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, tpr_recipe
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, table_method, tpr_recipe
+from pytest_diffprivacy.assertions.plans import planned_tpr
 from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
 from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
@@ -24,7 +31,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
 from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import (
     FamilyTpr,
     Verdict,
@@ -37,6 +44,7 @@ from pytest_diffprivacy.statistics import (
 )
 from pytest_diffprivacy.statistics.arguments import check_fraction
 
+NAME = "mia_tpr_below"
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Members are recognised no more often than allowed.",
     Verdict.FAIL: "Members can be recognised more often than allowed.",
@@ -69,7 +77,8 @@ def assert_mia_tpr_below(
     upper bound, and FAIL a lower bound that is corrected for their number.
 
     Args:
-        model: a model with grey-box access (see models.load_model); or the members' scores, an array (members,).
+        model: a model with grey-box access (see models.load_model); a ScoreTable, whose columns are the attacks; or the
+            members' scores, an array (members,).
         probes: the ProbeSet; or the non-members' scores, an array (non-members,), higher = more likely member.
         attack: name of an attack in membership.ATTACKS, an Attack (e.g. `lira_attack(shadows)`), a callable (model,
             images in [0, 1]) -> scores, higher = more likely member; a list of them, judged as one family; or "all",
@@ -81,7 +90,7 @@ def assert_mia_tpr_below(
         limit: allowed share of members recognised.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}; by attack for
-            several, e.g. {"secmi": {"timestep": 100}}.
+            several, e.g. {"secmi": {"timestep": 100}}. A list, e.g. {"timestep": [50, 100]}, makes a family of them.
         auditor: who judges; the session's by default.
 
     Returns:
@@ -100,11 +109,23 @@ def assert_mia_tpr_below(
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
     max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
-    sentence = f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}"
+    sentence, terms = f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}", {"max_fpr": max_fpr}
     if _is_scores(model) and _is_scores(probes):
         members, nonmembers = _scores("member", model), _scores("non-member", probes)
         counts = f"{len(members)} members, {len(nonmembers)} non-members"
-        question = Question("membership", "mia-scores", sentence, limit, HEADLINES, None, None, counts, level)
+        question = Question(
+            "membership",
+            "mia-scores",
+            sentence,
+            limit,
+            HEADLINES,
+            None,
+            None,
+            counts,
+            level,
+            name=NAME,
+            terms=terms,
+        )
 
         def measure_given(findings: Findings) -> FamilyTpr:
             findings.methods = [_given_scores()]
@@ -116,6 +137,41 @@ def assert_mia_tpr_below(
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments arrays of scores), got {type(probes).__name__}."
         )
+    if isinstance(model, ScoreTable):
+        elsewhere = judged_split(judge, probes)
+        columns = model.choose(attack, "secmi")
+        joined = {column: model.join(probes, column, kept=elsewhere.probes) for column in columns}
+        counts = f"{len(elsewhere.probes.members)} members, {len(elsewhere.probes.nonmembers)} non-members"
+        sentence = f"{sentence} ({', '.join(columns)})"
+        question = Question(
+            "membership",
+            "mia-table",
+            sentence,
+            limit,
+            HEADLINES,
+            None,
+            elsewhere.probes,
+            counts,
+            level,
+            name=NAME,
+            terms=terms,
+        )
+
+        def measure_table(findings: Findings) -> FamilyTpr:
+            findings.methods = [table_method(model, column) for column in columns]
+            elsewhere.note(findings)
+            for method in findings.methods:
+                no_positive_control(method.title, ELSEWHERE, findings)
+            scores = _combined(joined, judge.seed, findings) if combine else joined
+            return _measure(findings, scores, max_fpr, limit, level, judge.seed, elsewhere)
+
+        return judge.judge(question, measure_table)
+    if judge.planning:
+        evaluations, titles = planned_evaluations(attack, dict(parameters or {}))
+        return planned_tpr(
+            judge, model, probes, f"{sentence} ({titles})", kind="membership", limit=limit, max_fpr=max_fpr,
+            confidence=level, evaluations=evaluations,
+        )  # fmt: skip
     denoiser = require_denoiser(model, "Membership inference")
     planned, notes = plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)
     if combine and len(planned) < 2:
@@ -133,6 +189,8 @@ def assert_mia_tpr_below(
         probes=split,
         counts=f"{len(split.members)} members, {len(split.nonmembers)} non-members",
         confidence=level,
+        name=NAME,
+        terms=terms,
     )
 
     def measure(findings: Findings) -> FamilyTpr:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.prompt_tables import judge_prompt_table
 from pytest_diffprivacy.assertions.prompts import PromptPlan, measure_share, plan_prompts, prompt_method, watch
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import UsageError
@@ -17,9 +18,11 @@ from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling
 from pytest_diffprivacy.memorization.detector import Arrays
 from pytest_diffprivacy.memorization.kind import Kind, PromptKind, prompt_kinds
 from pytest_diffprivacy.models.protocols import CrossAttention
+from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.statistics import Measured, TprAtFpr, Verdict, exceedance_p_values
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
+NAME = "no_memorized_prompts"
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Prompts bring back single images no more often than allowed.",
     Verdict.FAIL: "More prompts than allowed bring back single images.",
@@ -54,7 +57,8 @@ def assert_no_memorized_prompts(
     where the prompt set knows it.
 
     Args:
-        model: a text-to-image model; what else it must offer depends on the detector.
+        model: a text-to-image model; what else it must offer depends on the detector. Or a ScoreTable, whose ids are
+            the prompts' texts and whose columns are detectors.
         prompts: a list of texts, a .txt, .csv, .jsonl or .parquet file, a PromptSet, or a ProbeSet with prompts.
         reference: prompts of the same kind known not to be memorized, such as captions of images the model never saw;
             a list, file or PromptSet.
@@ -88,9 +92,19 @@ def assert_no_memorized_prompts(
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     sampling = Sampling(images_per_prompt, sampling_steps, guidance_scale, judge.seed)
+    sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"
+    terms = {"reference_quantile": reference_quantile}
+    if isinstance(model, ScoreTable):
+        (column, *others) = model.choose(detector, "hessian_score")
+        if others:
+            raise UsageError(f"`detector` must name one column of {model.origin}, got {(column, *others)!r}.")
+        asked = Question(
+            "memorization", "prompts-table", sentence, limit, HEADLINES, None, None, "", level, name=NAME, terms=terms
+        )
+        max_fpr = round(1.0 - reference_quantile, 12)
+        return judge_prompt_table(judge, asked, model, prompts, reference, column=column, max_fpr=max_fpr)
     plan = plan_prompts(model, prompts, reference, detector, parameters, sampling)
     title = plan.asked.detector.title
-    sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"
     question = Question(
         kind="memorization",
         slug=f"prompts-{plan.asked.detector.name}",
@@ -102,6 +116,8 @@ def assert_no_memorized_prompts(
         counts=plan.counts,
         confidence=level,
         prompts=plan.sides,
+        name=NAME,
+        terms=terms,
     )
 
     def measure(findings: Findings) -> Measured:

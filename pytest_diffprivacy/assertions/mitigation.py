@@ -264,6 +264,7 @@ def _question(
         probes=None,
         counts=f"{len(prompts.memorized)} prompts with {images} images each{gone}",
         confidence=confidence,
+        name="mitigation_reduces_copies" if headlines is COPIES else "mitigation_keeps_alignment",
     )
 
 

@@ -82,6 +82,8 @@ def judge_prompted(
         probes=probes,
         counts=f"{len(asked)} prompts, {search.images} generations at each of {len(search.guidance_scales)} guidances",
         confidence=confidence,
+        name="no_extraction",
+        terms={"delta": delta},
     )
     case = _Case(generator, probes, search, asked, delta, steps, confidence)
 

@@ -148,6 +148,7 @@ def assert_no_reconstruction(
         probes=probes,
         counts=f"{len(sides[0])} members, {len(sides[1])} non-members, {draws} restorations each",
         confidence=level,
+        name="no_reconstruction",
     )
 
     def measure(findings: Findings) -> MeanDifference:

@@ -110,6 +110,7 @@ def assert_not_closer_to_members(
         probes=probes,
         counts=f"{count} generations, {len(training)} training and {len(holdout)} unseen images",
         confidence=level,
+        name="not_closer_to_members",
     )
 
     def measure(findings: Findings) -> DcrShare:

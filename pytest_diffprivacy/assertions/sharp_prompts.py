@@ -81,6 +81,8 @@ def judge_sharp_prompts(
         counts=plan.counts,
         confidence=confidence,
         prompts=plan.sides,
+        name="sharpness_below",
+        terms={} if sharp.above is not None else {"reference_quantile": sharp.quantile},
     )
 
     def measure(findings: Findings) -> Measured:

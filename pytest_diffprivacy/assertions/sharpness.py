@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.controls import negative_controls, no_positive_control
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
+from pytest_diffprivacy.assertions.controls import ELSEWHERE, negative_controls, no_positive_control
+from pytest_diffprivacy.assertions.evidence import (
+    histogram_record,
+    method_record,
+    rate_recipe,
+    roc_record,
+    table_method,
+    tpr_recipe,
+)
 from pytest_diffprivacy.assertions.landscape import landscape_charts
+from pytest_diffprivacy.assertions.plans import planned_tpr
 from pytest_diffprivacy.assertions.sharp_prompts import Sharp, judge_sharp_prompts
-from pytest_diffprivacy.assertions.split import judged_split
+from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
-from pytest_diffprivacy.probes import ProbeSet, PromptSet
+from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
 from pytest_diffprivacy.sharpness import find_statistic
 from pytest_diffprivacy.statistics import (
     Measured,
@@ -31,6 +40,7 @@ from pytest_diffprivacy.statistics import (
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
+NAME = "sharpness_below"
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Training images sit in no sharper places than allowed.",
     Verdict.FAIL: "More training images than allowed sit where the model's density is needle-sharp.",
@@ -68,7 +78,8 @@ def assert_sharpness_below(
     `|| H_Delta s_Delta ||`, at the first sampling step.
 
     Args:
-        model: white-box access; grey-box for "score_norm" and for prompts.
+        model: a ScoreTable with a column of sharpness of images, higher = sharper; or a model with white-box access,
+            grey-box for "score_norm" and for prompts.
         probes: a ProbeSet, whose non-members are the reference; or prompts as a list of texts, a file, a PromptSet, or
             a ProbeSet without members.
         statistic: "curvature" (None for images), "hessian_score", "score_norm" or "lid"; for prompts "hessian_score"
@@ -102,6 +113,8 @@ def assert_sharpness_below(
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     if not 0.5 <= as_number("reference_quantile", reference_quantile) < 1.0:
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
+    if isinstance(model, ScoreTable):
+        return _judge_table(judge, model, probes, statistic or "curvature", reference_quantile, limit, level)
     sharp = Sharp(reference_quantile, None if sharp_above is None else as_number("sharp_above", sharp_above))
     if not isinstance(probes, (ProbeSet, PromptSet, str, Path, list, tuple)):
         raise UsageError(
@@ -116,6 +129,14 @@ def assert_sharpness_below(
     if reference is not None:
         raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")
     chosen = find_statistic(statistic or "curvature")
+    sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
+    max_fpr = round(1.0 - reference_quantile, 12)
+    evaluations = images_per_prompt * (1 if chosen.access == "grey box" else 2)
+    if judge.planning and sharp.above is None:
+        return planned_tpr(
+            judge, model, probes, f"{sentence} ({chosen.title})", kind="sharpness", limit=limit, max_fpr=max_fpr,
+            confidence=level, evaluations=evaluations,
+        )  # fmt: skip
     purpose = f"The claim about sharpness ({chosen.title})"
     needs = require_white_box if chosen.access == "white box" else require_denoiser
     denoiser = needs(model, purpose)
@@ -126,7 +147,6 @@ def assert_sharpness_below(
         raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
     parameters: dict[str, Any] = {"timestep": level_of_noise, "draws": images_per_prompt}
     task = ScoreTask(chosen.name, chosen.version, chosen.scores, {**parameters, "seed": judge.seed})
-    max_fpr = round(1.0 - reference_quantile, 12)
     method = method_record(
         name=chosen.name,
         title=chosen.title,
@@ -134,13 +154,12 @@ def assert_sharpness_below(
         source=chosen.source,
         parameters={**parameters, "sharper_than": sharp.said("unseen images")},
         timesteps=[denoiser.schedule.match(parameters["timestep"])],
-        evaluations=images_per_prompt * (1 if chosen.access == "grey box" else 2),
+        evaluations=evaluations,
         threshold=sharp.said("the non-members' sharpness"),
     )
     counts = f"{len(probes.members)} members"
     if sharp.above is None:
         counts += f", {len(probes.nonmembers)} non-members as reference"
-    sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
     question = Question(
         kind="sharpness",
         slug=f"sharpness-{chosen.name}",
@@ -151,6 +170,8 @@ def assert_sharpness_below(
         probes=probes,
         counts=counts,
         confidence=level,
+        name=NAME,
+        terms={} if sharp.above is not None else {"reference_quantile": reference_quantile},
     )
 
     def measure(findings: Findings) -> Measured:
@@ -165,26 +186,83 @@ def assert_sharpness_below(
             findings.recipe = rate_recipe("member_above", level)
             return rate(int(hits.sum()), len(hits), confidence=level)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
-        check_coherence(members, reference, title=chosen.title)
-        negative_controls({chosen.name: (members, reference)}, {chosen.name: chosen.title}, judge.seed, findings)
-        findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
-        findings.recipe = tpr_recipe([("member_scores", "nonmember_scores")], max_fpr, level)
-        findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=level), counts))
-        if gate is not None:
-            gate.compare(findings, "", members, reference)
-        findings.histograms.append(
-            histogram_record("Sharpness", f"{chosen.title} (higher = sharper)", members, reference)
-        )
-        findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, level))
         findings.charts += landscape_charts(
             denoiser, probes, chosen, members, reference, timestep=level_of_noise, seed=judge.seed
         )
-
-        def needed() -> str:
-            decided = probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=level)
-            return f"about {decided or 'more than 10 million'} members and as many non-members would decide"
-
-        findings.needed = needed
-        return tpr_at_fpr(members, reference, max_fpr=max_fpr, confidence=level)
+        both = members, reference
+        return _beside_reference(findings, both, chosen.title, max_fpr, limit, level, judge.seed, gate)
 
     return judge.judge(question, measure)
+
+
+def _judge_table(
+    judge: Auditor,
+    table: ScoreTable,
+    probes: object,
+    statistic: str,
+    reference_quantile: float,
+    limit: float,
+    confidence: float,
+) -> Claim:
+    """The claim about images from sharpness that was measured elsewhere."""
+    if not isinstance(probes, ProbeSet) or not probes.has_members:
+        raise UsageError(f"`probes` must be a ProbeSet of images for a score table, got {type(probes).__name__}.")
+    gate = judged_split(judge, probes)
+    (column, *others) = table.choose(statistic, "curvature")
+    if others:
+        raise UsageError(f"`statistic` must name one column of {table.origin}, got {(column, *others)!r}.")
+    joined, title = table.join(probes, column, kept=gate.probes), f"{column}, scores made elsewhere"
+    question = Question(
+        kind="sharpness",
+        slug="sharpness-table",
+        sentence=f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at "
+        f"most {limit:.4g} ({title})",
+        limit=limit,
+        headlines=HEADLINES,
+        model=None,
+        probes=gate.probes,
+        counts=f"{len(joined[0])} members, {len(joined[1])} non-members as reference",
+        confidence=confidence,
+        name=NAME,
+        terms={"reference_quantile": reference_quantile},
+    )
+
+    def measure(findings: Findings) -> Measured:
+        findings.methods = [table_method(table, column)]
+        gate.note(findings)
+        no_positive_control(title, ELSEWHERE, findings)
+        max_fpr = round(1.0 - reference_quantile, 12)
+        return _beside_reference(findings, joined, title, max_fpr, limit, confidence, judge.seed, gate)
+
+    return judge.judge(question, measure)
+
+
+def _beside_reference(
+    findings: Findings,
+    scores: tuple[NDArray[np.float64], NDArray[np.float64]],
+    title: str,
+    max_fpr: float,
+    limit: float,
+    confidence: float,
+    seed: int,
+    gate: JudgedSplit | None,
+) -> Measured:
+    """Sharpness to the share beyond the reference; everything else that a reader wants goes into the findings."""
+    members, reference = scores
+    check_coherence(members, reference, title=title)
+    negative_controls({"sharpness": scores}, {"sharpness": title}, seed, findings)
+    counts = f"{len(members)} members, {len(reference)} non-members as reference"
+    findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
+    findings.recipe = tpr_recipe([("member_scores", "nonmember_scores")], max_fpr, confidence)
+    findings.also_measured.append(estimate("AUROC", auroc(members, reference, confidence=confidence), counts))
+    if gate is not None:
+        gate.compare(findings, "", members, reference)
+    findings.histograms.append(histogram_record("Sharpness", f"{title} (higher = sharper)", members, reference))
+    findings.curves.append(roc_record("ROC of sharpness", members, reference, max_fpr, limit, confidence))
+
+    def needed() -> str:
+        decided = probes_needed_for_tpr(members, reference, limit, max_fpr=max_fpr, confidence=confidence)
+        return f"about {decided or 'more than 10 million'} members and as many non-members would decide"
+
+    findings.needed = needed
+    return tpr_at_fpr(members, reference, max_fpr=max_fpr, confidence=confidence)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pytest_diffprivacy import policy as limits
 from pytest_diffprivacy.evidence.attempts import counted_verdict, incidents, repeated_claims
 from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.fingerprint import library_versions
-from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, OptionValue, Run, TestOutcome
+from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, OptionValue, Policy, Run, TestOutcome
 from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.evidence.seals import seal_run
 from pytest_diffprivacy.options import BY_NAME, Settings
@@ -30,6 +31,7 @@ def conclude_run(
     expected: Mapping[str, str],
     outcomes: Mapping[str, Mapping[str, Any]],
     happened: Sequence[str] = (),
+    policy: limits.Policy | None = None,
 ) -> Run:
     """Join the claims of a run with the outcomes of their tests, judge the run and store its record.
 
@@ -41,6 +43,7 @@ def conclude_run(
         expected: node id of every audit test -> "selected" or "deselected".
         outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
         happened: incidents that pytest saw, such as a rerun or a lost worker.
+        policy: the limits that bound the run; what no claim covers makes it FAIL.
     """
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
@@ -55,7 +58,9 @@ def conclude_run(
     attempts = repeated_claims(folder)
     significance = round(1.0 - settings.number("confidence"), 12)
     family = run_family(claims, tests, attempts, audits=len(expected), significance=significance)
-    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts)
+    excused = {test.node_id for test in tests if test.expected_failure}
+    bound = _policy(policy, [claim for claim in claims if claim.node_id not in excused]) if policy else None
+    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound)
     run = Run(
         run_id=folder.run_id,
         started=started,
@@ -69,6 +74,7 @@ def conclude_run(
         missing=missing,
         attempts=attempts,
         family=family,
+        policy=bound,
         incidents=(*happened, *incidents(folder, claims, attempts)),
         options=tuple(_option(name, settings) for name in settings.values),
         versions=dict(library_versions()),
@@ -82,13 +88,27 @@ def conclude_run(
 def _outcome(node: str, found: Mapping[str, Any], claims: Sequence[Claim]) -> TestOutcome:
     """A violation that the test itself expected, caught or marked xfail; never one for which it was run again."""
     outcome = str(found.get("outcome", "not run"))
-    violated = any(claim.verdict is Verdict.FAIL for claim in claims)
+    violated = any(claim.verdict is Verdict.FAIL or _regressed(claim) for claim in claims)
     return TestOutcome(
         node_id=node,
         outcome=outcome,
         expected_failure=violated and outcome in ("passed", "xfailed") and not found.get("failed_before"),
         detail=str(found.get("detail", "")),
     )
+
+
+def _policy(policy: limits.Policy, claims: Sequence[Claim]) -> Policy:
+    lacking = policy.lacking((claim.name, claim.terms) for claim in claims)
+    return Policy(
+        origin=policy.origin.name,
+        sha256=policy.sha256,
+        entries=tuple(entry.sentence for entry in policy.entries),
+        lacking=tuple(entry.sentence for entry in lacking),
+    )
+
+
+def _regressed(claim: Claim) -> bool:
+    return claim.comparison is not None and claim.comparison.fails
 
 
 def _missing(tests: Sequence[TestOutcome], recorded: Set[str], expected: Mapping[str, str]) -> Iterator[str]:
@@ -108,6 +128,7 @@ def judge_run(
     *,
     family: Family | None = None,
     attempts: Sequence[Attempts] = (),
+    policy: Policy | None = None,
 ) -> tuple[str, str]:
     """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS.
 
@@ -117,6 +138,7 @@ def judge_run(
         missing: audits that did not come to their end.
         family: the claims corrected for their number; without it a refuted claim counts as it is.
         attempts: the claims that were judged more than once; the worst verdict counts.
+        policy: the limits that bound the run.
     """
     excused = {test.node_id for test in tests if test.expected_failure}
     judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
@@ -137,6 +159,11 @@ def judge_run(
     suffix = f"; {demonstrated} more failed as their tests expect" if demonstrated else ""
     if accused:
         return "FAIL", f"{len(accused)} of {len(judged)} claims are refuted{suffix}"
+    regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in excused]
+    if regressed:
+        return "FAIL", f"{len(regressed)} of {len(judged)} claims failed beside the last release{suffix}"
+    if policy and policy.lacking:
+        return "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}{suffix}"
     if of[Verdict.ERROR] or broken:
         names = ", ".join(broken)
         why = f"{len(of[Verdict.ERROR])} of {len(judged)} claims could not be judged"

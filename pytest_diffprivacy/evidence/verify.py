@@ -91,7 +91,9 @@ def verify_run(path: Path, *, root: Path | None = None, digest: str | None = Non
         again = run_family(run.claims, run.tests, run.attempts, audits=family.audits, significance=family.significance)
         yield Check("family of the run", "" if again == family else f"its claims make another one: {again!r}")
         family = again
-    verdict, reason = judge_run(run.claims, run.tests, run.missing, family=family, attempts=run.attempts)
+    verdict, reason = judge_run(
+        run.claims, run.tests, run.missing, family=family, attempts=run.attempts, policy=run.policy
+    )
     same = (verdict, reason) == (run.verdict, run.verdict_reason)
     yield Check(f"verdict of the run: {run.verdict}", "" if same else f"its claims and tests say {verdict}: {reason}")
     yield _whole(run, file, digest)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.components import (
     PICKLE_SUFFIXES,
@@ -17,6 +18,7 @@ from pytest_diffprivacy.models.components import (
     read_json,
 )
 from pytest_diffprivacy.models.pixel import PixelDiffusion
+from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
 from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
 
@@ -44,12 +46,16 @@ def load_model(
         dtype: precision to run in, e.g. "float32" or torch.float64.
 
     Returns:
-        A model; pipelines offer white-box access.
+        A model; pipelines offer white-box access. While a pytest run is only planned (--diffprivacy-plan), the
+        stand-in of a folder or hub model: nothing is loaded.
 
     Raises:
         ModelError: the path is missing, holds a pickle, an unsupported pipeline or remote code, or the object is none
             of the above; the message names it and the cure.
     """
+    session = options.active()
+    if session is not None and session.settings["plan"] and isinstance(source, (str, Path)):
+        return planned_model(source)  # type: ignore[return-value]  # it stands for one, and nobody may ask it
     precision = _precision(dtype)
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         source = _download(source)

@@ -7,6 +7,7 @@ from pytest_diffprivacy.probes.generations import StoredGenerations
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.probe_set import ProbeSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
+from pytest_diffprivacy.probes.score_table import ScoreTable
 from pytest_diffprivacy.probes.validity import SplitValidity, split_validity
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PlantedTraining",
     "ProbeSet",
     "PromptSet",
+    "ScoreTable",
     "SplitValidity",
     "StoredGenerations",
     "blind_baseline",

@@ -55,10 +55,11 @@ class ImageSet:
         return self._reader.origin
 
     @cached_property
-    def _catalogue(self) -> tuple[list[int], list[bytes], list[int], tuple[int, int, int]]:
-        """Positions of first occurrences, digests, repetitions, and the common shape; reads every image once."""
+    def _catalogue(self) -> tuple[list[int], list[bytes], list[int], tuple[int, int, int], list[bytes]]:
+        """First positions, digests, repetitions, common shape, and every position's digest; reads every image once."""
         first: dict[bytes, int] = {}
         counts: dict[bytes, int] = {}
+        every: list[bytes] = []
         shape: tuple[int, ...] | None = None
         problems: list[str] = []
         for position in self._positions:
@@ -74,6 +75,7 @@ class ImageSet:
                 )
                 continue
             digest = image_digest(image)
+            every.append(digest)
             first.setdefault(digest, position)
             counts[digest] = counts.get(digest, 0) + 1
         if problems:
@@ -84,7 +86,12 @@ class ImageSet:
             )
         if shape is None:
             raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
-        return list(first.values()), list(first), list(counts.values()), (shape[0], shape[1], shape[2])
+        return list(first.values()), list(first), list(counts.values()), (shape[0], shape[1], shape[2]), every
+
+    @property
+    def source_count(self) -> int:
+        """How many images the source holds, duplicates counted; reads none of them."""
+        return len(self._positions)
 
     def __len__(self) -> int:
         return len(self._catalogue[0])
@@ -107,6 +114,12 @@ class ImageSet:
     def ids(self) -> list[str]:
         """Names of the images for records: role and the head of the digest, never a path."""
         return [f"{self.role} {digest.hex()[:10]}" for digest in self.digests]
+
+    def sources(self) -> Iterator[tuple[str, int]]:
+        """The name of every image of the source in its order, repetitions too, and the number of its distinct image."""
+        number = {digest: index for index, digest in enumerate(self.digests)}
+        for position, digest in zip(self._positions, self._catalogue[4], strict=True):
+            yield self._reader.name(position), number[digest]
 
     def private_texts(self) -> Iterator[tuple[str, str]]:
         """What a record may not show of single images, and what stands in its place: names and captions, and ids."""

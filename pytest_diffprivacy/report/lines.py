@@ -12,6 +12,11 @@ def run_lines(run: Run) -> list[str]:
     excused = {test.node_id for test in run.tests if test.expected_failure}
     lines = [_claim_line(claim, claim.node_id in excused) for claim in run.claims]
     lines += [f"MISSING       {text}" for text in run.missing]
+    if run.policy is not None:
+        lines += [f"LACKING       {text}" for text in run.policy.lacking]
+        lines.append(
+            f"policy        {len(run.policy.entries)} limits of {run.policy.origin}, sha256 {run.policy.sha256}"
+        )
     lines += [f"INCIDENT      {text}" for text in run.incidents]
     lines.append(f"run           {run.verdict}: {run.verdict_reason}")
     return [" ".join(visible(line).splitlines()) for line in lines]

@@ -27,6 +27,7 @@ from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.one_run import correct_guesses, one_run_epsilon
 from pytest_diffprivacy.statistics.paired import relative_loss, share_left
 from pytest_diffprivacy.statistics.prompts import prompt_rate
+from pytest_diffprivacy.statistics.sequential import sequential_mean
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -117,6 +118,10 @@ def _auroc(arrays: Stored, arguments: Arguments) -> Measured:
     return auroc(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
 
 
+def _sequential_mean(arrays: Stored, arguments: Arguments) -> Measured:
+    return sequential_mean(_one(arrays, "values"), **arguments)
+
+
 def _rate(arrays: Stored, arguments: Arguments) -> Measured:
     hits = _one(arrays, "hits").astype(np.bool_)
     return rate(int(hits.sum()), len(hits), **arguments)
@@ -176,6 +181,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "prompt_rate": _prompt_rate,
     "one_run": _one_run,
     "rate": _rate,
+    "sequential_mean": _sequential_mean,
     "relative_loss": _relative_loss,
     "share_left": _share_left,
 }

@@ -42,6 +42,21 @@ def test_a_family_reports_each_attack_and_passes_only_if_all_do(population: Anal
     assert len(claim.curves) == len(claim.histograms) == 3
 
 
+def test_timesteps_are_members_of_the_family(population: AnalyticDenoiser, probes: ProbeSet) -> None:
+    claim = judged(population, probes, attack="sima", parameters={"timestep": [50, 100, 200]}, **POLICY)
+    assert [method.name for method in claim.methods] == ["sima timestep 50", "sima timestep 100", "sima timestep 200"]
+    assert [method.timesteps[0].requested for method in claim.methods] == [50, 100, 200]
+    assert any("One family of 3 attacks" in note for note in claim.notes)
+    alone = judged(population, probes, attack="sima", parameters={"timestep": 100}, **POLICY)
+    (own,) = [e for e in claim.also_measured if e.name.startswith("TPR") and e.name.endswith("timestep 100")]
+    assert (own.value, own.high) == (alone.value, alone.high)
+    assert claim.low <= max(
+        judged(population, probes, attack="sima", parameters={"timestep": t}, **POLICY).low for t in (50, 100, 200)
+    )
+    with pytest.raises(UsageError, match="at least one value for timestep"):
+        judged(population, probes, attack="sima", parameters={"timestep": []}, **POLICY)
+
+
 def test_the_scores_of_a_family_are_those_of_its_attacks_alone(population: AnalyticDenoiser, probes: ProbeSet) -> None:
     family = judged(population, probes, attack=["secmi", "pia"], **POLICY)
     for name in ("AUROC: SecMI (statistic)", "AUROC: PIA"):

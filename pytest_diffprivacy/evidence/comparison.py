@@ -1,0 +1,185 @@
+"""Does this release leak more than the last one? Paired, on the same probes with the same noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.evidence.baseline import Baseline, Ranked, Standing
+from pytest_diffprivacy.evidence.records import Comparison, ComparisonOutcome, Estimate
+from pytest_diffprivacy.options import CompareRule
+from pytest_diffprivacy.statistics import McNemar, Verdict, auroc_difference, decide, mcnemar
+
+OUTCOMES = {
+    Verdict.FAIL: ComparisonOutcome.WORSE,
+    Verdict.PASS: ComparisonOutcome.NOT_WORSE,
+    Verdict.INCONCLUSIVE: ComparisonOutcome.UNDECIDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LastRelease:
+    """What claims are compared with.
+
+    Attributes:
+        baseline: of the last release; None: there is none yet.
+        rule: which outcomes fail a test.
+        update: whether this run is to become the next baseline.
+    """
+
+    baseline: Baseline | None
+    rule: CompareRule
+    update: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Increase:
+    """The largest increase of a family: lower bound corrected for their number, upper bound the largest of theirs."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    old: float
+    new: float
+    name: str
+
+
+def compare(
+    old: Standing | None, new: Standing | None, *, run_id: str, rule: CompareRule, confidence: float
+) -> Comparison:
+    """Compare one claim with that of the last release.
+
+    "Not worse" is a claim of its own: its upper bound of the increase is at most the margin; "worse" needs the lower
+    bound above it. For scores the increase is that of the AUROC (of the worst attack of a family), for generations that
+    of the share of copies. Exact McNemar tests of the flagged probes stand beside it, at thresholds that a half of the
+    non-members set.
+
+    Args:
+        old: what the last release left; None: it had no such claim.
+        new: what this one leaves; None: its statistic cannot be paired.
+        run_id: of the last release.
+        rule: margin, and which outcomes fail.
+        confidence: of each bound.
+
+    Source: Implements METHODS 7.7; DeLong et al. 1988 and McNemar 1947.
+    """
+    reason = _incomparable(old, new)
+    if old is None or new is None or reason:
+        return Comparison(
+            baseline_run=run_id if old else "",
+            baseline_model=old.model if old else "",
+            measured="nothing",
+            outcome=ComparisonOutcome.NOT_COMPARABLE,
+            reason=reason,
+            margin=rule.margin,
+            fails=rule.fails_on(ComparisonOutcome.NOT_COMPARABLE),
+        )
+    increase = _of_copies(old, new, confidence) if new.copies else _of_auroc(old, new, confidence)
+    flags = _flags(old, new, increase.name, confidence)
+    decision = decide(increase, rule.margin)
+    counts = (
+        f"the same {len(new.copies)} seeds"
+        if new.copies
+        else f"the same {len(new.ranked[increase.name].members)} members and "
+        f"{len(new.ranked[increase.name].nonmembers)} non-members"
+    )
+    return Comparison(
+        baseline_run=run_id,
+        baseline_model=old.model,
+        measured="share of copies" if new.copies else f"AUROC of {increase.name}",
+        outcome=OUTCOMES[decision.verdict],
+        reason=f"increase: {decision.reason.replace('limit', 'margin')}",
+        margin=rule.margin,
+        old=increase.old,
+        new=increase.new,
+        increase=Estimate(
+            name="Increase, paired",
+            value=increase.value,
+            low=increase.low,
+            high=increase.high,
+            confidence=confidence,
+            counts=counts,
+        ),
+        old_only=flags.old_only if flags else None,
+        new_only=flags.new_only if flags else None,
+        p_worse=flags.p_worse if flags else None,
+        fails=rule.fails_on(OUTCOMES[decision.verdict]),
+    )
+
+
+def _incomparable(old: Standing | None, new: Standing | None) -> str:
+    """Why two claims cannot be paired; empty where they can."""
+    if new is None:
+        return "this claim leaves no scores by probe that could be paired"
+    if old is None:
+        return "the last release has no such claim"
+    if (old.members, old.nonmembers) != (new.members, new.nonmembers):
+        return "the probes are not the same as in the last release: audit its model again on these"
+    if old.method != new.method:
+        return "the attack's parameters or the seed are not the same as in the last release"
+    if set(old.ranked) != set(new.ranked) or len(old.copies) != len(new.copies):
+        return "the attacks or the number of generations are not the same as in the last release"
+    return ""
+
+
+def _of_copies(old: Standing, new: Standing, confidence: float) -> _Increase:
+    found = mcnemar(np.array(old.copies), np.array(new.copies), confidence=confidence)
+    rates = float(np.mean(old.copies)), float(np.mean(new.copies))
+    return _Increase(found.value, found.low, found.high, confidence, *rates, name="copies")
+
+
+def _of_auroc(old: Standing, new: Standing, confidence: float) -> _Increase:
+    strict = 1.0 - (1.0 - confidence) / len(new.ranked)
+    pairs = {name: (_scores(new.ranked[name]), _scores(old.ranked[name])) for name in new.ranked}
+    plain = {name: auroc_difference(*pair, confidence=confidence) for name, pair in pairs.items()}
+    lows = {name: auroc_difference(*pair, confidence=strict).low for name, pair in pairs.items()}
+    worst = max(plain, key=lambda name: (lows[name], plain[name].value))
+    return _Increase(
+        value=max(found.value for found in plain.values()),
+        low=lows[worst],
+        high=max(found.high for found in plain.values()),
+        confidence=confidence,
+        old=plain[worst].second,
+        new=plain[worst].first,
+        name=worst,
+    )
+
+
+def _flags(old: Standing, new: Standing, name: str, confidence: float) -> McNemar | None:
+    """Exact McNemar test of flagged members, or of copies; None where the non-members are too few for a threshold."""
+    if new.copies:
+        return mcnemar(np.array(old.copies), np.array(new.copies), confidence=confidence)
+    flagged = [_flagged(s.ranked[name], s.max_fpr or 0.0) for s in (old, new)]
+    return None if flagged[0] is None or flagged[1] is None else mcnemar(flagged[0], flagged[1], confidence=confidence)
+
+
+def _flagged(ranked: Ranked, max_fpr: float) -> NDArray[np.bool_] | None:
+    """Members above the threshold that every second non-member, in order of their digests, sets for this release."""
+    calibration = np.sort(np.array(ranked.nonmembers)[::2])[::-1]
+    place = math.floor(max_fpr * (calibration.size + 1))
+    return None if place < 1 else np.asarray(np.array(ranked.members) > calibration[place - 1])
+
+
+def _scores(ranked: Ranked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.array(ranked.members), np.array(ranked.nonmembers)
+
+
+def comparison_lines(comparison: Comparison) -> Mapping[str, str]:
+    """The comparison as a block of the terminal shows it: label -> text."""
+    text = f"{comparison.outcome.value} than the last release: {comparison.reason}"
+    if comparison.outcome is ComparisonOutcome.UNDECIDED:
+        text = f"neither worse nor shown not to be worse than the last release: {comparison.reason}"
+    if comparison.outcome is ComparisonOutcome.NOT_COMPARABLE:
+        text = f"not compared with the last release: {comparison.reason}"
+    lines = {"compared": text}
+    if comparison.p_worse is not None:
+        lines["flagged"] = (
+            f"{comparison.old_only} probes in the last release only, {comparison.new_only} in this one only "
+            f"(McNemar p = {comparison.p_worse:.3g})"
+        )
+    return lines

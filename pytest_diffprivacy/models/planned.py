@@ -1,0 +1,36 @@
+"""What stands for a model while an audit is planned? Its name and family, read from its configuration alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.components import read_json
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model that is not loaded; it answers no question.
+
+    Attributes:
+        name: as the loaded model is called in records.
+        family: the pipeline's class; empty where only a download would tell.
+    """
+
+    name: str
+    family: str
+
+
+def planned_model(source: str | Path) -> PlannedModel:
+    """The stand-in of a folder written by `save_pretrained`, or of a model of the hub, which is not downloaded.
+
+    Raises:
+        ModelError: the folder holds no pipeline.
+    """
+    if str(source).startswith("hub:"):
+        return PlannedModel(str(source).removeprefix("hub:").partition("@")[0].rpartition("/")[2], "")
+    index = Path(source) / "model_index.json"
+    if not index.is_file():
+        raise ModelError(f"{str(source)!r} holds no model_index.json, so it is no diffusers pipeline.")
+    return PlannedModel(Path(source).resolve().name, str(read_json(index).get("_class_name", "")))

@@ -1,0 +1,201 @@
+"""Which score belongs to which image, if the scores were made elsewhere? By id; what does not match is refused."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.probes.image_set import ImageSet
+from pytest_diffprivacy.probes.probe_set import ProbeSet
+
+ID = "id"
+SHOWN = 3
+
+
+@final
+class ScoreTable:
+    """Scores by id, one column an attack; **a higher score means more likely a member, or memorized**.
+
+    An id is the sha256 of an image's decoded pixels (as in `ImageSet.digests`, hexadecimal), its path or the end of it
+    where the probes come from a folder, or "member 0", "non-member 0", ... by its position in the source. Prompts are
+    their own ids.
+
+    Args:
+        scores: column -> id -> score.
+        origin: what a record calls the table.
+        sha256: of the file it was read from; empty for a table made in memory.
+    """
+
+    def __init__(self, scores: Mapping[str, Mapping[str, float]], origin: str = "table", sha256: str = "") -> None:
+        if not scores:
+            raise UsageError("`scores` must have at least one column besides the id, got none.")
+        self._scores, self.origin, self.sha256 = {name: dict(column) for name, column in scores.items()}, origin, sha256
+        for name, column in self._scores.items():
+            broken = [key for key, value in column.items() if not math.isfinite(value)]
+            if broken:
+                raise UsageError(
+                    f"Column {name!r} of {origin} must be finite, got {len(broken)} of {len(column)} that are not: "
+                    f"{_some(broken)}. Score these again, or take them out of the probes."
+                )
+
+    @classmethod
+    def read(cls, path: str | Path) -> ScoreTable:
+        """Read a CSV, JSON (a list of objects) or parquet file with a column `id`; every other column holds scores.
+
+        Raises:
+            UsageError: no such file, no id, an id twice, or a score that is no finite number.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise UsageError(f"`path` must be a score table, got {str(path)!r}. No such file.")
+        rows = _rows(file)
+        if not rows or ID not in rows[0] or len(rows[0]) < 2:
+            raise UsageError(f"{file.name} must have a column `id` and at least one of scores, got {list(rows[:1])!r}.")
+        ids = [str(row[ID]) for row in rows]
+        twice = sorted({key for key in ids if ids.count(key) > 1}) if len(set(ids)) < len(ids) else []
+        if twice:
+            raise UsageError(f"{file.name} must hold every id once, got {len(twice)} more than once: {_some(twice)}.")
+        names = [name for name in rows[0] if name != ID]
+        scores = {
+            name: {key: _number(file.name, key, name, row.get(name)) for key, row in zip(ids, rows, strict=True)}
+            for name in names
+        }
+        return cls(scores, file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the scores."""
+        return tuple(self._scores)
+
+    def choose(self, wanted: object, default: str) -> tuple[str, ...]:
+        """The columns that an argument names: itself, a list, "all", or the only one where it was left at its default.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if wanted == "all" or (wanted == default and default not in self._scores and len(self._scores) == 1):
+            return self.columns
+        names = tuple(wanted) if isinstance(wanted, (list, tuple)) else (wanted,)
+        if not names or any(name not in self._scores for name in names):
+            raise UsageError(
+                f"`attack` or `statistic` must be among the columns of {self.origin} ({', '.join(self.columns)}), "
+                f"got {wanted!r}. Name one."
+            )
+        return names
+
+    def join(
+        self, probes: ProbeSet, column: str, *, kept: ProbeSet | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of members and of non-members, float64 (n1,) and (n0,), in the order of the probes.
+
+        Args:
+            probes: whom the ids must match, one and all.
+            column: which scores.
+            kept: those of the probes whose scores are wanted; None: all.
+
+        Raises:
+            UsageError: an id that is no probe, a probe without a score, or one with two; with counts and examples.
+        """
+        places: dict[str, set[tuple[int, int]]] = {}
+        for side, images in enumerate((probes.members, probes.nonmembers)):
+            for key, index in _keys(images):
+                places.setdefault(key, set()).add((side, index))
+        found: list[dict[int, float]] = [{}, {}]
+        unknown: list[str] = []
+        ambiguous: list[str] = []
+        contradicted: list[str] = []
+        for key, score in self._scores[column].items():
+            owners = places.get(key, set())
+            if len(owners) != 1:
+                (ambiguous if owners else unknown).append(key)
+                continue
+            ((side, index),) = owners
+            if found[side].setdefault(index, score) != score:
+                contradicted.append(key)
+        missing = [
+            images.ids()[index]
+            for side, images in enumerate((probes.members, probes.nonmembers))
+            for index in range(len(images))
+            if index not in found[side]
+        ]
+        self._refuse(column, unknown, "are no probes")
+        self._refuse(column, ambiguous, "fit several probes; give more of their path, or the sha256 of their pixels")
+        self._refuse(column, contradicted, "give another score to an image that has one")
+        self._refuse(column, missing, "are probes without a score")
+        sides = zip((probes.members, probes.nonmembers), found, strict=True)
+        by_digest = [{d: scores[i] for i, d in enumerate(images.digests)} for images, scores in sides]
+        wanted = probes if kept is None else kept
+        first, second = (
+            np.array([scores[digest] for digest in images.digests])
+            for images, scores in zip((wanted.members, wanted.nonmembers), by_digest, strict=True)
+        )
+        return first, second
+
+    def of(self, ids: Sequence[str], column: str) -> NDArray[np.float64]:
+        """Scores of these ids, e.g. of prompts, float64 (n,), in their order.
+
+        Raises:
+            UsageError: an id without a score, or a score without an id; with counts and examples.
+        """
+        scores = self._scores[column]
+        self._refuse(column, sorted(set(scores) - set(ids)), "are not asked about")
+        self._refuse(column, [key for key in ids if key not in scores], "have no score")
+        return np.array([scores[key] for key in ids])
+
+    def _refuse(self, column: str, ids: Sequence[str], what: str) -> None:
+        if ids:
+            raise UsageError(
+                f"Column {column!r} of {self.origin} must hold one score for each probe, but {len(ids)} ids {what}: "
+                f"{_some(ids)}. Bring table and probes to the same images."
+            )
+
+
+def _keys(images: ImageSet) -> Iterable[tuple[str, int]]:
+    """Everything an id may be, with the number of its image."""
+    for index, digest in enumerate(images.digests):
+        yield digest.hex(), index
+    for position, (name, index) in enumerate(images.sources()):
+        yield f"{images.role} {position}", index
+        parts = Path(name).parts
+        yield from (("/".join(parts[start:]), index) for start in range(len(parts)))
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    if file.suffix == ".csv":
+        with file.open(newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+    if file.suffix == ".json":
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{file.name} cannot be read as JSON: {error}.") from None
+        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+            raise UsageError(f'{file.name} must be a list of objects like {{"id": ..., "score": ...}}.')
+        return content
+    if file.suffix == ".parquet":
+        try:
+            from pyarrow import parquet
+        except ImportError:
+            raise UsageError(f"{file.name} needs pyarrow. Install it, or save the table as CSV.") from None
+        return list(parquet.read_table(file).to_pylist())
+    raise UsageError(f"`path` must end in .csv, .json or .parquet, got {file.name!r}.")
+
+
+def _number(file: str, key: str, column: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]  # whatever it is, it is asked to be a number
+    except (TypeError, ValueError):
+        raise UsageError(f"{file} must hold numbers, got {value!r} for {key!r} in column {column!r}.") from None
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(repr(key) for key in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")

@@ -1,0 +1,87 @@
+"""Claims judged from scores that were made elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy import (
+    Auditor,
+    PrivacyViolation,
+    ProbeSet,
+    ScoreTable,
+    UsageError,
+    Verdict,
+    assert_mia_tpr_below,
+    assert_no_memorized_prompts,
+    assert_sharpness_below,
+)
+
+MEMBERS, OTHERS = 150, 200
+RNG = np.random.default_rng(6)
+PROBES = ProbeSet(RNG.random((MEMBERS, 1, 4, 4)), RNG.random((OTHERS, 1, 4, 4)))
+IDS = [f"member {i}" for i in range(MEMBERS)] + [f"non-member {i}" for i in range(OTHERS)]
+
+
+def table(**shifts: float) -> ScoreTable:
+    """A column for each shift of the members' scores."""
+    rng = np.random.default_rng(8)
+    drawn = {
+        name: rng.normal(size=len(IDS)) + shift * (np.arange(len(IDS)) < MEMBERS) for name, shift in shifts.items()
+    }
+    return ScoreTable({name: dict(zip(IDS, scores.tolist(), strict=True)) for name, scores in drawn.items()})
+
+
+def test_membership_is_judged_from_the_only_column() -> None:
+    claim = assert_mia_tpr_below(table(mine=0.0), PROBES, max_fpr=0.05, limit=0.3, auditor=Auditor())
+    assert claim.verdict is Verdict.PASS
+    assert [method.name for method in claim.methods] == ["mine"]
+    assert [images.count for images in claim.probes] == [MEMBERS, OTHERS]
+    with pytest.raises(PrivacyViolation):
+        assert_mia_tpr_below(table(mine=3.0), PROBES, max_fpr=0.05, limit=0.3, auditor=Auditor())
+
+
+def test_several_columns_are_one_family() -> None:
+    scores = table(weak=0.0, strong=3.0)
+    with pytest.raises(PrivacyViolation) as caught:
+        assert_mia_tpr_below(scores, PROBES, attack="all", max_fpr=0.05, limit=0.3, auditor=Auditor())
+    assert [method.name for method in caught.value.claim.methods] == ["weak", "strong"]
+    assert any("One family of 2 attacks" in note for note in caught.value.claim.notes)
+    claim = assert_mia_tpr_below(scores, PROBES, attack="weak", max_fpr=0.05, limit=0.3, auditor=Auditor())
+    assert claim.verdict is Verdict.PASS
+
+
+def test_sharpness_is_judged_from_a_column() -> None:
+    auditor = Auditor()
+    claim = assert_sharpness_below(table(mine=0.0), PROBES, reference_quantile=0.95, limit=0.3, auditor=auditor)
+    assert claim.verdict is Verdict.PASS
+    assert "mine, scores made elsewhere" in claim.sentence
+    with pytest.raises(PrivacyViolation):
+        assert_sharpness_below(
+            table(a=0.0, b=3.0), PROBES, statistic="b", reference_quantile=0.95, limit=0.3, auditor=auditor
+        )
+    with pytest.raises(UsageError, match="must name one column"):
+        assert_sharpness_below(table(a=0.0, b=3.0), PROBES, statistic="all", limit=0.3, auditor=auditor)
+
+
+def test_memorized_prompts_are_judged_from_a_column_with_the_prompts_as_ids() -> None:
+    rng = np.random.default_rng(4)
+    prompts, reference = [f"a photo of {i}" for i in range(120)], [f"a drawing of {i}" for i in range(200)]
+    scores = {"mine": dict(zip(prompts + reference, rng.normal(size=320).tolist(), strict=True))}
+    options = {"reference_quantile": 0.95, "limit": 0.3}
+    claim = assert_no_memorized_prompts(ScoreTable(scores), prompts, reference=reference, auditor=Auditor(), **options)
+    assert claim.verdict is Verdict.PASS
+    assert claim.estimate.counts == "120 prompts, 200 reference prompts"
+    scores["mine"] |= dict.fromkeys(prompts, 9.0)
+    with pytest.raises(PrivacyViolation):
+        assert_no_memorized_prompts(ScoreTable(scores), prompts, reference=reference, auditor=Auditor(), **options)
+    with pytest.raises(UsageError, match="1 ids have no score"):
+        assert_no_memorized_prompts(
+            ScoreTable(scores), [*prompts, "another"], reference=reference, auditor=Auditor(), **options
+        )
+
+
+def test_a_table_of_other_images_is_refused() -> None:
+    other = ProbeSet(RNG.random((10, 1, 4, 4)), RNG.random((10, 1, 4, 4)))
+    with pytest.raises(UsageError, match="ids are no probes"):
+        assert_mia_tpr_below(table(mine=0.0), other, max_fpr=0.05, limit=0.3, auditor=Auditor())

@@ -1,0 +1,128 @@
+"""What does a committed baseline of the last release do to the next run?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.models.noise import image_digest
+from tests.plugin.conftest import MODEL, Project, Seen
+
+LEAK = """
+    FIRST = {float(image[0, 0, 0]) for image in IMAGES[:600]}
+
+    def attack(model, images):  # every release finds the same images hard; LEAK says how much it knows of members
+        hard = images.numpy().astype(float).reshape(len(images), -1).sum(axis=1)
+        member = np.array([float(image[0, 0, 0]) in FIRST for image in images.numpy()])
+        return hard + float(os.environ["LEAK"]) * member
+
+    def test_members_hidden(diffusion_model, probe_set):
+        assert_mia_tpr_below(diffusion_model, probe_set, attack=attack, max_fpr=0.05, limit=0.5)
+"""
+
+
+@pytest.fixture
+def released(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose last release is in baseline.json."""
+    monkeypatch.setenv("LEAK", "0.1")
+    project.write("test_release.py", MODEL, LEAK)
+    project.ini(diffprivacy_baseline="baseline.json")
+    seen = project.run("--diffprivacy-update-baseline")
+    assert seen.exit_code == 0, seen.text
+    assert seen.line("baseline ") == "baseline      1 claims written to baseline.json"
+    return project
+
+
+def against(project: Project, monkeypatch: pytest.MonkeyPatch, leak: str, *arguments: str) -> Seen:
+    monkeypatch.setenv("LEAK", leak)
+    return project.run(*arguments)
+
+
+def test_the_committed_file_holds_ranks_and_no_score_digest_or_image_name(released: Project) -> None:
+    text = (released.path / "baseline.json").read_text()
+    (claim,) = json.loads(text)["claims"]
+    assert sorted(claim["ranked"]["attack"]["members"] + claim["ranked"]["attack"]["nonmembers"]) == list(
+        range(2, 2402, 2)
+    )
+    assert claim["key"] == "test_release.py::test_members_hidden mia-attack 1"
+    images = np.random.default_rng(3).random((1200, 1, 4, 4)).astype(np.float32)
+    assert not any(image_digest(image).hex()[:12] in text for image in images)
+
+
+def test_a_worse_release_is_told_although_its_claim_holds(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = against(released, monkeypatch, "0.3")
+    assert seen.exit_code == 0  # by default a comparison is shown and fails nothing
+    shown = released.claim().comparison
+    assert (shown.outcome, shown.fails, shown.measured) == ("worse", False, "AUROC of attack")
+    assert 0.0 < shown.increase.low < shown.new - shown.old < shown.increase.high
+    seen = against(released, monkeypatch, "0.3", "--diffprivacy-compare-fail=worse")
+    assert seen.exit_code == 1
+    assert "Regression: The claim holds, but not beside the last release." in seen.text
+    assert seen.line("compared ").startswith("compared   worse than the last release: increase: lower bound")
+    assert seen.line("flagged ").endswith(f"(McNemar p = {shown.p_worse:.3g})")
+    assert seen.line("run ") == "run           FAIL: 1 of 1 claims failed beside the last release"
+
+
+def test_the_same_release_again_is_not_worse_within_a_margin_and_undecided_without_one(
+    released: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert against(released, monkeypatch, "0.1", "--diffprivacy-compare-fail=undecided:0.02").exit_code == 0
+    assert released.claim().comparison.outcome == "not worse"
+    assert against(released, monkeypatch, "0.1", "--diffprivacy-compare-fail=undecided").exit_code == 1
+    assert released.claim().comparison.outcome == "undecided"
+
+
+def test_other_probes_or_parameters_are_not_compared(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    against(released, monkeypatch, "0.1", "--diffprivacy-seed=4")
+    comparison = released.claim().comparison
+    assert comparison.outcome == "not comparable"
+    assert "the seed are not the same" in comparison.reason
+    released.write("test_release.py", MODEL.replace("ProbeSet(IMAGES[:600]", "ProbeSet(IMAGES[:599]"), LEAK)
+    against(released, monkeypatch, "0.1")
+    assert "the probes are not the same" in released.claim().comparison.reason
+
+
+def test_alone_and_with_two_workers_the_comparison_is_the_same(
+    released: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    against(released, monkeypatch, "0.3")
+    alone = released.claim().comparison
+    against(released, monkeypatch, "0.3", "-n", "2")
+    assert released.claim().comparison == alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (("-n", "2"), 4, "needs one process, got several workers"),
+        (("-k", "hidden"), 4, "only a part of the audits was selected"),
+        (("test_release.py::test_members_hidden",), 4, "only a part of the audits was selected"),
+    ],
+)
+def test_an_update_from_workers_or_a_part_is_refused(
+    released: Project, arguments: tuple[str, ...], exit_code: int, message: str
+) -> None:
+    before = (released.path / "baseline.json").read_bytes()
+    seen = released.run("--diffprivacy-update-baseline", *arguments)
+    assert seen.exit_code == exit_code
+    assert message in seen.text + seen.errors
+    assert (released.path / "baseline.json").read_bytes() == before
+
+
+def test_an_update_may_not_lose_a_claim(released: Project) -> None:
+    before = (released.path / "baseline.json").read_bytes()
+    released.write("test_release.py", MODEL, LEAK.replace("def test_members_hidden", "def test_renamed"))
+    seen = released.run("--diffprivacy-update-baseline")
+    assert "1 of its claims were not judged in this run, e.g. test_release.py::test_members_hidden" in seen.text
+    assert seen.exit_code == 4
+    assert (released.path / "baseline.json").read_bytes() == before
+
+
+def test_a_baseline_that_is_not_there_stops_the_run_before_it_starts(project: Project) -> None:
+    project.write("test_release.py", MODEL, LEAK)
+    seen = project.run("--diffprivacy-baseline", str(Path("none.json")))
+    assert seen.exit_code == 4
+    assert "`diffprivacy_baseline` must be an existing file, got 'none.json'" in seen.errors

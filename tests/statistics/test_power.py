@@ -1,0 +1,57 @@
+"""Plans without a measurement: METHODS' printed table, and simulation."""
+
+import numpy as np
+import pytest
+from scipy import special
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics import Verdict, decide, rate, tpr_at_fpr
+from pytest_diffprivacy.statistics.power import plan_rate, plan_tpr
+
+PASS_WITHOUT_A_LEAK = [
+    (0.03, 1_000, 0.63),
+    (0.03, 2_000, 0.97),
+    (0.05, 500, 0.84),
+    (0.10, 100, 0.64),
+    (0.10, 300, 0.99),
+]
+
+
+@pytest.mark.parametrize(("limit", "size", "printed"), PASS_WITHOUT_A_LEAK)
+def test_the_chance_to_pass_is_that_of_the_printed_table(limit, size, printed):
+    assert plan_tpr(size, size, limit=limit, max_fpr=0.01).pass_chance == pytest.approx(printed, abs=0.01)
+
+
+@pytest.mark.parametrize(("members", "nonmembers"), [(300, 500), (900, 400)])
+def test_the_smallest_leak_is_shown_with_the_promised_power(members, nonmembers):
+    plan = plan_tpr(members, nonmembers, limit=0.05, max_fpr=0.01)
+    shift = special.ndtri(plan.smallest) - special.ndtri(0.01)
+    rng = np.random.default_rng(9)
+    fails = 0
+    for _ in range(600):
+        found = tpr_at_fpr(rng.normal(shift, 1, members), rng.normal(0, 1, nonmembers), max_fpr=0.01)
+        fails += decide(found, 0.05).verdict is Verdict.FAIL
+    assert fails / 600 == pytest.approx(0.8, abs=0.05)
+
+
+def test_too_few_non_members_can_show_nothing():
+    plan = plan_tpr(500, 300, limit=0.05, max_fpr=0.01)
+    assert plan.smallest is None
+    assert plan.fail_needs == 368
+    assert plan_tpr(500, 500, limit=0.01, max_fpr=0.01).pass_needs is None
+
+
+def test_a_rate_is_planned_by_its_exact_bounds():
+    plan = plan_rate(4096, limit=0.001)
+    assert (plan.pass_chance, plan.pass_needs) == (1.0, 2995)
+    assert plan_rate(2994, limit=0.001).pass_chance == 0.0
+    draws = np.random.default_rng(4).binomial(4096, plan.smallest, 2_000)
+    fails = [decide(rate(int(k), 4096), 0.001).verdict is Verdict.FAIL for k in draws]
+    assert np.mean(fails) == pytest.approx(0.8, abs=0.03)
+
+
+def test_impossible_plans_are_refused():
+    with pytest.raises(UsageError, match="`nonmembers` must be a whole number of at least 1, got 0"):
+        plan_tpr(10, 0, limit=0.1, max_fpr=0.01)
+    with pytest.raises(UsageError, match="`power` must be strictly between"):
+        plan_rate(10, limit=0.1, power=1.0)
