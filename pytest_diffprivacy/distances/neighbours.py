@@ -15,7 +15,7 @@ from pytest_diffprivacy.errors import UsageError
 
 Block: TypeAlias = tuple[range, NDArray[np.float32]]
 
-QUERY_BYTES = 128 * 2**20
+QUERY_BYTES = 64 * 2**20
 SEARCHED_BYTES = 48 * 2**20
 SEARCHED_ROWS = 4096
 EXACT_BYTES = 2**20

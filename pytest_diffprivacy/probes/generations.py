@@ -15,7 +15,7 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.readers import open_images
+from pytest_diffprivacy.probes.sources import open_images
 
 SEEDS = 2**32
 

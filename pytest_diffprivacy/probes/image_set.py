@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.readers import FILE_FACTS, FileReader, ImageReader, open_images
+from pytest_diffprivacy.probes.readers import FILE_FACTS, FileReader, ImageReader
+from pytest_diffprivacy.probes.sources import captions_of, open_images
 
 BAD_IMAGES_SHOWN = 5
 
@@ -46,8 +47,26 @@ class ImageSet:
 
     @classmethod
     def of(cls, source: object, role: str, prompts: Sequence[Prompt] | None = None) -> ImageSet:
-        """A set from an array, a folder, an .npz or a .safetensors file."""
+        """A set from whatever names images, see `open_images`."""
         return source if isinstance(source, ImageSet) else cls(open_images(source), role, prompts=prompts)
+
+    @classmethod
+    def captioned(cls, source: object, role: str) -> ImageSet:
+        """A set whose prompts are the captions beside its images.
+
+        Raises:
+            ProbeError: there are none, or the source is no source of images.
+        """
+        if isinstance(source, ImageSet):
+            return source
+        reader = open_images(source)
+        captions = captions_of(reader)
+        if captions is None:
+            raise ProbeError(
+                f"The {role} images must have captions beside them, got none in {reader.origin}. "
+                "Add a metadata file or a caption column, or give the prompts."
+            )
+        return cls(reader, role, prompts=captions)
 
     @property
     def origin(self) -> str:

@@ -22,12 +22,14 @@ class ProbeSet:
     """Images that were and were not in the training set.
 
     Args:
-        members: training images, duplicates included (they are counted): an array, an image folder, an .npz or
-            .safetensors file, or an ImageSet. Arrays are uint8, or float in [0, 1]; (n, h, w), (n, c, h, w) or
-            (n, h, w, c). None where only prompts are audited.
+        members: training images, duplicates included (they are counted): an array; an image folder; an .npz,
+            .safetensors, .csv or .parquet file; a map-style torch Dataset; or an ImageSet. Arrays are uint8, or float
+            in [0, 1]; (n, h, w), (n, c, h, w) or (n, h, w, c). None where only prompts are audited.
         nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
         member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
         nonmember_prompts: the same for the non-members.
+        captions: take these prompts from beside the images: from the folder's metadata.csv or metadata.jsonl, the
+            table's column caption, text or prompt, or the dataset's items.
         prompts: what a text-to-image model is asked for by claims about prompts: texts, a file, or a PromptSet.
         near: RMS pixel difference on [0, 1] up to which a member and a non-member are near-copies, which membership
             claims leave out on both sides; 0: equal pixels only.
@@ -44,6 +46,7 @@ class ProbeSet:
         *,
         member_prompts: Sequence[Prompt] | None = None,
         nonmember_prompts: Sequence[Prompt] | None = None,
+        captions: bool = False,
         prompts: object | None = None,
         near: float = NEAR,
         embedding: Embedding | None = None,
@@ -52,9 +55,18 @@ class ProbeSet:
             raise ProbeError("A ProbeSet must have members or prompts, got neither.")
         if nonmembers is not None and (member_prompts is None) != (nonmember_prompts is None):
             raise ProbeError("`member_prompts` and `nonmember_prompts` must be given together, got one of them.")
-        self._members = None if members is None else ImageSet.of(members, "member", member_prompts)
         self.near, self.embedding = near, embedding
-        self._nonmembers = None if nonmembers is None else ImageSet.of(nonmembers, "non-member", nonmember_prompts)
+        if captions and (member_prompts is not None or nonmember_prompts is not None):
+            raise ProbeError("`captions` must be left out where prompts are given, got both.")
+        sides = (members, "member", member_prompts), (nonmembers, "non-member", nonmember_prompts)
+        self._members, self._nonmembers = (
+            None
+            if source is None
+            else ImageSet.captioned(source, role)
+            if captions
+            else ImageSet.of(source, role, given)
+            for source, role, given in sides
+        )
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
 
     @property

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.probes.prompt_files import read_prompts
-from pytest_diffprivacy.probes.readers import open_images
+from pytest_diffprivacy.probes.sources import open_images
 
 
 @final

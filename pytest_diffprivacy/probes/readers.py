@@ -1,12 +1,13 @@
-"""Where do probe images come from? An array, an image folder, or an array file; each refuses bad images by name."""
+"""How are probe images read? From an array, an image folder, or an array file; each refuses bad images by name."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable
+from typing import IO, Protocol, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError, safe_open
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.captions import folder_captions
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MODES = {
@@ -131,30 +134,7 @@ class FolderReader:
 
     def read(self, index: int) -> NDArray[np.float32]:
         """Decode one file; grey stays one channel, palettes become RGB, transparency is refused."""
-        path = self._files[index]
-        try:
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ProbeError(
-                        f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Resize it."
-                    )
-                if image.mode not in MODES or "transparency" in image.info:
-                    raise ProbeError(
-                        f"{path} has mode {image.mode!r}: transparency or an unusual layout. Save it as RGB or grey."
-                    )
-                mode, scale = MODES[image.mode]
-                pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(scale)
-        except (
-            UnidentifiedImageError,
-            Image.DecompressionBombError,
-            OSError,
-            SyntaxError,
-            ValueError,
-        ) as error:
-            if isinstance(error, ProbeError):
-                raise
-            raise ProbeError(f"{path} cannot be read as an image ({error}). Replace or remove it.") from error
-        return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return decode_image(self._files[index], self.name(index))
 
     def file_facts(self, index: int) -> tuple[float, ...]:
         """Size, mean of the JPEG quantization tables (0: no JPEG), colour channels, and number of metadata entries.
@@ -171,6 +151,42 @@ class FolderReader:
                 return float(path.stat().st_size), quantization, float(len(image.getbands())), float(len(image.info))
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
             raise ProbeError(f"{path} cannot be read as an image ({error}). Replace or remove it.") from error
+
+    @cached_property
+    def captions(self) -> list[Prompt] | None:
+        """The captions of metadata.csv or metadata.jsonl in the folder; None where there is neither."""
+        return folder_captions(self._folder, [file.relative_to(self._folder).as_posix() for file in self._files])
+
+
+def decode_image(source: Path | IO[bytes], name: str) -> NDArray[np.float32]:
+    """One image file as (channels, height, width) in [0, 1].
+
+    Raises:
+        ProbeError: it is damaged, too large, transparent or of an unusual layout; the message starts with `name`.
+    """
+    try:
+        with Image.open(source) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ProbeError(
+                    f"{name} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Resize it."
+                )
+            if image.mode not in MODES or "transparency" in image.info:
+                raise ProbeError(
+                    f"{name} has mode {image.mode!r}: transparency or an unusual layout. Save it as RGB or grey."
+                )
+            mode, scale = MODES[image.mode]
+            pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(scale)
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,
+    ) as error:
+        if isinstance(error, ProbeError):
+            raise
+        raise ProbeError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from error
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def read_array_file(path: Path, key: str | None = None) -> ArrayReader:
@@ -206,21 +222,3 @@ def _choose(names: Iterable[str], key: str | None, path: Path) -> str:
             + (f" (asked for {key!r})." if key else ".")
         )
     return wanted
-
-
-def open_images(source: object) -> ImageReader:
-    """A reader for whatever names images: an array, a folder, or an .npz / .safetensors file.
-
-    Raises:
-        ProbeError: the source is none of these, or cannot be used.
-    """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.suffix in (".npz", ".safetensors"):
-            return read_array_file(path)
-        if path.is_file():
-            raise ProbeError(f"{str(path)!r} must be an image folder, an .npz or a .safetensors file.")
-        return FolderReader(path)
-    if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
-        return ArrayReader(np.asarray(source))
-    raise ProbeError(f"Images must be an array, a folder, an .npz or a .safetensors file, got {type(source).__name__}.")

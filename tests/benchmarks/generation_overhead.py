@@ -1,0 +1,123 @@
+"""Does generating through the audit cost more than the pipeline itself?
+
+For an unconditional DDIM pipeline (and a text-to-image pipeline given by `--pipeline`, a diffusers folder, with
+`--prompt`): the bare diffusers pipeline against `Auditor.generations` with its store, for the same number of images,
+steps and batch, in one process, alternating, median of the ratios.
+
+Target: every ratio at most 1.05.
+
+    python -m tests.benchmarks.generation_overhead --json tests/benchmarks/results/generation_overhead.json
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from pytest_diffprivacy import Auditor, load_model
+from pytest_diffprivacy.engine import Ledger, LocalEngine
+from pytest_diffprivacy.evidence import Store
+from pytest_diffprivacy.models import Generator
+from tests.benchmarks.table import arguments, conclude
+
+IMAGES, STEPS, BATCH, REPEATS = 64, 20, 32, 5
+LIMIT = 1.05
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def unconditional() -> Any:
+    """A DDIM pipeline large enough for its network to be the work: 0.63 million parameters at 3x16x16 pixels."""
+    from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
+
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=16,
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(32, 64),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=8,
+        add_attention=False,
+    )
+    pipeline = DDIMPipeline(unet=unet.eval(), scheduler=DDIMScheduler(clip_sample=False))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def audited(model: Generator, seed: int, prompt: str | None) -> None:
+    """Generate through the audit, with a store, as a run does."""
+    with tempfile.TemporaryDirectory() as folder:
+        judge = Auditor(seed=seed, engine=LocalEngine(Store(Path(folder)), batch_size=BATCH))
+        guidance = None if prompt is None else 1.0
+        for _ in judge.generations(model, IMAGES, steps=STEPS, ledger=Ledger(), prompt=prompt, guidance_scale=guidance):
+            pass
+
+
+def bare(pipeline: Any, seed: int, prompt: str | None) -> None:
+    """The same by the pipeline alone."""
+    for start in range(0, IMAGES, BATCH):
+        noise = torch.Generator().manual_seed(seed * IMAGES + start)
+        if prompt is None:
+            pipeline(batch_size=BATCH, num_inference_steps=STEPS, generator=noise, output_type="np")
+        else:
+            pipeline([prompt] * BATCH, num_inference_steps=STEPS, guidance_scale=1.0, generator=noise, output_type="np")
+
+
+def compared(name: str, pipeline: Any, prompt: str | None) -> dict[str, Any]:
+    """One line of the table."""
+    model = load_model(pipeline)
+    bare(pipeline, 0, prompt)
+    audited(model, 0, prompt)
+    pairs = []
+    for n in range(1, REPEATS + 1):
+        sides = {"bare": lambda n=n: bare(pipeline, n, prompt), "audit": lambda n=n: audited(model, n, prompt)}
+        order = ("bare", "audit") if n % 2 else ("audit", "bare")
+        taken = {side: seconds(sides[side]) for side in order}
+        pairs.append((taken["bare"], taken["audit"]))
+    ratio = median(other / one for one, other in pairs)
+    return {
+        "pipeline": name,
+        "bare s": median(one for one, _ in pairs),
+        "audit s": median(other for _, other in pairs),
+        "ratio": round(ratio, 3),
+    }
+
+
+def main() -> int:
+    """Print the table."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--pipeline", type=Path, help="a text-to-image pipeline as well")
+    parser.add_argument("--prompt", default="a face", help="what it is asked")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = [compared("unconditional DDIM", unconditional(), None)]
+    if given.pipeline is not None:
+        from diffusers import DiffusionPipeline
+
+        pipeline = DiffusionPipeline.from_pretrained(given.pipeline, use_safetensors=True, local_files_only=True)
+        pipeline.set_progress_bar_config(disable=True)
+        rows.append(compared(given.pipeline.name, pipeline, given.prompt))
+    targets = {f"{row['pipeline']}: ratio at most {LIMIT}": row["ratio"] <= LIMIT for row in rows}
+    facts = {"images": IMAGES, "steps": STEPS, "batch": BATCH}
+    return conclude(
+        __doc__ or "", ("pipeline", "bare s", "audit s", "ratio"), rows, targets, json_path=given.json, facts=facts
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

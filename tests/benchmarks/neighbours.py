@@ -1,0 +1,167 @@
+"""What does exactness cost? The exact nearest training images against the fastest searches there are.
+
+Speed, one thread each, in one process, a chunk of queries after the other, so that all sides see the same machine: the
+50 nearest of 50,000 images of 3x32x32 for 10,000 generations, by this project, by faiss IndexFlatL2, by scikit-learn's
+brute force, and the bare float32 matrix product of the same size (NumPy's or torch's, whichever is faster). Tiled l2
+of 500 generations of 3x64x64 against the plain l2 of all pairs, by this project and by torch.cdist.
+
+Memory: processes of their own search sets that are drawn block by block and never held; what the peak lies above the
+memory of the same process before the search, for 10,000 generations and 10,000 images, and for double of both.
+
+Targets: at least 0.9 times the throughput of faiss and of scikit-learn, whichever is faster, and of the bare product;
+peak memory above the inputs under 512 MB, and at most 5 % more when both sides double; tiled at most 2 times plain l2.
+
+    python -m tests.benchmarks.neighbours --json tests/benchmarks/results/neighbours.json
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from pytest_diffprivacy.distances import ArrayImages, nearest_images, pairwise_l2, pairwise_tiled_l2
+from tests.benchmarks.table import arguments, conclude
+
+QUERIES, SEARCHED, K = 10_000, 50_000, 50
+SHAPE = (3, 32, 32)
+CHUNK = 5_000
+SPEED, MEMORY_LIMIT, GROWTH, TILED = 0.9, 512.0, 1.05, 2.0
+MEMORY_SEARCHED = 10_000
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def bare_product(library: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
+    """The matrix product alone, in blocks, since its result would not fit."""
+    for start in range(0, len(b), 4096):
+        part = b[start : start + 4096].T
+        _ = a @ part if library == "numpy" else torch.from_numpy(a) @ torch.from_numpy(part)
+
+
+def speed() -> list[dict[str, Any]]:
+    """Seconds of every side over all queries."""
+    import faiss
+    from sklearn.neighbors import NearestNeighbors
+
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    rng = np.random.default_rng(0)
+    searched = rng.random((SEARCHED, *SHAPE), dtype=np.float32)
+    queries = rng.random((QUERIES, *SHAPE), dtype=np.float32)
+    flat, flat_queries = searched.reshape(SEARCHED, -1), queries.reshape(QUERIES, -1)
+    index = faiss.IndexFlatL2(flat.shape[1])
+    index.add(flat)
+    brute = NearestNeighbors(n_neighbors=K, algorithm="brute", n_jobs=1).fit(flat)
+    sides: dict[str, Callable[[slice], object]] = {
+        "this project": lambda part: nearest_images(queries[part], ArrayImages(searched), K),
+        "faiss IndexFlatL2": lambda part: index.search(flat_queries[part], K),
+        "scikit-learn, brute force": lambda part: brute.kneighbors(flat_queries[part]),
+        "bare product, NumPy": lambda part: bare_product("numpy", flat_queries[part], flat),
+        "bare product, torch": lambda part: bare_product("torch", flat_queries[part], flat),
+    }
+    for side in sides.values():
+        side(slice(0, 16))  # first calls set up threads and buffers
+    taken = dict.fromkeys(sides, 0.0)
+    for start in range(0, QUERIES, CHUNK):
+        for name, side in sides.items():
+            taken[name] += seconds(lambda part=slice(start, start + CHUNK), side=side: side(part))
+            print(f"{name}: {taken[name]:.1f} s after {start + CHUNK} queries", file=sys.stderr, flush=True)
+    return [{"what": name, "seconds": t, "queries a second": QUERIES / t} for name, t in taken.items()]
+
+
+def tiled() -> list[dict[str, Any]]:
+    """Seconds for all pairs of 500 images, median of 7 alternating calls."""
+    images = np.random.default_rng(0).random((500, 3, 64, 64), dtype=np.float32)
+    flat = torch.from_numpy(images).flatten(1)
+    sides: dict[str, Callable[[], object]] = {
+        "tiled l2": lambda: pairwise_tiled_l2(images),
+        "plain l2": lambda: pairwise_l2(images),
+        "plain l2, torch.cdist": lambda: torch.cdist(flat, flat),
+    }
+    runs = [{name: seconds(side) for name, side in sides.items()} for _ in range(8)][1:]
+    return [{"what": name, "seconds": median(run[name] for run in runs)} for name in sides]
+
+
+class Drawn:
+    """Images that are drawn when they are read, so that only what a search holds counts."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
+        """Blocks of random images, the same at every reading with this size."""
+        for start in range(0, self._count, size):
+            stop = min(start + size, self._count)
+            rng = np.random.default_rng([self._seed, start])
+            yield range(start, stop), rng.random((stop - start, *SHAPE), dtype=np.float32)
+
+
+def search_stream(queries: int, searched: int) -> None:
+    """Search block by block as the audit does; print the peak above the start in megabytes."""
+    from pytest_diffprivacy.distances import query_rows
+
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = 0
+    for _, images in Drawn(queries, 1).batches(query_rows(int(np.prod(SHAPE)))):
+        found += len(nearest_images(images, Drawn(searched, 2), K).indices)
+    assert found == queries
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+
+
+def peak_megabytes(queries: int, searched: int) -> float:
+    """The same in a process of its own."""
+    code = f"from tests.benchmarks.neighbours import search_stream; search_stream({queries}, {searched})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(result.stdout)
+
+
+def main() -> int:
+    """Print the table."""
+    parser = arguments(__doc__ or "")
+    given = parser.parse_args()
+    with threadpool_limits(1):
+        rows, pairs = speed(), tiled()
+    rate = {row["what"]: row["queries a second"] for row in rows}
+    fastest = max(rate["faiss IndexFlatL2"], rate["scikit-learn, brute force"])
+    bare = max(rate["bare product, NumPy"], rate["bare product, torch"])
+    taken = {row["what"]: row["seconds"] for row in pairs}
+    full, double = peak_megabytes(QUERIES, MEMORY_SEARCHED), peak_megabytes(2 * QUERIES, 2 * MEMORY_SEARCHED)
+    rows += pairs
+    rows += [
+        {"what": f"peak MB, {QUERIES} generations, {MEMORY_SEARCHED} images", "seconds": full},
+        {"what": f"peak MB, {2 * QUERIES} generations, {2 * MEMORY_SEARCHED} images", "seconds": double},
+    ]
+    targets = {
+        f"throughput at least {SPEED} of the faster library: {rate['this project'] / fastest:.3f}": rate["this project"]
+        >= SPEED * fastest,
+        f"throughput at least {SPEED} of the bare product: {rate['this project'] / bare:.3f}": rate["this project"]
+        >= SPEED * bare,
+        f"peak memory under {MEMORY_LIMIT:g} MB: {full:.0f}": full < MEMORY_LIMIT,
+        f"peak memory unchanged when both sides double: {double / full:.3f}": double <= GROWTH * full,
+        f"tiled l2 at most {TILED:g} times plain: {taken['tiled l2'] / taken['plain l2']:.2f}": taken["tiled l2"]
+        <= TILED * taken["plain l2"],
+    }
+    columns = ("what", "seconds", "queries a second")
+    return conclude(__doc__ or "", columns, rows, targets, json_path=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
