@@ -80,7 +80,7 @@ def test_hostile_text_adds_nothing_to_markdown(run, hostile_run, make):
 
 def test_terminal_lines_hold_nothing_that_a_terminal_acts_on(hostile_run):
     lines = run_lines(hostile_run)
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert all(character.isprintable() or character == "\t" for line in lines for character in line)
 
 
