@@ -37,6 +37,7 @@ from pytest_diffprivacy.statistics import (
     Verdict,
     auroc,
     check_coherence,
+    epsilon_lower_bound,
     family_tpr,
     nonmembers_needed,
     probes_needed_for_tpr,
@@ -296,6 +297,13 @@ def _measure(
         findings.notes.append(
             f"One family of {len(scores)} attacks: the upper bound is the largest of theirs; the lower bound is the "
             f"largest at confidence {corrected:.4g} each."
+        )
+    if min(len(members), len(nonmembers)) > 1:
+        bound = epsilon_lower_bound(members, nonmembers, confidence=confidence, seed=seed)
+        findings.notes.append(
+            f"Empirical epsilon of this split, from TPR and FPR at a threshold chosen on one half: at least "
+            f"{bound.value:.3g}. It describes this model on these images. Members are no independent trials of the "
+            "training, so it is no bound of a training procedure; that takes canaries (plant_canaries)."
         )
     decisive = corrected if measured.attacks[measured.worst].value > limit else confidence
     findings.needed = lambda: _needed(members, nonmembers, max_fpr, limit, decisive)

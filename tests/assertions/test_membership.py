@@ -31,6 +31,15 @@ def test_scores_without_a_leak_hold_the_claim() -> None:
     assert claim.low <= claim.value <= claim.high <= 0.2
 
 
+def test_a_claim_names_the_empirical_epsilon_of_its_split_and_what_it_is_not() -> None:
+    quiet = assert_mia_tpr_below(*scores(0.0), max_fpr=0.05, limit=0.2)
+    leaking = assert_mia_tpr_below(*scores(3.0), max_fpr=0.05, limit=0.999)
+    notes = [next(n for n in claim.notes if n.startswith("Empirical epsilon")) for claim in (quiet, leaking)]
+    assert "at least 0." in notes[0]
+    assert float(notes[1].partition("at least ")[2].partition(". It")[0]) > 1.0
+    assert "no bound of a training procedure" in notes[1]
+
+
 def test_scores_of_a_leak_refute_the_claim_and_the_error_carries_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     with pytest.raises(PrivacyViolation, match="Members can be recognised more often than allowed") as caught:

@@ -94,6 +94,19 @@ def test_a_randomized_response_is_bounded_below_its_epsilon_nearly_always():
     assert np.median(found) > 0.7 * epsilon
 
 
+def test_a_gaussian_mechanism_is_bounded_between_half_of_its_epsilon_and_its_epsilon():
+    """1,000 canaries, threshold fixed beforehand; tests/benchmarks/gaussian_mechanism.py has more of them."""
+    rng, mu, found = np.random.default_rng(34), 1.0, []
+    epsilon = gaussian_epsilon(mu, 1e-5)
+    for _ in range(200):
+        coins = rng.random(1_000) < 0.5
+        scores = rng.normal(size=1_000) + mu * coins
+        bound = epsilon_lower_bound(scores[coins], scores[~coins], delta=1e-5, route="gaussian", threshold=mu / 2)
+        found.append(bound.value)
+    assert np.mean(np.array(found) <= epsilon) >= 0.95
+    assert np.median(found) > 0.5 * epsilon
+
+
 def test_scores_without_a_leak_prove_nothing_nearly_always():
     rng = np.random.default_rng(32)
     for threshold in ("split", "every vertex"):
