@@ -64,6 +64,7 @@ def test_all_detectors_cost_one_walk_and_what_they_ask_for_besides(model, monkey
     images = len(TEXTS) * FEW.images_per_prompt
     walk, central, halved, anisotropy = 2 * 6 * images, 4 * images, 4, 2 * images
     assert sum(rows) == walk + central + halved + anisotropy
+    assert len(rows) == 6 + 2 + 1
 
 
 def test_a_detector_of_the_first_step_costs_one_step(model, monkeypatch):
