@@ -21,7 +21,7 @@ from scipy import stats
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
-from pytest_diffprivacy.evidence.records import Claim, Record, Run
+from pytest_diffprivacy.evidence.records import Claim, Method, Record, Run
 from pytest_diffprivacy.evidence.seals import record_json
 
 BASELINE_VERSION: Final = 1
@@ -40,7 +40,7 @@ class Standing(Record):
 
     key: str = Field(description="Node id, kind of claim and its number within the test; the same in every release.")
     sentence: str
-    model: str = Field(description="Digest of the model.")
+    model: str = Field(description="Digest of the model; empty where scores were made elsewhere.")
     method: str = Field(description="Digest of the attacks, their parameters and the seed.")
     members: str = Field(description="Digest of the members as a whole, in no particular order.")
     nonmembers: str = Field(description="The same of the non-members.")
@@ -127,13 +127,13 @@ def standing(
         sides: digests of members and of non-members, in the order of their scores.
     """
     recipe = claim.recipe
-    if recipe is None or claim.model is None or len(sides) != 2:
+    if recipe is None or len(sides) != 2:
         return None
-    method = "|".join([*(m.model_dump_json() for m in claim.methods), str(claim.seed)])
+    method = "|".join([*(_asked(m) for m in claim.methods), str(claim.seed)])
     shared: dict[str, Any] = {
         "key": key,
         "sentence": claim.sentence,
-        "model": claim.model.digest,
+        "model": claim.model.digest if claim.model else "",
         "method": hashlib.sha256(method.encode()).hexdigest(),
         "members": _set_digest(sides[0]),
         "nonmembers": _set_digest(sides[1]),
@@ -157,6 +157,12 @@ def standing(
             members=tuple(twice[: len(ordered[0])].tolist()), nonmembers=tuple(twice[len(ordered[0]) :].tolist())
         )
     return Standing(**shared, ranked=ranked, max_fpr=float(recipe.arguments["max_fpr"]))
+
+
+def _asked(method: Method) -> str:
+    """The attack and its parameters; of a score table its column, since every release has another file."""
+    own = {key: value for key, value in method.parameters.items() if key not in ("table", "sha256")}
+    return method.model_copy(update={"parameters": own}).model_dump_json()
 
 
 def _set_digest(digests: Sequence[bytes]) -> str:
