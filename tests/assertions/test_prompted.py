@@ -8,6 +8,8 @@ import torch
 
 from pytest_diffprivacy import Auditor, Inconclusive, PrivacyViolation, ProbeSet, UsageError, assert_no_extraction
 from pytest_diffprivacy.errors import ModelError, ProbeError
+from pytest_diffprivacy.evidence import RunFolder
+from pytest_diffprivacy.evidence.verify import verify_claim
 from pytest_diffprivacy.extraction import PromptSearch, choose_prompts
 from pytest_diffprivacy.models import CallableGenerator
 from pytest_diffprivacy.probes import StoredGenerations
@@ -101,6 +103,25 @@ def test_the_image_stands_beside_its_training_image(leaking: Auditor) -> None:
     strips = leaking.claims[0].strips
     assert [len(strip.pictures) for strip in strips] == [3] * MEMORIZED
     assert all(strip.conspicuous and strip.mark == "match" for strip in strips)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_verdict_follows_from_the_stored_arrays_alone(
+    known: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    judge = Auditor(run=RunFolder(tmp_path_factory.mktemp("evidence"), "run"))
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(
+            Remembering(),
+            captioned() if known else None,
+            search=search(prompts=PROMPTS),
+            max_rate=0.05,
+            steps=2,
+            auditor=judge,
+        )
+    assert judge.run is not None
+    checks = list(verify_claim(judge.claims[0], judge.run.root))
+    assert [check.problem for check in checks] == [""] * len(checks)
 
 
 def test_every_prompt_is_asked_at_every_guidance_the_most_duplicated_first() -> None:

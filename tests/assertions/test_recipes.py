@@ -36,6 +36,9 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
     "extraction": lambda m, p, a: assert_no_extraction(
         m, p, generations=64, steps=4, max_false_match_rate=0.1, max_rate=0.2, auditor=a
     ),
+    "extraction that may stop": lambda m, p, a: assert_no_extraction(
+        m, p, generations=300, steps=2, max_false_match_rate=0.1, max_rate=0.2, early_stop=True, auditor=a
+    ),
     "reconstruction": lambda m, p, a: assert_no_reconstruction(
         m, p, images=20, draws=2, keep=1, steps=4, loss_draws=2, limit=0.02, auditor=a
     ),

@@ -90,6 +90,7 @@ def compared(name: str, pipeline: Any, prompt: str | None) -> dict[str, Any]:
         taken = {side: seconds(sides[side]) for side in order}
         pairs.append((taken["bare"], taken["audit"]))
     ratio = median(other / one for one, other in pairs)
+    print(f"{name}: {ratio:.3f}", file=sys.stderr, flush=True)
     return {
         "pipeline": name,
         "bare s": median(one for one, _ in pairs),
@@ -109,7 +110,9 @@ def main() -> int:
     if given.pipeline is not None:
         from diffusers import DiffusionPipeline
 
-        pipeline = DiffusionPipeline.from_pretrained(given.pipeline, use_safetensors=True, local_files_only=True)
+        pipeline = DiffusionPipeline.from_pretrained(
+            given.pipeline, torch_dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
         pipeline.set_progress_bar_config(disable=True)
         rows.append(compared(given.pipeline.name, pipeline, given.prompt))
     targets = {f"{row['pipeline']}: ratio at most {LIMIT}": row["ratio"] <= LIMIT for row in rows}
