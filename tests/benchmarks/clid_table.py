@@ -66,7 +66,7 @@ def trained(images: torch.Tensor, labels: torch.Tensor) -> PixelDiffusion:
         decay_to_zero.step()
         update_average(averaged, unet, min(0.999, step / (step + 10)))
         if step % 500 == 0:
-            print(f"step {step}  loss {float(loss):.4f}", file=sys.stderr, flush=True)
+            print(f"step {step}  loss {loss.item():.4f}", file=sys.stderr, flush=True)
     return PixelDiffusion(averaged, scheduler, name="digits with labels", null_label=NULL)
 
 
