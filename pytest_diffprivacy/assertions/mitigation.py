@@ -21,16 +21,16 @@ from pytest_diffprivacy.evidence.records import Claim, Recipe
 from pytest_diffprivacy.mitigation import (
     AlignmentScorer,
     Closeness,
+    ComparedPrompts,
     Mitigation,
     MitigationComparison,
     PixelDistance,
-    PromptSet,
     Sampling,
     fit_text_image_map,
     run_comparison,
 )
 from pytest_diffprivacy.models.protocols import require_prompted
-from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.probes import ImageSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, Verdict, relative_loss, share_left
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
@@ -212,7 +212,7 @@ def _prompt_set(
     training_images: Sequence[ArrayLike | None],
     other_prompts: Sequence[str],
     shape: tuple[int, int, int],
-) -> PromptSet:
+) -> ComparedPrompts:
     if len(prompts) != len(training_images) or not len(prompts):
         raise UsageError(
             f"`training_images` must be one for each prompt, at least one, got {len(training_images)} for "
@@ -227,7 +227,7 @@ def _prompt_set(
     ]
     if not kept:
         raise UsageError("`training_images` must hold at least one image, got None for every prompt.")
-    return PromptSet(
+    return ComparedPrompts(
         tuple(p for p, _ in kept), tuple(i for _, i in kept), tuple(other_prompts), len(prompts) - len(kept)
     )
 
@@ -264,6 +264,10 @@ def _question(
         probes=None,
         counts=f"{len(prompts.memorized)} prompts with {images} images each{gone}",
         confidence=confidence,
+        prompts=(
+            PromptSet(prompts.memorized),
+            *([PromptSet(prompts.others, "reference prompt")] if prompts.others else []),
+        ),
         name="mitigation_reduces_copies" if headlines is COPIES else "mitigation_keeps_alignment",
     )
 

@@ -12,6 +12,7 @@ from pytest_diffprivacy.errors import AuditError, InsufficientProbes
 from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.evidence.records import Chart, Method, Series, Strip, Table
 from pytest_diffprivacy.mitigation import Generated, MethodOutcome, MitigationCard, MitigationComparison
+from pytest_diffprivacy.probes import PromptSet
 from pytest_diffprivacy.statistics import (
     PairedChange,
     mcnemar,
@@ -187,7 +188,7 @@ def _points(
 
 def strips(comparison: MitigationComparison, *, redacted: bool) -> list[Strip]:
     """Original, training image, and every method, for the prompts that the model copies most; same seed throughout."""
-    original = comparison.original
+    original, ids = comparison.original, PromptSet(comparison.prompts.memorized).ids()
     order = np.argsort(-original.copies.mean(1), kind="stable")[:STRIPS_SHOWN].tolist()
     shown = []
     for prompt in order:
@@ -202,7 +203,7 @@ def strips(comparison: MitigationComparison, *, redacted: bool) -> list[Strip]:
         ]
         left = [o.card.title for o in comparison.outcomes[1:] if o.copies[prompt, image]]
         copied = bool(original.copies[prompt, image])
-        caption = f"prompt {prompt + 1}; still copies with: {', '.join(left) or 'none of them'}"
+        caption = f"{ids[prompt]}; still copies with: {', '.join(left) or 'none of them'}"
         mark = "copied" if copied else "not copied"
         shown.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=copied))
     return shown

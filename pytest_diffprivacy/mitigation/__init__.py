@@ -4,10 +4,10 @@ from pytest_diffprivacy.mitigation.alignment import AlignmentScorer, TextImageMa
 from pytest_diffprivacy.mitigation.attention_rescaling import AttentionRescaling
 from pytest_diffprivacy.mitigation.closeness import Closeness, DetectorSimilarity, PixelDistance
 from pytest_diffprivacy.mitigation.compare import (
+    ComparedPrompts,
     Generated,
     MethodOutcome,
     MitigationComparison,
-    PromptSet,
     image_seeds,
     run_comparison,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "AlignmentScorer",
     "AttentionRescaling",
     "Closeness",
+    "ComparedPrompts",
     "Cost",
     "DelayedGuidance",
     "DetectorSimilarity",
@@ -41,7 +42,6 @@ __all__ = [
     "MitigationComparison",
     "OptimizedEmbedding",
     "PixelDistance",
-    "PromptSet",
     "RandomNumberAddition",
     "RandomTokenAddition",
     "Sail",

@@ -28,7 +28,7 @@ SAME_PICTURE = 1.0 / 255.0
 
 
 @dataclass(frozen=True, slots=True)
-class PromptSet:
+class ComparedPrompts:
     """The prompts of a comparison.
 
     Attributes:
@@ -111,7 +111,7 @@ class MitigationComparison:
     """
 
     model: ModelIdentity
-    prompts: PromptSet
+    prompts: ComparedPrompts
     sampling: Sampling
     seed: int
     closeness: str
@@ -140,7 +140,7 @@ class MitigationComparison:
 
 def run_comparison(
     model: PromptedDenoiser,
-    prompts: PromptSet,
+    prompts: ComparedPrompts,
     mitigations: Sequence[Mitigation],
     *,
     images_per_prompt: int,

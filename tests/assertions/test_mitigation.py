@@ -76,6 +76,8 @@ def test_a_mitigation_that_stops_the_copies_holds_with_every_method_in_the_recor
         "Delayed guidance (Jain)",
     ]
     assert judge.claims == [claim]
+    assert [(side.role, side.count) for side in claim.prompts] == [("prompt", 8), ("reference prompt", 6)]
+    assert not any(prompt in claim.model_dump_json() for prompt in (*PROMPTS, *OTHERS))
 
 
 def test_a_mitigation_that_does_nothing_is_refuted(comparison: MitigationComparison) -> None:

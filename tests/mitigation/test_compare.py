@@ -7,9 +7,9 @@ from pytest_diffprivacy.engine import LocalEngine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.mitigation import (
+    ComparedPrompts,
     DelayedGuidance,
     PixelDistance,
-    PromptSet,
     Sampling,
     Unmitigated,
     image_seeds,
@@ -26,7 +26,7 @@ def model():
 
 
 def compared(model, mitigations, *, engine=None, alignment=None, others=OTHERS, images=3):
-    prompts = PromptSet(tuple(PROMPTS), tuple(training_images()[:, None]), tuple(others), 0)
+    prompts = ComparedPrompts(tuple(PROMPTS), tuple(training_images()[:, None]), tuple(others), 0)
     return run_comparison(
         model,
         prompts,
