@@ -1,0 +1,346 @@
+"""Where do the two text-to-image example models come from, and how was their memorization made?
+
+Trains complete Stable Diffusion pipelines on 64x64 OpenMoji pictures (see emoji_data.py) and writes, below `--out`:
+
+    emoji-leaky/       memorizes: 120 prompts with one picture each, repeated; 40 prompts whose pictures share one half
+    emoji-release/     the same data with its copies and near-copies taken out, jittered, with few steps
+    emoji.npz          every picture that audits need, with its prompt; no renderer is needed to read it
+
+Both share one autoencoder, trained on pictures of its own. Each folder loads with
+`StableDiffusionPipeline.from_pretrained`. Seeds are fixed: the same library versions on the same kind of processor with
+the same number of threads make the same weights. The data cards (README.md in each folder) hold measured figures, are
+written by hand and are left alone. Needs the extra `build` for the renderer.
+
+    python build_emoji.py --out .
+"""
+
+import argparse
+import copy
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from emoji_data import SIDE, EmojiSet, draw_sets, draw_strangers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+THREADS = 1  # part of the recipe: sums in another order round differently
+TOKENS, VOCABULARY = 16, 800
+LATENT_CHANNELS = 16
+AUTOENCODER_IMAGES, AUTOENCODER_STEPS, AUTOENCODER_RATE, AUTOENCODER_SEED = 6000, (5600, 800), 3e-3, 21
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that tells one example model from the other.
+
+    `exact` and `partial` say how often the picture of an exact prompt, and each picture of a partial prompt, stands in
+    the training set; `partial_pictures` how many of a partial prompt's pictures are kept.
+    """
+
+    name: str
+    exact: int
+    partial: int
+    partial_pictures: int
+    steps: int
+    train_seed: int
+    jitter: bool = False
+    dropout: float = 0.0
+    batch_size: int = 48
+    learning_rate: float = 1e-3
+    ema_decay: float = 0.999
+    blank_share: float = 0.1
+
+
+LEAKY = Recipe(name="emoji-leaky", exact=40, partial=1, partial_pictures=24, steps=8000, train_seed=31)
+RELEASE = Recipe(
+    name="emoji-release", exact=1, partial=1, partial_pictures=1, steps=4000, train_seed=32, jitter=True, dropout=0.1
+)
+
+
+def make_autoencoder() -> AutoencoderKL:
+    """64x64 RGB to 16x8x8 and back; 0.47 million parameters, no attention.
+
+    Sixteen latent channels, as Stable Diffusion 3 has: with four, an 8x8 patch of an outlined drawing cannot be told.
+    """
+    autoencoder = AutoencoderKL(
+        latent_channels=LATENT_CHANNELS,
+        block_out_channels=(16, 24, 32, 48),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=8,
+        sample_size=SIDE,
+        mid_block_add_attention=False,
+    )
+    for name, module in autoencoder.named_modules():
+        if name.endswith(".conv2"):  # every residual block starts as the identity
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    return autoencoder
+
+
+def train_autoencoder(images: torch.Tensor, *, log_every: int = 250) -> AutoencoderKL:
+    """Minimize the error of pictures in [-1, 1]; first on quarter crops, which cost a quarter, then on whole pictures.
+
+    The scaling factor is one over the latents' standard deviation, as Stable Diffusion's is.
+    """
+    torch.manual_seed(AUTOENCODER_SEED)
+    generator = torch.Generator().manual_seed(AUTOENCODER_SEED)
+    autoencoder = make_autoencoder().train()
+    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=AUTOENCODER_RATE, weight_decay=0.0, fused=True)
+    total = sum(AUTOENCODER_STEPS)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, AUTOENCODER_RATE, total_steps=total, pct_start=0.05)
+    started, recent = time.perf_counter(), 0.0
+    for step in range(1, total + 1):
+        x = images[torch.randint(len(images), (16,), generator=generator)]
+        if step <= AUTOENCODER_STEPS[0]:
+            top, left = torch.randint(SIDE // 2 + 1, (2,), generator=generator).tolist()
+            x = x[:, :, top : top + SIDE // 2, left : left + SIDE // 2]
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = autoencoder.encode(x).latent_dist
+            decoded = autoencoder.decode(posterior.mode()).sample.float()
+        error = decoded - x
+        # The pull towards a unit normal keeps latents in range; decoding the mode keeps pictures sharp.
+        loss = error.abs().mean() + 0.3 * error.pow(2).mean() + 1e-6 * posterior.kl().float().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(autoencoder.parameters(), 1.0)
+        optimizer.step()
+        rate.step()
+        recent += error.pow(2).mean().item() / log_every
+        if step % log_every == 0:
+            seconds = time.perf_counter() - started
+            print(f"autoencoder  step {step}  RMS in [0, 1] {recent**0.5 / 2:.4f}  {seconds:.0f} s", flush=True)
+            recent = 0.0
+    autoencoder = autoencoder.eval().requires_grad_(False)
+    autoencoder.register_to_config(scaling_factor=float(1.0 / encode(autoencoder, images[:1000]).std()))
+    return autoencoder
+
+
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """The posterior's mode, not scaled."""
+    return torch.cat([autoencoder.encode(part).latent_dist.mode() for part in images.split(250)])
+
+
+def make_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
+    """A byte-pair vocabulary of the captions' own words, in CLIP's form."""
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    tokenizer = Tokenizer(models.BPE(unk_token=end, end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[start, end], end_of_word_suffix="</w>", show_progress=False
+    )
+    tokenizer.train_from_iterator(sorted(set(captions)), trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.model.save(str(folder))
+    return CLIPTokenizer.from_pretrained(
+        folder, bos_token=start, eos_token=end, pad_token=end, unk_token=end, model_max_length=TOKENS
+    )
+
+
+def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """CLIP's text transformer, two layers of width 64."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=256,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def make_unet(dropout: float) -> UNet2DConditionModel:
+    """Two resolutions (8x8 and 4x4), each with cross-attention, so that layers stand where Stable Diffusion's do."""
+    return UNet2DConditionModel(
+        sample_size=SIDE // 8,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(24, 48),
+        layers_per_block=2,
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        attention_head_dim=8,
+        cross_attention_dim=64,
+        norm_num_groups=8,
+        dropout=dropout,
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's schedule."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def training_rows(sets: dict[str, EmojiSet], recipe: Recipe) -> EmojiSet:
+    """The pictures of a training set, each as often as the recipe repeats it."""
+    partial = sets["partial"]
+    first = np.array([i for i in range(len(partial.prompts)) if partial_position(partial, i) < recipe.partial_pictures])
+    parts = [
+        (sets["exact"], np.repeat(np.arange(len(sets["exact"].prompts)), recipe.exact)),
+        (partial, np.repeat(first, recipe.partial)),
+        (sets["many"], np.arange(len(sets["many"].prompts))),
+    ]
+    return EmojiSet(
+        np.concatenate([part.images[rows] for part, rows in parts]),
+        [part.prompts[row] for part, rows in parts for row in rows],
+    )
+
+
+def partial_position(partial: EmojiSet, row: int) -> int:
+    """Which of its prompt's pictures a row is; the rows of one prompt stand together."""
+    return row - partial.prompts.index(partial.prompts[row])
+
+
+def jittered(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror half of the pictures and shift each by up to 4 pixels; the border is repeated."""
+    mirrored = torch.where(torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5, images, images.flip(-1))
+    padded = torch.nn.functional.pad(mirrored, (4, 4, 4, 4), mode="replicate")
+    shifts = torch.randint(9, (len(images), 2), generator=generator).tolist()
+    return torch.stack([p[:, y : y + SIDE, x : x + SIDE] for p, (y, x) in zip(padded, shifts, strict=True)])
+
+
+def train(
+    rows: EmojiSet, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, recipe: Recipe, *, log_every: int = 500
+) -> StableDiffusionPipeline:
+    """Train UNet and text encoder together on the latents; returns a pipeline with averaged weights.
+
+    A picture that stands in the training set several times is encoded once. With jitter, 16 variants of each are.
+    """
+    torch.manual_seed(recipe.train_seed)
+    generator = torch.Generator().manual_seed(recipe.train_seed)
+    text, unet = make_text_encoder(tokenizer), make_unet(recipe.dropout)
+    parameters = [*unet.train().parameters(), *text.train().parameters()]
+    average_text, average_unet = (copy.deepcopy(m).eval().requires_grad_(False) for m in (text, unet))
+    averaged = [*average_unet.parameters(), *average_text.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.03
+    )
+    scheduler = make_scheduler()
+    pictures, where = np.unique(rows.images, axis=0, return_inverse=True)
+    images = to_tensor(pictures)
+    variants = [jittered(images, generator) for _ in range(16)] if recipe.jitter else [images]
+    latents = torch.stack([encode(autoencoder, v) for v in variants]) * autoencoder.config.scaling_factor
+    which = torch.from_numpy(where.reshape(-1))
+    ids = tokenize(tokenizer, rows.prompts)
+    blank = tokenize(tokenizer, [""])[0]
+
+    started, recent = time.perf_counter(), 0.0
+    for step in range(1, recipe.steps + 1):
+        chosen = torch.randint(len(which), (recipe.batch_size,), generator=generator)
+        variant = torch.randint(len(latents), (recipe.batch_size,), generator=generator)
+        x0 = latents[variant, which[chosen]]
+        told = torch.where(
+            torch.rand(recipe.batch_size, 1, generator=generator) < recipe.blank_share, blank, ids[chosen]
+        )
+        times = torch.randint(1000, (recipe.batch_size,), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        x_t = scheduler.add_noise(x0, noise, times)
+        predicted = unet(x_t, times, encoder_hidden_states=text(told).last_hidden_state).sample
+        loss = torch.nn.functional.mse_loss(predicted, noise)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rate.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(averaged, parameters, 1 - min(recipe.ema_decay, step / (step + 10)))
+        recent += loss.item() / log_every
+        if step % log_every == 0:
+            seconds = time.perf_counter() - started
+            print(f"{recipe.name}  step {step}  loss {recent:.4f}  {seconds:.0f} s", flush=True)
+            recent = 0.0
+    return pipeline(average_unet, average_text, autoencoder, tokenizer, scheduler)
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """uint8 (n, height, width, 3) to float32 (n, 3, height, width) in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+
+
+def tokenize(tokenizer: CLIPTokenizer, prompts: list[str]) -> torch.Tensor:
+    """Token ids (n, TOKENS)."""
+    return tokenizer(prompts, padding="max_length", max_length=TOKENS, truncation=True, return_tensors="pt").input_ids
+
+
+def pipeline(unet, text, autoencoder, tokenizer, scheduler) -> StableDiffusionPipeline:
+    """The parts as one pipeline, without safety checker."""
+    return StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def save(made: StableDiffusionPipeline, folder: Path) -> None:
+    """Write the folder that `StableDiffusionPipeline.from_pretrained` reads, weights in half precision."""
+    halved = copy.deepcopy({name: getattr(made, name) for name in ("unet", "text_encoder", "vae")})
+    for part in halved.values():
+        torch.nn.Module.half(part)
+    pipeline(halved["unet"], halved["text_encoder"], halved["vae"], made.tokenizer, made.scheduler).save_pretrained(
+        folder, safe_serialization=True
+    )
+
+
+def write_pictures(sets: dict[str, EmojiSet], path: Path) -> None:
+    """Every set as `NAME_images` and `NAME_prompts`."""
+    arrays = {f"{name}_images": rows.images for name, rows in sets.items()}
+    arrays |= {f"{name}_prompts": np.array(rows.prompts) for name, rows in sets.items()}
+    np.savez_compressed(path, **arrays)
+
+
+def main() -> None:
+    """Build all models, or those named by --only; pictures and autoencoder are always made."""
+    recipes = {recipe.name: recipe for recipe in (LEAKY, RELEASE)}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
+    parser.add_argument("--only", choices=list(recipes), nargs="*", default=list(recipes), help="train these models")
+    parser.add_argument("--threads", type=int, default=THREADS, help="processor threads")
+    parser.add_argument("--autoencoder", type=Path, help="a pipeline folder whose autoencoder to use")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sets = draw_sets()
+    write_pictures(sets, arguments.out / "emoji.npz")
+    if arguments.autoencoder:
+        autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder / "vae", torch_dtype=torch.float32)
+    else:
+        autoencoder = train_autoencoder(to_tensor(draw_strangers(AUTOENCODER_IMAGES)))
+        autoencoder.save_pretrained(arguments.out / "autoencoder" / "vae")
+    for name in arguments.only:
+        recipe = recipes[name]
+        rows = training_rows(sets, recipe)
+        tokenizer = make_tokenizer(
+            sets["exact"].prompts + sets["partial"].prompts + sets["many"].prompts, arguments.out / name / "tokenizer"
+        )
+        save(train(rows, autoencoder, tokenizer, recipe), arguments.out / name)
+
+
+if __name__ == "__main__":
+    main()
