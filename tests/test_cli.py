@@ -52,7 +52,8 @@ def test_the_verdict_is_the_exit_code(record, capsys, verdict, code):
     path = changed(record, "other.json", verdict=verdict)
     assert main(["verdict", str(path)]) == code
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
+    assert any(line.startswith("policy        1 limits of policy.toml, sha256 ") for line in lines)
     assert lines[1].startswith("FAIL          checkpoints/release-3: The TPR of SecMI at FPR <= 1% is at most 0.02")
     assert lines[1].endswith("(expected by its test)")
     assert lines[-1].startswith(f"run           {verdict}: ")

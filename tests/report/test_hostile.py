@@ -78,9 +78,9 @@ def test_hostile_text_adds_nothing_to_markdown(run, hostile_run, make):
     assert not any(character in make(hostile_run) for character in "\x00\x1b\x9b\u202e\u200b\u2028\r@")
 
 
-def test_terminal_lines_hold_nothing_that_a_terminal_acts_on(hostile_run):
+def test_terminal_lines_hold_nothing_that_a_terminal_acts_on(run, hostile_run):
     lines = run_lines(hostile_run)
-    assert len(lines) == 7
+    assert len(lines) == len(run_lines(with_text(run, " harmless"))) == 9
     assert all(character.isprintable() or character == "\t" for line in lines for character in line)
 
 

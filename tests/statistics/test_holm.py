@@ -50,6 +50,6 @@ def test_the_p_value_is_the_significance_at_which_the_bound_meets_the_limit():
         return binomial_lower(8, 100, confidence=confidence)
 
     p = p_value_from_bounds(lower, 0.02)
-    assert lower(1 - p) == pytest.approx(0.02, rel=1e-6)
+    assert lower(1 - p) > 0.02 >= lower(1 - p * (1 - 1e-4))
     assert p_value_from_bounds(lower, 0.5) == 1.0
     assert p_value_from_bounds(lambda c: 1.0, 0.5) == 1e-12
