@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,8 @@ def test_the_module_runs_as_a_program(record):
     )
     assert done.returncode == 4
     assert done.stdout.splitlines()[-1].startswith("run           ERROR: 1 of 4 claims could not be judged")
+
+
+def test_the_shipped_schema_is_that_of_the_record(capsys):
+    assert main(["schema"]) == 0
+    assert (resources.files("pytest_diffprivacy.report") / "run.schema.json").read_text() == capsys.readouterr().out
