@@ -66,7 +66,8 @@ def test_a_wrong_timestep_is_an_error(
 
 
 def test_a_broken_attack_is_an_error_even_where_the_model_leaks(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:
-    error(memorizing, probes, attack=flipped(ATTACKS["loss"]))
+    claim = error(memorizing, probes, attack=flipped(ATTACKS["loss"]))
+    assert positive(claim) == [ControlOutcome.FAILED]
 
 
 def test_one_broken_attack_of_a_family_stops_the_claim(population: AnalyticDenoiser, probes: ProbeSet) -> None:
@@ -121,7 +122,8 @@ def test_a_function_of_the_caller_is_controlled_like_any_attack(population: Anal
     def brightness(model: object, images: torch.Tensor) -> np.ndarray:
         return images.mean((1, 2, 3)).numpy()
 
-    error(population, probes, attack=brightness)
+    claim = error(population, probes, attack=brightness)
+    assert positive(claim) == [ControlOutcome.FAILED]
 
 
 def test_a_control_is_stored_and_reused_for_another_model_of_the_same_shape(
