@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     _check_baseline(config, settings, worker is not None)
     started = datetime.now(UTC)
-    run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
     progress = None if worker else Uncaptured(config)
     session = options.Session(settings, run_id, progress, policy)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
