@@ -214,7 +214,7 @@ def _pair_by_pair(
     probes = gate.probes
     order = pair_order(len(probes.members), len(probes.nonmembers), seed=seed)
     # By digest, so that the order does not depend on that of the files.
-    queues = [np.argsort([d.hex() for d in s.digests])[o] for s, o in zip(_sides(probes), _orders(order), strict=True)]
+    queues = [np.array(s.digest_order)[o] for s, o in zip(_sides(probes), _orders(order), strict=True)]
     test, pairs = SequentialTest(limit, confidence=confidence), len(order.members)
     scored: list[list[Vector]] = [[], []]
     for start in range(0, pairs, PAIRS_AT_A_TIME):

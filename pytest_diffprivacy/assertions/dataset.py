@@ -165,7 +165,7 @@ def assert_dataset_not_inferable(
         sides = split.members, split.nonmembers
         found = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         # By digest, so that the splits do not depend on the order of the files.
-        members, nonmembers = (rows[np.argsort(side.digests)] for rows, side in zip(found, sides, strict=True))
+        members, nonmembers = (rows[side.digest_order] for rows, side in zip(found, sides, strict=True))
         keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
         return members, nonmembers
 

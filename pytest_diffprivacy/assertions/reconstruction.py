@@ -256,7 +256,7 @@ def _baseline(
 
 def _strips(model: Denoiser, side: ImageSet, parameters: Mapping[str, Any], judge: Auditor) -> list[Strip]:
     """The first images in the order of their digests, whatever their errors."""
-    chosen = sorted(range(len(side)), key=side.digests.__getitem__)[:STRIPS_A_SIDE]
+    chosen = side.digest_order[:STRIPS_A_SIDE]
     redacted, ids, prompts, strips = judge.images == "redacted", side.ids(), side.prompts(chosen), []
     for place, index in enumerate(chosen):
         prompt = None if prompts is None else prompts[place]

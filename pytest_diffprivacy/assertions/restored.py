@@ -84,7 +84,7 @@ def model_free_estimate(
 def _side(
     model: Denoiser, images: ImageSet, mask: str, plan: RestorationPlan, seed: int, redacted: bool
 ) -> list[Strip]:
-    chosen = sorted(range(len(images)), key=images.digests.__getitem__)[:STRIPS_A_SIDE]
+    chosen = images.digest_order[:STRIPS_A_SIDE]
     ids, prompts, strips = images.ids(), images.prompts(chosen), []
     for place, index in enumerate(chosen):
         prompt = None if prompts is None else prompts[place]

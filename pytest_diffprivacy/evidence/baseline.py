@@ -142,7 +142,7 @@ def standing(
         return Standing(**shared, copies=tuple(arrays["copy"].astype(bool).tolist()))
     if recipe.statistic != "family_tpr":
         return None
-    orders = [np.argsort(np.array([d.hex() for d in digests])) for digests in sides]
+    orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
     names = [method.name for method in claim.methods]
     pairs = list(zip(recipe.arrays["members"], recipe.arrays["nonmembers"], strict=True))
     ranked = {}

@@ -126,6 +126,14 @@ class ImageSet:
         return self._catalogue[1]
 
     @property
+    def digest_order(self) -> list[int]:
+        """The images' numbers in the order of their digests, which is the same in whatever order their files come.
+
+        Compared as Python's bytes: NumPy's drop zero bytes at the end.
+        """
+        return sorted(range(len(self)), key=self.digests.__getitem__)
+
+    @property
     def repetitions(self) -> NDArray[np.int64]:
         """How often each image occurs in the source: int64 (n,)."""
         return np.asarray(self._catalogue[2], dtype=np.int64)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy import ProbeSet, audit, options
+from pytest_diffprivacy import ProbeSet, options
+from pytest_diffprivacy.audit import current
 from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ideal_denoiser
 
 SIDE = 6
@@ -70,7 +71,7 @@ def memorizing(probes: ProbeSet) -> AnalyticDenoiser:
 @pytest.fixture(autouse=True)
 def outside_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """No session, an empty working folder; the plain function must leave it empty."""
-    monkeypatch.setattr(audit, "_current", None)
+    monkeypatch.setattr(current, "_current", None)
     monkeypatch.chdir(tmp_path)
     session = options.activate(None)
     yield tmp_path

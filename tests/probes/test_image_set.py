@@ -144,3 +144,12 @@ def test_names_and_captions_are_private_and_stand_for_ids(tmp_path):
     assert ("bob.png", second) in private
     assert ("twin.png", "repeated member") in private
     assert len(private) == 8
+
+
+def test_the_order_of_digests_is_that_of_their_bytes_with_zeros_at_the_end_too():
+    pixels = np.arange(600, dtype=np.uint16).view(np.uint8).reshape(600, 1, 1, 2) / np.float32(255.0)
+    images, turned = ImageSet.of(pixels, "member"), ImageSet.of(pixels[::-1].copy(), "member")
+    assert any(digest.endswith(b"\0") for digest in images.digests)
+    in_order = [images.digests[i].hex() for i in images.digest_order]
+    assert in_order == sorted(digest.hex() for digest in images.digests)
+    assert in_order == [turned.digests[i].hex() for i in turned.digest_order]

@@ -1,19 +1,21 @@
-"""How does an attack become a verdict? Attack -> statistic -> verdict -> evidence, the same way for every claim."""
+"""Who judges? The auditor: it runs an attack, decides, records, compares with the last release and raises."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
+from pytest_diffprivacy.audit.question import Findings, Question
+from pytest_diffprivacy.audit.recording import claim_record, planned_record, running_test
+from pytest_diffprivacy.audit.subjects import private_texts, probe_records
+from pytest_diffprivacy.audit.terminal import claim_block
 from pytest_diffprivacy.engine import (
     Engine,
     GenerationTask,
@@ -26,7 +28,6 @@ from pytest_diffprivacy.engine import (
 )
 from pytest_diffprivacy.errors import (
     AuditError,
-    ClaimNotProven,
     DiffPrivacyError,
     Inconclusive,
     InsufficientProbes,
@@ -37,81 +38,18 @@ from pytest_diffprivacy.errors import (
 from pytest_diffprivacy.evidence import RunFolder, Store, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
 from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing
-from pytest_diffprivacy.evidence.comparison import LastRelease, compare, comparison_lines
+from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.costs import evaluation_cost
 from pytest_diffprivacy.evidence.plans import ClaimPlan, plan_lines
 from pytest_diffprivacy.evidence.redaction import redacted_claim
 from pytest_diffprivacy.evidence.seals import record_json
-from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.policy import Policy
-from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
+from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import Decision, Measured, Verdict, decide
 from pytest_diffprivacy.statistics.arguments import check_significance
-from pytest_diffprivacy.statistics.recompute import recomputed_p_value
-from pytest_diffprivacy.statistics.verdict import RULE
 
-REGRESSED = "The claim holds, but not beside the last release."
 SEED_STRIDE = 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A claim before it is judged.
-
-    Attributes:
-        kind: "extraction", "membership", "sharpness", "memorization", ...
-        slug: short name, part of the record's id.
-        sentence: the claim with its limit, as a sentence.
-        limit: the largest value that is allowed.
-        headlines: what each verdict means, in plain language.
-        model: who is audited; None where scores were made elsewhere.
-        probes: what the model was asked about; None where scores were made elsewhere.
-        counts: the sizes behind the estimate, e.g. "412 members, 409 non-members".
-        confidence: of each one-sided bound.
-        prompts: what the model was asked for, audited prompts first.
-        name: of the assertion without "assert_", by which a policy binds it; empty: no policy can.
-        terms: what a policy may bind besides the limit and the confidence, e.g. {"max_fpr": 0.01}.
-    """
-
-    kind: str
-    slug: str
-    sentence: str
-    limit: float
-    headlines: Mapping[Verdict, str]
-    model: ModelIdentity | None
-    probes: ProbeSet | None
-    counts: str
-    confidence: float
-    prompts: tuple[PromptSet, ...] = ()
-    name: str = ""
-    terms: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Findings:
-    """What an attack leaves behind besides its measurement; filled while it runs.
-
-    `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
-    nothing here (ERROR in the place of PASS).
-    """
-
-    methods: list[records.Method] = field(default_factory=list)
-    needed: Callable[[], str] = lambda: ""
-    controls: list[records.Control] = field(default_factory=list)
-    confounded: str = ""
-    cannot_pass: str = ""
-    also_measured: list[records.Estimate] = field(default_factory=list)
-    curves: list[records.Curve] = field(default_factory=list)
-    histograms: list[records.Histogram] = field(default_factory=list)
-    charts: list[records.Chart] = field(default_factory=list)
-    tables: list[records.Table] = field(default_factory=list)
-    strips: list[records.Strip] = field(default_factory=list)
-    strips_title: str = ""
-    notes: list[str] = field(default_factory=list)
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
-    recipe: records.Recipe | None = None
-    ledger: Ledger = field(default_factory=Ledger)
 
 
 @final
@@ -225,7 +163,7 @@ class Auditor:
             UsageError: the claim is looser than the policy.
         """
         if self._policy is not None:
-            self._policy.check(question.name, _terms(question))
+            self._policy.check(question.name, question.bound_terms)
         findings = Findings()
         try:
             measured = measure(findings)
@@ -244,11 +182,11 @@ class Auditor:
         else:
             claim = self._concluded(question, findings, decision)
         if claim.verdict is Verdict.FAIL:
-            raise PrivacyViolation(self._block(claim), claim)
+            raise PrivacyViolation(claim_block(claim, self.run), claim)
         if claim.verdict is Verdict.INCONCLUSIVE:
-            raise Inconclusive(self._block(claim), claim)
+            raise Inconclusive(claim_block(claim, self.run), claim)
         if claim.comparison is not None and claim.comparison.fails:
-            raise Regression(self._block(claim), claim)
+            raise Regression(claim_block(claim, self.run), claim)
         return claim
 
     def _concluded(self, question: Question, findings: Findings, decision: Decision) -> records.Claim:
@@ -265,23 +203,7 @@ class Auditor:
         """Keep a plan as lines for the terminal; return a claim that is not judged and not recorded."""
         cost = evaluation_cost(self.run.root, plan.model) if self.run else None
         self.plans.append(plan_lines(plan, cost))
-        return records.Claim(
-            id="planned",
-            node_id="",
-            kind=plan.kind,
-            sentence=plan.sentence,
-            headline="Planned, not judged.",
-            verdict=Verdict.INCONCLUSIVE,
-            reason="planned, not judged",
-            rule=RULE,
-            limit=plan.limit,
-            estimate=None,
-            model=None,
-            seed=self.seed,
-            confidence=plan.confidence,
-            work=records.Work(units_computed=0, units_reused=0, seconds=0.0),
-            redo="the same call without --diffprivacy-plan",
-        )
+        return planned_record(plan, self.seed)
 
     def _record(
         self,
@@ -292,52 +214,15 @@ class Auditor:
         decision: Decision | None,
         needed: str,
     ) -> records.Claim:
-        node_id = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+        node_id = running_test()
         claim_id = self._claim_id(node_id, question, findings)
         artifacts: tuple[records.Artifact, ...] = ()
         if findings.arrays and self.run is not None:
             artifacts = (self.run.keep_arrays(claim_id, findings.arrays, {"claim": question.sentence}),)
-        ledger = findings.ledger
-        claim = records.Claim(
-            id=claim_id,
-            node_id=node_id,
-            kind=question.kind,
-            sentence=question.sentence,
-            headline=question.headlines[verdict],
-            verdict=verdict,
-            reason=reason,
-            rule=decision.rule if decision else RULE,
-            limit=question.limit,
-            estimate=estimate("Observed", decision, question.counts) if decision else None,
-            needed=needed,
-            methods=tuple(findings.methods),
-            model=model_record(question.model) if question.model else None,
-            probes=probe_records(question.probes),
-            prompts=prompt_records(question.prompts),
-            controls=tuple(findings.controls),
-            also_measured=tuple(findings.also_measured),
-            curves=tuple(findings.curves),
-            histograms=tuple(findings.histograms),
-            charts=tuple(findings.charts),
-            tables=tuple(findings.tables),
-            strips=tuple(findings.strips),
-            strips_title=findings.strips_title,
-            notes=tuple(findings.notes),
-            incidents=tuple(ledger.incidents),
-            artifacts=artifacts,
-            recipe=findings.recipe,
-            name=question.name,
-            terms=dict(_terms(question)),
-            p_value=_p_value(question, findings) if decision else None,
-            seed=self.seed,
-            confidence=question.confidence,
-            work=records.Work(
-                units_computed=ledger.computed, units_reused=ledger.reused, seconds=round(ledger.seconds, 3)
-            ),
-            redo=f'pytest "{node_id}" --diffprivacy-seed={self.seed}'
-            if node_id
-            else f"the same call with seed {self.seed}",
-        )
+        claim = claim_record(
+            question, findings, verdict, reason, decision, needed,
+            claim_id=claim_id, node_id=node_id, seed=self.seed, artifacts=artifacts,
+        )  # fmt: skip
         claim = redacted_claim(claim, private_texts(question) if self.images != "full" else (), self.images)
         if self._last_release is not None and decision is not None:
             claim = self._compared(claim, question, findings, self._last_release)
@@ -377,27 +262,6 @@ class Auditor:
         self._subjects[claim_id] = subject
         return claim_id
 
-    def _block(self, claim: records.Claim) -> str:
-        """The aligned block that the terminal shows for a claim that does not hold."""
-        regressed = claim.verdict is Verdict.PASS and claim.comparison is not None and claim.comparison.fails
-        lines = [REGRESSED if regressed else claim.headline, f"  claim      {claim.sentence}"]
-        if claim.estimate is not None:
-            e = claim.estimate
-            bounds = f"one-sided {e.confidence:.0%} bounds [{e.low:.4g}, {e.high:.4g}]"
-            lines += [f"  observed   {e.value:.4g}, {bounds}", f"  counts     {e.counts}"]
-        for method in claim.methods:
-            shown = ", ".join(f"{k}={v}" for k, v in method.parameters.items())
-            lines.append(f"  attack     {method.title}" + (f" ({shown})" if shown else ""))
-        lines.append(f"  verdict    {claim.verdict.value} at confidence {claim.confidence:g}: {claim.reason}")
-        if claim.comparison is not None:
-            lines += [f"  {label:<11}{text}" for label, text in comparison_lines(claim.comparison).items()]
-        if claim.needed and claim.needed != claim.reason:
-            lines.append(f"  needed     {claim.needed}")
-        if self.run is not None:
-            lines.append(f"  evidence   {_shown(self.run.folder / 'claims' / claim.id)}.json")
-        lines.append(f"  redo       {claim.redo}")
-        return "\n".join(lines)
-
 
 def _last_release(settings: options.Settings) -> LastRelease | None:
     path, update = settings.text("baseline"), bool(settings["update-baseline"])
@@ -406,102 +270,3 @@ def _last_release(settings: options.Settings) -> LastRelease | None:
     rule = settings["compare-fail"]
     assert isinstance(rule, options.CompareRule)
     return LastRelease(read_baseline(Path(path)) if Path(path).exists() or not update else None, rule, update)
-
-
-def _terms(question: Question) -> dict[str, float]:
-    """What a policy may bind."""
-    return {"limit": question.limit, "confidence": question.confidence, **question.terms}
-
-
-def _p_value(question: Question, findings: Findings) -> float | None:
-    """Of "at most the limit", by the statistic that decided; it is what a run corrects for the number of its claims."""
-    recipe = findings.recipe
-    if recipe is None:
-        return None
-    arrays = {role: [findings.arrays[name] for name in names] for role, names in recipe.arrays.items()}
-    return recomputed_p_value(recipe.statistic, arrays, recipe.arguments, question.limit)
-
-
-def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:
-    """A measurement as a record."""
-    return records.Estimate(
-        name=name,
-        value=float(measured.value),
-        low=float(measured.low),
-        high=float(measured.high),
-        confidence=float(measured.confidence),
-        counts=counts,
-    )
-
-
-def model_record(identity: ModelIdentity) -> records.Model:
-    """A model's identity as a record."""
-    return records.Model(
-        name=identity.name,
-        family=identity.family,
-        digest=identity.digest,
-        parameters=identity.parameters,
-        dtype=identity.dtype,
-        device=identity.device,
-        access=identity.access,
-    )
-
-
-def probe_records(probes: ProbeSet | None) -> tuple[records.Images, ...]:
-    """Both sides of a probe set as records."""
-    if probes is None:
-        return ()
-    sides = [probes.members, *([probes.nonmembers] if probes.has_nonmembers else [])]
-    return tuple(
-        records.Images(
-            role=side.role,
-            origin=side.origin,
-            count=len(side),
-            total=int(side.repetitions.sum()),
-            shape=side.image_shape,
-            digest=side.digest,
-        )
-        for side in sides
-    )
-
-
-def prompt_records(prompts: tuple[PromptSet, ...]) -> tuple[records.Prompts, ...]:
-    """Prompt sets as records, without their texts."""
-    return tuple(
-        records.Prompts(role=side.role, origin=side.origin, count=len(side), total=side.total, digest=side.digest)
-        for side in prompts
-    )
-
-
-def private_texts(question: Question) -> Iterator[tuple[str, str]]:
-    """Names, captions and prompts, which a redacted record may not hold, and the ids in their place."""
-    for side in question.prompts:
-        yield from side.private_texts()
-    probes = question.probes
-    if probes is not None:
-        yield from probes.members.private_texts()
-        if probes.has_nonmembers:
-            yield from probes.nonmembers.private_texts()
-
-
-def _shown(path: Path) -> str:
-    try:
-        return path.relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return str(path)
-
-
-_current: Auditor | None = None
-
-
-def current_auditor() -> Auditor:
-    """The auditor of this pytest session; outside pytest one that keeps its records in memory."""
-    global _current
-    session = options.active()
-    run_id = session.run_id if session else None
-    if _current is None or (_current.run.run_id if _current.run else None) != run_id:
-        _current = Auditor.from_session(session) if session else Auditor()
-    return _current
-
-
-__all__ = ["Auditor", "ClaimNotProven", "Findings", "Question", "current_auditor", "estimate"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,8 @@ from pytest_diffprivacy import (
     Verdict,
     assert_mia_tpr_below,
     assert_sharpness_below,
-    audit,
-    options,
 )
-from pytest_diffprivacy.audit import Findings, Question, current_auditor
+from pytest_diffprivacy.audit import Findings, Question
 from pytest_diffprivacy.engine import Ledger, LocalEngine, ScoreTask
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.evidence import RunFolder, Store
@@ -44,14 +41,6 @@ def measured(hits: int, trials: int) -> RateEstimate:
 @pytest.fixture(scope="module")
 def model() -> AnalyticDenoiser:
     return ideal_denoiser(torch.from_numpy(IMAGES[:300]))
-
-
-@pytest.fixture(autouse=True)
-def outside_pytest(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(audit, "_current", None)
-    session = options.activate(None)
-    yield
-    options.activate(session)
 
 
 def test_each_verdict_leaves_judge_in_its_own_way() -> None:
@@ -220,20 +209,3 @@ def test_an_auditor_serves_a_notebook(tmp_path: Path, model: AnalyticDenoiser) -
     assert judge.claims == [caught.value.claim, claim]
     assert {claim.seed for claim in judge.claims} == {1}
     assert list(tmp_path.iterdir()) == []
-
-
-def test_outside_pytest_there_is_one_auditor_in_memory() -> None:
-    assert current_auditor() is current_auditor()
-    assert current_auditor().run is None
-
-
-def test_inside_a_session_the_auditor_is_that_session_s(tmp_path: Path) -> None:
-    settings = options.resolve({"seed": "5", "confidence": "0.99", "images": "none"}, {}, {}, ini_dir=tmp_path)
-    options.activate(options.Session(settings, "first"))
-    first = current_auditor()
-    assert first is current_auditor()
-    assert (first.seed, first.images, first.confidence(0.9)) == (5, "none", 0.99)
-    assert first.run is not None
-    assert first.run.folder == tmp_path / ".diffprivacy" / "runs" / "first"
-    options.activate(options.Session(settings, "second"))
-    assert current_auditor() is not first
