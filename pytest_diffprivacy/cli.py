@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pytest_diffprivacy.errors import DiffPrivacyError
+from pytest_diffprivacy.errors import DiffPrivacyError, UsageError
 
 HELD, DIFFERS, ERROR = 0, 1, 4
+DAY = 24 * 60 * 60
 EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "INCOMPLETE": 4}
 """2 is left to argparse, for a command line that it does not understand."""
 
@@ -163,6 +166,44 @@ def _plan(chosen: argparse.Namespace) -> int:
     return subprocess.call([sys.executable, "-m", "pytest", "--diffprivacy-plan", *chosen.arguments])
 
 
+def _cache_arguments(parser: argparse.ArgumentParser) -> None:
+    from pytest_diffprivacy.options.values import size
+
+    parser.add_argument("action", choices=("list", "size", "prune", "verify"), help="what to do with the cache")
+    parser.add_argument("--cache-dir", type=Path, default=Path(".diffprivacy"), help="the evidence folder")
+    parser.add_argument("--limit", type=size, help="prune: what may remain, e.g. 20GB")
+
+
+def _cache(chosen: argparse.Namespace) -> int:
+    from pytest_diffprivacy.evidence.cache import damaged, entries, leftovers, prune
+    from pytest_diffprivacy.report.text import plural, visible
+
+    found = entries(chosen.cache_dir)
+    if chosen.action == "list":
+        for entry in found:
+            used = datetime.fromtimestamp(entry.used, UTC)
+            print(visible(f"{used:%Y-%m-%d %H:%M}  {_megabytes(entry.size):>12}  {entry.key[:12]}  {entry.title}"))
+    if chosen.action == "prune":
+        if chosen.limit is None:
+            raise UsageError("`--limit` must be given: a size such as 20GB. 0MB removes every stored result.")
+        for path in leftovers(chosen.cache_dir, before=time.time() - DAY):
+            path.unlink(missing_ok=True)
+        done = prune(found, chosen.limit)
+        print(f"removed       {plural(done.removed, 'result')}, {_megabytes(done.freed)}; {_megabytes(done.left)} left")
+        return HELD
+    problems = [problem for _, problem in damaged(found) if problem] if chosen.action == "verify" else []
+    for problem in problems:
+        print(visible(f"DAMAGED       {problem}"))
+    total = f"{plural(len(found), 'result')}, {_megabytes(sum(entry.size for entry in found))}"
+    print(f"cache         {total}" + (f", {len(problems)} damaged" if chosen.action == "verify" else ""))
+    return DIFFERS if problems else HELD
+
+
+def _megabytes(size: int) -> str:
+    """A size as a person reads it."""
+    return f"{size / 1e6:,.1f} MB"
+
+
 COMMANDS: Final = (
     Command(
         "plan",
@@ -206,6 +247,16 @@ COMMANDS: Final = (
         "Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.",
         _compare_arguments,
         _compare,
+    ),
+    Command(
+        "cache",
+        "list, size, prune or verify stored results",
+        "list: every stored result with its last use, size, model and unit, the least recently used first.\n"
+        "size: how many there are and how large. prune: remove the least recently used ones until --limit is kept.\n"
+        "verify: check every result against its own digest. Records and evidence of runs are no part of the cache.\n"
+        "Exit code: 0 done, 1 a result is damaged, 4 the folder cannot be used.",
+        _cache_arguments,
+        _cache,
     ),
     Command(
         "schema",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_diffprivacy.cli import COMMANDS, main
+from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.report import render_html
@@ -104,12 +107,59 @@ def test_every_command_explains_itself(capsys):
         assert command.details.splitlines()[0] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["render", "verdict", "verify"])
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    store = Store(tmp_path / "evidence")
+    for number in range(3):
+        store.put(
+            f"{number}" * 64, {"value": np.arange(1000.0)}, {"unit": f"loss, part {number}", "model": "release-3"}
+        )
+        os.utime(store.path(f"{number}" * 64), (60.0 * number, 60.0 * number))
+    return tmp_path / "evidence"
+
+
+def test_the_cache_is_listed_by_age_and_sized(cache, capsys):
+    assert main(["cache", "list", "--cache-dir", str(cache)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[-1] for line in lines[:3]] == [f"release-3: loss, part {n}" for n in range(3)]
+    assert lines[1].startswith("1970-01-01 00:01        0.0 MB  111111111111  ")
+    assert lines[3] == "cache         3 results, 0.0 MB"
+    assert main(["cache", "size", "--cache-dir", str(cache)]) == 0
+    assert capsys.readouterr().out == "cache         3 results, 0.0 MB\n"
+
+
+def test_the_cache_is_pruned_to_a_limit_that_must_be_given(cache, capsys):
+    assert main(["cache", "prune", "--cache-dir", str(cache)]) == 4
+    assert capsys.readouterr().err.startswith("UsageError: `--limit` must be given: a size such as 20GB.")
+    (cache / "cache" / ".tmp-killed").write_bytes(b"half")
+    os.utime(cache / "cache" / ".tmp-killed", (0.0, 0.0))
+    assert main(["cache", "prune", "--cache-dir", str(cache), "--limit", "17KB"]) == 0
+    assert capsys.readouterr().out == "removed       1 result, 0.0 MB; 0.0 MB left\n"
+    assert sorted(path.name[0] for path in (cache / "cache").iterdir()) == ["1", "2"]
+
+
+def test_a_damaged_cache_file_is_named_and_fails_the_check(cache, capsys):
+    assert main(["cache", "verify", "--cache-dir", str(cache)]) == 0
+    assert capsys.readouterr().out == "cache         3 results, 0.0 MB, 0 damaged\n"
+    path = cache / "cache" / ("1" * 64 + ".safetensors")
+    path.write_bytes(path.read_bytes()[:-8])
+    assert main(["cache", "verify", "--cache-dir", str(cache)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"DAMAGED       Stored result {str(path)!r} is damaged: ")
+    assert lines[1] == "cache         3 results, 0.0 MB, 1 damaged"
+
+
+@pytest.mark.parametrize("command", ["render", "verdict", "verify", "cache"])
 def test_a_command_loads_no_torch(record, command):
-    arguments = {"render": ["b.json"], "verdict": [], "verify": ["--evidence", "."]}[command]
+    arguments = {
+        "render": ["audit.json", "b.json"],
+        "verdict": ["audit.json"],
+        "verify": ["audit.json", "--evidence", "."],
+        "cache": ["verify", "--cache-dir", "."],
+    }[command]
     code = (
         "import sys, pytest_diffprivacy.cli as cli\n"
-        f"cli.main({[command, 'audit.json', *arguments]!r})\n"
+        f"cli.main({[command, *arguments]!r})\n"
         f"print('LOADED', *[name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run(

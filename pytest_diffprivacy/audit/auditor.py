@@ -98,7 +98,7 @@ class Auditor:
         root = Path(str(settings["cache-dir"]))
         run = RunFolder(root, session.run_id)
         engine = LocalEngine(
-            Store(root),
+            Store(root, settings.size("cache-limit")),
             run,
             batch_size=settings.whole("batch-size"),
             fresh=bool(settings["fresh"]),

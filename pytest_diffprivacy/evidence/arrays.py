@@ -19,6 +19,9 @@ from pytest_diffprivacy.errors import EvidenceError
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
+TEMPORARY = ".tmp-"
+"""How the name of a file begins while it is being written."""
+
 
 def content_digest(arrays: Arrays, description: str) -> str:
     """sha256 over the description and over names, types, shapes and bytes, in name order."""
@@ -39,7 +42,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

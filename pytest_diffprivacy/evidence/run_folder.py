@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -40,10 +41,9 @@ class RunFolder:
         try:
             prepare(self.root)
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(descriptor, line.encode())
-                os.fsync(descriptor)
+                _append(descriptor, line.encode())
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -55,7 +55,7 @@ class RunFolder:
         """The events of one kind so far, in order."""
         path = self.folder / "events.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [event for event in map(json.loads, lines) if event["event"] == kind]
+        return [event for event in map(_event, lines) if event.get("event") == kind]
 
     def keep_arrays(self, name: str, arrays: Arrays, description: Mapping[str, Any]) -> Artifact:
         """Store the arrays that a verdict was computed from."""
@@ -80,3 +80,22 @@ class RunFolder:
         """The sha256 of the events and of every claim's record, by path below the run's folder."""
         paths = [self.folder / "events.jsonl", *sorted((self.folder / "claims").glob("*.json"))]
         return {path.relative_to(self.folder).as_posix(): file_digest(path) for path in paths if path.exists()}
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Write a whole line; where a full disk takes only a part of it, that is an error, and the next line is its own."""
+    size = os.fstat(descriptor).st_size
+    cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    content = b"\n" + line if cut else line
+    if os.write(descriptor, content) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(descriptor)
+
+
+def _event(line: str) -> dict[str, Any]:
+    """The event of a line; nothing where the disk was full and its writer failed in the middle of it."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.arrays import Arrays, read_arrays, write_arrays, write_bytes
+from pytest_diffprivacy.evidence.cache import FOLDER, SUFFIX, entries, prune
 
 
 @final
@@ -20,14 +23,18 @@ class Store:
 
     Args:
         root: the evidence folder, usually `.diffprivacy`; made on the first write, with its own .gitignore.
+        limit: bytes of stored results above which the least recently used ones are removed; None: they all stay.
+            What this object has read or written is never removed by it, so that a run does not eat its own results.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, limit: int | None = None) -> None:
+        self.root, self._limit = root, limit
+        self._since = time.time()
+        self._size: int | None = None
 
     def path(self, key: str) -> Path:
         """The file of a key."""
-        return self.root / "cache" / f"{key}.safetensors"
+        return self.root / FOLDER / f"{key}{SUFFIX}"
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The stored arrays, or None where there are none.
@@ -36,30 +43,73 @@ class Store:
             EvidenceError: the file is damaged; never a silent miss.
         """
         path = self.path(key)
-        return read_arrays(path) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            arrays = read_arrays(path)
+        except EvidenceError:
+            if path.exists():
+                raise
+            return None  # another process pruned it in between
+        with suppress(OSError):  # its time of use only orders what goes first
+            os.utime(path)
+        return arrays
 
     def put(self, key: str, arrays: Arrays, description: Mapping[str, Any]) -> None:
-        """Store arrays under a key; whole or not at all."""
+        """Store arrays under a key; whole or not at all.
+
+        Raises:
+            EvidenceError: the folder cannot be written, e.g. it is read-only or the disk is full.
+        """
         prepare(self.root)
-        write_arrays(self.path(key), arrays, description)
+        path = self.path(key)
+        write_arrays(path, arrays, description)
+        if self._limit is not None:
+            self._bound(path.stat().st_size, self._limit)
+
+    def _bound(self, written: int, limit: int) -> None:
+        """Remove what is too much; the folder is listed once, and again only when the limit is passed."""
+        self._size = sum(entry.size for entry in entries(self.root)) if self._size is None else self._size + written
+        if self._size > limit:
+            self._size = prune(entries(self.root), limit, since=self._since).left
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold a key while computing it, so that two workers do not compute the same unit."""
+        """Hold a key while computing it, so that two workers do not compute the same unit.
+
+        Raises:
+            EvidenceError: the folder cannot be written, or its file system has no locks.
+        """
         prepare(self.root)
-        with FileLock(self.root / "locks" / f"{key[:2]}.lock"):
+        lock = FileLock(self.root / "locks" / f"{key[:4]}.lock")
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError) as error:
+            raise EvidenceError(_unwritable(self.root, error)) from error
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def prepare(root: Path) -> None:
-    """Make the evidence folder with a .gitignore that keeps it out of version control."""
+    """Make the evidence folder with a .gitignore that keeps it out of version control.
+
+    Raises:
+        EvidenceError: it cannot be made.
+    """
     try:
         (root / "locks").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EvidenceError(
-            f"Cannot make the evidence folder {str(root)!r}: {error.strerror or error}. "
-            "Set diffprivacy_cache_dir to a writable folder."
-        ) from error
+        raise EvidenceError(_unwritable(root, error)) from error
     ignore = root / ".gitignore"
     if not ignore.exists():
         write_bytes(ignore, b"*\n")
+
+
+def _unwritable(root: Path, error: Exception) -> str:
+    why = (error.strerror if isinstance(error, OSError) else "") or str(error)
+    return (
+        f"Cannot write to the evidence folder {str(root)!r}: {why}. "
+        "Set diffprivacy_cache_dir to a writable folder; what is finished is kept."
+    )

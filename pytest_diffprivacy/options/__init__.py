@@ -1,0 +1,25 @@
+"""Which options exist, and what are they set to?
+
+A flag `--diffprivacy-x-y` equals the ini key `diffprivacy_x_y` and the environment variable
+`PYTEST_DIFFPRIVACY_X_Y`. Precedence: command line > call argument > environment > ini > default. Standard library
+only: the plugin imports this room in suites that have no audit at all.
+"""
+
+from pytest_diffprivacy.options.declared import BY_NAME, OPTIONS, Option
+from pytest_diffprivacy.options.session import Session, activate, active
+from pytest_diffprivacy.options.settings import Setting, Settings, resolve
+from pytest_diffprivacy.options.values import REPORT_EXTENSIONS, CompareRule
+
+__all__ = [
+    "BY_NAME",
+    "OPTIONS",
+    "REPORT_EXTENSIONS",
+    "CompareRule",
+    "Option",
+    "Session",
+    "Setting",
+    "Settings",
+    "activate",
+    "active",
+    "resolve",
+]

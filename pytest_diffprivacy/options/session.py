@@ -1,0 +1,47 @@
+"""Which pytest run do the audits of this process belong to?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from pytest_diffprivacy.options.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_diffprivacy.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A pytest run as the audits in it see it.
+
+    Attributes:
+        settings: the resolved options.
+        run_id: names the run's folder; the same in all workers.
+        progress: where progress bars go, outside pytest's capture; None: nowhere.
+        policy: the limits that bind every audit; None: there is no policy.
+    """
+
+    settings: Settings
+    run_id: str
+    progress: TextIO | None = None
+    policy: Policy | None = None
+
+
+_session: Session | None = None
+
+
+def activate(session: Session | None) -> Session | None:
+    """Make a session that of this process (the plugin does it once a run); None forgets it.
+
+    Returns:
+        The session before, which a run inside another run (pytester) puts back.
+    """
+    global _session
+    before, _session = _session, session
+    return before
+
+
+def active() -> Session | None:
+    """The pytest session of this process; None outside pytest."""
+    return _session
