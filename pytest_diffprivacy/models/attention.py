@@ -44,10 +44,11 @@ class AttentionRecord:
 
     def keep(self, layer: int, probabilities: Tensor) -> None:
         """Take the probabilities (rows, heads, positions, tokens) of a layer."""
-        over_heads = probabilities.mean(1)
-        self._means[layer] = over_heads.mean(1)
         if layer < len(self._maps):
-            self._maps[layer] = over_heads
+            over_heads = self._maps[layer] = probabilities.mean(1)
+            self._means[layer] = over_heads.mean(1)
+        else:
+            self._means[layer] = probabilities.mean((1, 2))
 
 
 @contextmanager
@@ -65,22 +66,25 @@ def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None)
     Raises:
         ModelError: the network has no cross-attention, or it runs through processors other than diffusers' plain ones.
     """
-    before = dict(unet.attn_processors)
-    names = cross_attention_layers(before)
-    odd = sorted({type(before[name]).__name__ for name in names} - set(PLAIN))
-    if not names or odd:
+    layers = _cross_attention_modules(unet)
+    before = [module.get_processor() for module in layers]
+    odd = sorted({type(processor).__name__ for processor in before} - set(PLAIN))
+    if not layers or odd:
         reason = f"uses {', '.join(odd)}" if odd else "has none"
         raise ModelError(
             f"The network's cross-attention cannot be captured: it {reason}. Use diffusers' own attention processors "
             "(unet.set_default_attn_processor()) and merge adapters into the weights."
         )
-    record = AttentionRecord(len(names), maps)
-    ours = {name: _Watched(record, layer, edit) for layer, name in enumerate(names)}
-    unet.set_attn_processor(before | ours)
+    record = AttentionRecord(len(layers), maps)
+    # A detector opens this block in every step, and diffusers' `set_attn_processor` would walk the whole network twice
+    # each time: a tenth of a small network's evaluation.
+    for layer, module in enumerate(layers):
+        module.set_processor(_Watched(record, layer, edit))
     try:
         yield record
     finally:
-        unet.set_attn_processor(before)
+        for module, processor in zip(layers, before, strict=True):
+            module.set_processor(processor)
 
 
 def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[str]:
@@ -92,6 +96,12 @@ def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[s
         return order[head], *(int(part) for part in rest if part.isdigit())
 
     return sorted((name for name in processors if name.split(".")[-2] == "attn2"), key=place)
+
+
+def _cross_attention_modules(unet: Any) -> list[Any]:
+    """The cross-attention layers in the order in which the network runs them."""
+    modules = {f"{name}.processor": module for name, module in unet.named_modules() if name.endswith(".attn2")}
+    return [modules[name] for name in cross_attention_layers(list(modules))]
 
 
 @final

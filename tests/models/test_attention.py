@@ -31,6 +31,13 @@ def test_watching_changes_neither_the_output_nor_the_network(unet):
     assert {name: id(processor) for name, processor in unet.attn_processors.items()} == before
 
 
+def test_only_cross_attention_is_watched(unet):
+    before = unet.attn_processors
+    with watch_cross_attention(unet):
+        watched = {name for name, processor in unet.attn_processors.items() if processor is not before[name]}
+    assert watched == set(cross_attention_layers(before))
+
+
 def test_every_layer_gives_probabilities_and_the_first_ones_their_maps(unet):
     layers = len(cross_attention_layers(unet.attn_processors))
     size = unet.config.sample_size
