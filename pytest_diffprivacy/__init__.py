@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_diffprivacy.assertions import (
         assert_epsilon_lower_bound_below,
+        assert_finetune_adds_no_leak,
         assert_mia_auroc_below,
         assert_mia_tpr_below,
         assert_mitigation_keeps_alignment,
@@ -48,6 +49,7 @@ _WHERE = {
     "Verdict": "statistics",
     "assert_dataset_not_inferable": "assertions",
     "assert_epsilon_lower_bound_below": "assertions",
+    "assert_finetune_adds_no_leak": "assertions",
     "assert_mia_auroc_below": "assertions",
     "assert_mia_tpr_below": "assertions",
     "assert_mitigation_keeps_alignment": "assertions",
@@ -77,6 +79,7 @@ __all__ = [
     "Verdict",
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
+    "assert_finetune_adds_no_leak",
     "assert_mia_auroc_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",

@@ -11,6 +11,7 @@ from pytest_diffprivacy.assertions.auroc import assert_mia_auroc_below
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.assertions.epsilon import assert_epsilon_lower_bound_below
 from pytest_diffprivacy.assertions.extraction import assert_no_extraction
+from pytest_diffprivacy.assertions.finetune import assert_finetune_adds_no_leak
 from pytest_diffprivacy.assertions.membership import assert_mia_tpr_below
 from pytest_diffprivacy.assertions.memorized_prompts import assert_no_memorized_prompts
 from pytest_diffprivacy.assertions.mitigation import (
@@ -25,6 +26,7 @@ from pytest_diffprivacy.assertions.sharpness import assert_sharpness_below
 __all__ = [
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
+    "assert_finetune_adds_no_leak",
     "assert_mia_auroc_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",

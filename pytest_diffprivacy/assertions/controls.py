@@ -21,7 +21,7 @@ from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.statistics import ControlResult, halves_agree, planted_found
+from pytest_diffprivacy.statistics import ControlResult, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.controls import LEAST, SIGNIFICANCE
 
 PLANTED = 50
@@ -39,16 +39,24 @@ Scores: TypeAlias = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def positive_controls(
-    judge: Auditor, model: Denoiser, probes: ProbeSet, planned: Sequence[PlannedAttack], findings: Findings
+    judge: Auditor,
+    model: Denoiser,
+    probes: ProbeSet,
+    planned: Sequence[PlannedAttack],
+    findings: Findings,
+    *,
+    base: Denoiser | None = None,
 ) -> None:
     """Run the positive control of each attack and record it; results are stored like scores.
+
+    With a `base`, what is asked is whether the leak is found in its scores minus the base's.
 
     Raises:
         AuditError: an attack does not find the planted images.
     """
     for plan in planned:
         costly = (plan.method.evaluations_per_image or 0) > COSTLY or int(np.prod(model.sample_shape)) > LARGE
-        findings.controls.append(_positive(judge, model, probes, plan, FEW if costly else PLANTED))
+        findings.controls.append(_positive(judge, model, probes, plan, FEW if costly else PLANTED, base))
     stop(findings, "positive", "so its silence about the audited model proves nothing")
 
 
@@ -81,18 +89,48 @@ def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, find
     stop(findings, "negative", "so a difference between members and non-members proves nothing")
 
 
+def control_finetune(
+    title: str, name: str, members: NDArray[np.float64], nonmembers: NDArray[np.float64], findings: Findings
+) -> None:
+    """Check that a fine-tune on other images does not tell members from non-members, and record it.
+
+    Args:
+        title: of the attack.
+        name: of the control model.
+        members: its increases over the base.
+        nonmembers: the same.
+        findings: the claim's.
+
+    Raises:
+        AuditError: it does: members and non-members react differently to fine-tuning itself.
+    """
+    result = groups_agree(members, nonmembers)
+    meaning = (
+        "A fine-tune that saw neither side does not tell them apart."
+        if result.held
+        else "A fine-tune that saw neither side tells them apart: they differ in kind, not in membership."
+    )
+    done = f"The same was measured of {name}, the base fine-tuned on other images than members and non-members."
+    counts = f"{len(members)} members, {len(nonmembers)} non-members"
+    found = _judged("negative", title, done, result, meaning, counts)
+    findings.controls.append(found.model_copy(update={"name": f"Control fine-tune: {title}"}))
+    stop(findings, "negative", "so what the fine-tune changed proves nothing about its training images")
+
+
 def no_positive_control(title: str, why: str, findings: Findings) -> None:
     """Record that there is no positive control, and why."""
     done = "The attack is asked about a model that is known to leak."
     findings.controls.append(control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why))
 
 
-def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int) -> Control:
+def _positive(
+    judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int, base: Denoiser | None
+) -> Control:
     title, count = plan.method.title, min(most, (len(probes.members) + len(probes.nonmembers)) // 2)
     done = (
         f"The attack, with the same parameters and seed, was asked about an ideal denoiser that remembers {count} of "
         f"the probes, on the audited model's schedule and shape, and about {count} others."
-    )
+    ) + (" The base's scores of the same images were subtracted." if base else "")
     if plan.uncontrolled or plan.method.access.startswith("white box"):
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
     if count < LEAST:
@@ -103,6 +141,11 @@ def _positive(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAt
     leak = PlantedLeak(model, torch.from_numpy(planted.load(range(count))), prompted=prompted)
     try:
         scores = [judge.scores(leak, images, plan.task, Ledger()) for images in (planted, others)]
+        if base is not None:
+            scores = [
+                own - judge.scores(base, images, plan.task, Ledger())
+                for own, images in zip(scores, (planted, others), strict=True)
+            ]
     except AuditError as error:
         return control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")
     except DiffPrivacyError:

@@ -21,6 +21,7 @@ def planned_tpr(
     max_fpr: float,
     confidence: float,
     evaluations: int | None,
+    chance: float = 0.0,
 ) -> Claim:
     """Plan a claim about the share of members beyond a threshold that non-members set.
 
@@ -34,9 +35,10 @@ def planned_tpr(
         max_fpr: share of non-members beyond the threshold.
         confidence: of each bound.
         evaluations: network evaluations an image; None: unknown.
+        chance: what is subtracted from the share before it is compared with the limit.
     """
     members, nonmembers = _counts(probes)
-    found = plan_tpr(members, nonmembers, limit=limit, max_fpr=max_fpr, confidence=confidence)
+    found = plan_tpr(members, nonmembers, limit=limit + chance, max_fpr=max_fpr, confidence=confidence)
     enough = (
         f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
     )

@@ -140,7 +140,7 @@ def standing(
     }
     if recipe.statistic == "copy_rate":
         return Standing(**shared, copies=tuple(arrays["copy"].astype(bool).tolist()))
-    if recipe.statistic != "family_tpr":
+    if recipe.statistic not in ("family_tpr", "excess_tpr"):
         return None
     orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
     names = [method.name for method in claim.methods]

@@ -16,7 +16,7 @@ from pytest_diffprivacy.statistics.binomial import (
 )
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
 from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
-from pytest_diffprivacy.statistics.controls import ControlResult, halves_agree, planted_found
+from pytest_diffprivacy.statistics.controls import ControlResult, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
@@ -28,6 +28,7 @@ from pytest_diffprivacy.statistics.epsilon import (
     largest_provable_epsilon,
 )
 from pytest_diffprivacy.statistics.exceedance import exceedance_p_values
+from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr, excess_tpr
 from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_test, family_tpr
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
@@ -88,6 +89,7 @@ __all__ = [
     "Detector",
     "EpsilonBound",
     "ExcessRate",
+    "ExcessTpr",
     "FamilyTest",
     "FamilyTpr",
     "Histogram",
@@ -125,10 +127,12 @@ __all__ = [
     "epsilon_lower_bound",
     "exceedance_p_values",
     "excess_rate",
+    "excess_tpr",
     "false_match_threshold",
     "family_test",
     "family_tpr",
     "gaussian_epsilon",
+    "groups_agree",
     "guesses_needed",
     "halves_agree",
     "holm",

@@ -85,6 +85,30 @@ def halves_agree(nonmember_scores: ArrayLike, *, seed: int, significance: float 
     return ControlResult(area.low <= 0.5 <= area.high, area)
 
 
+def groups_agree(
+    first_scores: ArrayLike, second_scores: ArrayLike, *, significance: float = SIGNIFICANCE
+) -> ControlResult:
+    """Negative control: held iff two groups between which nothing may differ do not separate beyond chance.
+
+    Args:
+        first_scores: shape (n1,), n1 >= 2.
+        second_scores: shape (n0,), n0 >= 2.
+        significance: two-sided; how often it fails although nothing is wrong.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: fewer than 2 images a side.
+
+    Source: Implements METHODS 7.11, negative control, by the two-sided test of Mann and Whitney (1947).
+    """
+    first, second = check_scores("first_scores", first_scores), check_scores("second_scores", second_scores)
+    check_fraction("significance", significance)
+    if np.ptp(np.concatenate([first, second])) == 0.0:
+        return ControlResult(True, None)
+    area = auroc(first, second, confidence=1.0 - significance / 2.0)
+    return ControlResult(bool(stats.mannwhitneyu(first, second).pvalue > significance), area)
+
+
 def _enough(images: int) -> None:
     if images < LEAST:
         raise InsufficientProbes(

@@ -21,6 +21,7 @@ from pytest_diffprivacy.statistics.copies import copy_rate, is_copy, running_cop
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.dcr import dcr_share
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
+from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
 from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
@@ -114,6 +115,10 @@ def _family_tpr(arrays: Stored, arguments: Arguments) -> Measured:
     return family_tpr({str(number): pair for number, pair in enumerate(pairs)}, **arguments)
 
 
+def _excess_tpr(arrays: Stored, arguments: Arguments) -> Measured:
+    return excess_tpr(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
+
+
 def _auroc(arrays: Stored, arguments: Arguments) -> Measured:
     return auroc(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
 
@@ -176,6 +181,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "corrected_rate": _corrected_rate,
     "dataset_inference": _dataset_inference,
     "dcr_share": _dcr_share,
+    "excess_tpr": _excess_tpr,
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,
     "prompt_rate": _prompt_rate,

@@ -13,6 +13,7 @@ from pytest_diffprivacy import (
     Auditor,
     assert_dataset_not_inferable,
     assert_epsilon_lower_bound_below,
+    assert_finetune_adds_no_leak,
     assert_mia_tpr_below,
     assert_no_extraction,
     assert_no_reconstruction,
@@ -25,12 +26,16 @@ from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.evidence.verify import verify_claim
 from pytest_diffprivacy.statistics import Detector, Verdict
+from tests.assertions.conftest import mixture, smooth_images
 
 CLAIMS: dict[str, Callable[..., Claim]] = {
     "one attack": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.05, limit=0.2, auditor=a),
     "a family": lambda m, p, a: assert_mia_tpr_below(m, p, attack=["loss", "sima"], max_fpr=0.05, limit=0.2, auditor=a),
     "combined": lambda m, p, a: assert_mia_tpr_below(
         m, p, attack=["loss", "sima"], combine=True, max_fpr=0.05, limit=0.2, auditor=a
+    ),
+    "fine-tune": lambda m, p, a: assert_finetune_adds_no_leak(
+        mixture(smooth_images(3, 5)), m, p, max_fpr=0.05, limit=0.2, parameters={"draws": 2}, auditor=a
     ),
     "too few": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.001, limit=0.2, auditor=a),
     "extraction": lambda m, p, a: assert_no_extraction(

@@ -11,6 +11,7 @@ import pytest
 from tests.plugin.conftest import MODEL, Project
 
 AUDITS = """
+    from pytest_diffprivacy import assert_finetune_adds_no_leak
     from pytest_diffprivacy import assert_mia_tpr_below, assert_no_extraction, assert_sharpness_below
 
     def test_extraction(diffusion_model, probe_set):
@@ -20,6 +21,7 @@ AUDITS = """
         claim = assert_mia_tpr_below(diffusion_model, probe_set, attack="secmi", max_fpr=0.05, limit=0.3)
         assert claim.value is None
         assert_sharpness_below(diffusion_model, probe_set, images_per_prompt=4, reference_quantile=0.95, limit=0.4)
+        assert_finetune_adds_no_leak(diffusion_model, diffusion_model, probe_set, max_fpr=0.05, limit=0.1)
 """
 
 
@@ -52,6 +54,8 @@ def test_every_claim_has_a_plan_without_a_model_or_an_image_being_read(unread: P
     assert "at least 72 non-members; the smallest share that these show with probability 0.8 is" in text
     assert "11 network evaluations an image, 1870 in all" in text
     assert "Share of training images sharper than the 0.95 quantile" in text
+    assert "TPR of the increase at FPR <= 0.05 is at most 0.1 above chance (Denoising loss)" in text
+    assert "40 network evaluations an image, 6800 in all" in text
     assert not (unread.path / ".diffprivacy").exists()
 
 
