@@ -17,7 +17,7 @@ from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
 from pytest_diffprivacy.memorization.detector import Arrays
 from pytest_diffprivacy.memorization.units import joined_units, prompt_units
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
-from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
+from pytest_diffprivacy.models.text_to_image import TextToImage
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
 from pytest_diffprivacy.statistics.controls import LEAST, halves_agree
@@ -193,10 +193,15 @@ def _notes(plan: PromptPlan, arrays: Arrays) -> list[str]:
                 f"{cut} of {len(side)} {side.role}s are longer than the {limit} tokens that the text encoder takes; "
                 "the rest of them did not reach the model."
             )
-    if isinstance(plan.model, StableDiffusion) and plan.model.sampler != "DDIMScheduler":
+    if isinstance(plan.model, TextToImage) and plan.model.sampler != "DDIMScheduler":
         notes.append(
             f"The pipeline's own scheduler is {plan.model.sampler}; detectors walk by deterministic DDIM on its noise "
             "schedule, as the authors' code does."
+        )
+    if isinstance(plan.model, TextToImage) and plan.model.substitute:
+        notes.append(
+            f"{plan.model.substitute}: the empty prompt stands in for the unconditional branch, and the network is "
+            "told guidance 1 on both."
         )
     if "change" in arrays:
         change, moved = float(arrays["change"].max()), float(arrays["moved_by_half"].max())

@@ -21,7 +21,10 @@ from pytest_diffprivacy.models.protocols import (
     WhiteBoxDenoiser,
 )
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
-from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
+from pytest_diffprivacy.models.text_to_image import TextToImage
+
+StableDiffusion = TextToImage
+"""The name from the time when there was one family."""
 
 __all__ = [
     "AnalyticDenoiser",
@@ -43,6 +46,7 @@ __all__ = [
     "PromptedDenoiser",
     "ReferenceTimestep",
     "StableDiffusion",
+    "TextToImage",
     "Vocabulary",
     "WhiteBoxDenoiser",
     "ddim_invert",

@@ -14,6 +14,8 @@ from pytest_diffprivacy.errors import ModelError
 class LatentCodec:
     """An AutoencoderKL between images in [0, 1] and latents x0 = (mode - shift) * scale.
 
+    Shift and scale are one number each, or one a channel where the configuration has `latents_mean` and `latents_std`.
+
     Args:
         vae: a diffusers AutoencoderKL.
         latent_shape: (channels, height, width) of one latent.
@@ -22,7 +24,8 @@ class LatentCodec:
     def __init__(self, vae: Any, latent_shape: tuple[int, int, int]) -> None:
         config = vae.config
         self._vae = vae
-        self._scale, self._shift = float(config.scaling_factor), float(config.get("shift_factor") or 0.0)
+        self._scale: float | Tensor = float(config.scaling_factor)
+        self._shift: float | Tensor = float(config.get("shift_factor") or 0.0)
         self.factor = 2 ** (len(config.block_out_channels) - 1)
         channels, height, width = latent_shape
         if int(config.latent_channels) != channels:
@@ -30,6 +33,12 @@ class LatentCodec:
                 f"The autoencoder's latents have {config.latent_channels} channels, the network takes {channels}. "
                 "Save the pipeline with the parts it was trained with."
             )
+        mean, std = config.get("latents_mean"), config.get("latents_std")
+        if mean is not None and std is not None:
+            self._shift, deviation = (
+                torch.tensor(values, device=vae.device, dtype=vae.dtype).reshape(-1, 1, 1) for values in (mean, std)
+            )
+            self._scale = self._scale / deviation
         self.image_shape = (int(config.out_channels), height * self.factor, width * self.factor)
 
     @torch.no_grad()

@@ -111,7 +111,7 @@ def refuse_pickles(folder: Path, kind: str) -> None:
     """
     pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLE_SUFFIXES)
     if pickles:
-        library = "transformers" if kind.startswith("CLIP") else "diffusers"
+        library = "transformers" if kind.startswith(("CLIP", "T5")) else "diffusers"
         raise ModelError(
             f"{str(folder / pickles[0])!r} is a pickle, which can run code when it is loaded. Convert it on a machine "
             f'you trust: python -c "from {library} import {kind} as U; '

@@ -9,22 +9,16 @@ import torch
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.components import (
-    PICKLE_SUFFIXES,
-    TRANSFORMERS_WEIGHTS,
-    load_network,
-    load_scheduler,
-    load_tokenizer,
-    read_json,
-)
+from pytest_diffprivacy.models.assemble import assemble_pipeline
+from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, load_network, load_scheduler, read_json
+from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
-from pytest_diffprivacy.models.stable_diffusion import StableDiffusion
+from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
-TEXT_PIPELINES = ("StableDiffusionPipeline",)
-PIPELINES = (*PIXEL_PIPELINES, *TEXT_PIPELINES)
+PIPELINES = (*PIXEL_PIPELINES, *FAMILIES)
 HUB_PREFIX = "hub:"
 
 
@@ -32,16 +26,18 @@ def load_model(
     source: object,
     *,
     scheduler: object | None = None,
+    resolution: int | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
 ) -> Generator:
     """Bring a model behind the access protocols.
 
     Args:
-        source: a folder written by `save_pretrained` of a DDPMPipeline, DDIMPipeline or StableDiffusionPipeline;
-            `hub:owner/name[@revision]`; such a pipeline object; a diffusers UNet2DModel (then `scheduler` is required);
-            or any object that already satisfies models.Generator or models.Denoiser, which is returned as it is.
+        source: a folder written by `save_pretrained` of one of the PIPELINES; `hub:owner/name[@revision]`; such a
+            pipeline object; a diffusers UNet2DModel (then `scheduler` is required); or any object that already
+            satisfies models.Generator or models.Denoiser, which is returned as it is.
         scheduler: the diffusers scheduler of a bare UNet; overrides a saved pipeline's own.
+        resolution: pixels a side of a text-to-image model's images; the pipeline's own by default.
         device: where to run, e.g. "cpu" or "cuda:0".
         dtype: precision to run in, e.g. "float32" or torch.float64.
 
@@ -61,18 +57,26 @@ def load_model(
         source = _download(source)
     if isinstance(source, (str, Path)):
         folder = Path(source)
-        return _from_folder(folder, scheduler, device, precision)
+        return _from_folder(folder, scheduler, resolution, device, precision)
     if isinstance(source, (Generator, Denoiser)):
-        if scheduler is not None:
-            raise ModelError("`scheduler` must be left out for an object that satisfies a protocol already.")
+        for name, given in (("scheduler", scheduler), ("resolution", resolution)):
+            if given is not None:
+                raise ModelError(f"`{name}` must be left out for an object that satisfies a protocol already.")
         return source  # type: ignore[return-value]  # a Denoiser without generate: attacks ask for what they need
-    return _from_objects(source, scheduler, device, precision)
+    return _from_objects(source, scheduler, resolution, device, precision)
 
 
-def _from_objects(source: Any, scheduler: Any, device: Any, dtype: torch.dtype | None) -> Generator:
-    from diffusers import DDIMPipeline, DDPMPipeline, StableDiffusionPipeline, UNet2DModel
+def _from_objects(
+    source: Any, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
+) -> Generator:
+    from diffusers import DDIMPipeline, DDPMPipeline, UNet2DModel
 
     name = type(source).__name__
+    if family_of(source) is not None:
+        if scheduler is not None:
+            raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
+        return TextToImage(source, name=name, resolution=resolution, device=device, dtype=dtype)
+    _no_resolution(resolution)
     if isinstance(source, (DDPMPipeline, DDIMPipeline)):
         chosen = scheduler or source.scheduler
         return PixelDiffusion(source.unet, chosen, name=name, device=device, dtype=dtype)
@@ -80,17 +84,15 @@ def _from_objects(source: Any, scheduler: Any, device: Any, dtype: torch.dtype |
         if scheduler is None:
             raise ModelError("A UNet2DModel needs its noise schedule. Pass scheduler=DDPMScheduler(...).")
         return PixelDiffusion(source, scheduler, name=name, device=device, dtype=dtype)
-    if isinstance(source, StableDiffusionPipeline):
-        if scheduler is not None:
-            raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
-        return StableDiffusion(source, name=name, device=device, dtype=dtype)
     raise ModelError(
         f"Cannot audit an object of type {name}. Pass a {' or '.join(PIPELINES)} (folder or "
         "object), a UNet2DModel with scheduler=..., or an object that satisfies models.Generator or models.Denoiser."
     )
 
 
-def _from_folder(folder: Path, scheduler: Any, device: Any, dtype: torch.dtype | None) -> Generator:
+def _from_folder(
+    folder: Path, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
+) -> Generator:
     if folder.is_file():
         _refuse_file(folder)
     if not folder.is_dir():
@@ -104,37 +106,29 @@ def _from_folder(folder: Path, scheduler: Any, device: Any, dtype: torch.dtype |
             f"{str(folder)!r} holds no model_index.json, so it is no diffusers pipeline. "
             "Save the whole pipeline with pipeline.save_pretrained(...)."
         )
-    kind = index.get("_class_name")
+    kind = str(index.get("_class_name"))
     name = folder.resolve().name
+    if kind in FAMILIES:
+        pipeline = assemble_pipeline(folder, index, scheduler=scheduler, left_out=FAMILIES[kind].left_out)
+        return TextToImage(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
+    _no_resolution(resolution)
     if kind in PIXEL_PIPELINES:
         from diffusers import UNet2DModel
 
         unet = load_network(UNet2DModel, folder / "unet")
         chosen = scheduler or load_scheduler(folder / "scheduler")
         return PixelDiffusion(unet, chosen, name=name, device=device, dtype=dtype)
-    if kind in TEXT_PIPELINES:
-        return StableDiffusion(_stable_diffusion(folder, scheduler), name=name, device=device, dtype=dtype)
+    if kind in REFUSED:
+        raise ModelError(f"The {kind} in {str(folder)!r} cannot be audited. {REFUSED[kind]}")
     raise ModelError(
         f"Pipeline class {kind!r} in {str(folder)!r} is not supported: {', '.join(PIPELINES)} are. "
         "Wrap it in an object with `identity` and `generate` (models.Generator) for the black-box claims."
     )
 
 
-def _stable_diffusion(folder: Path, scheduler: Any) -> Any:
-    """The pipeline without its safety checker, which is no part of the model under audit."""
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    return StableDiffusionPipeline(
-        unet=load_network(UNet2DConditionModel, folder / "unet"),
-        vae=load_network(AutoencoderKL, folder / "vae"),
-        text_encoder=load_network(CLIPTextModel, folder / "text_encoder", TRANSFORMERS_WEIGHTS),
-        tokenizer=load_tokenizer(CLIPTokenizer, folder / "tokenizer"),
-        scheduler=scheduler or load_scheduler(folder / "scheduler"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+def _no_resolution(resolution: int | None) -> None:
+    if resolution is not None:
+        raise ModelError(f"`resolution` must be None for a model that takes no texts, got {resolution!r}.")
 
 
 def _refuse_file(path: Path) -> None:

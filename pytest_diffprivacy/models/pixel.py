@@ -14,20 +14,20 @@ from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.identity import ModelIdentity, public, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.prediction import eps_from
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.models.scheduler import prediction_type_of, schedule_of
+from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
 
 LABELS = "class_labels"
 
 
 @final
 class PixelDiffusion:
-    """A diffusers UNet2DModel with a discrete VP scheduler; satisfies Generator and WhiteBoxDenoiser.
+    """A diffusers UNet2DModel with its scheduler; satisfies Generator and WhiteBoxDenoiser.
 
     Args:
         unet: a diffusers UNet2DModel, unconditional or class-conditional; put in eval mode, its weights frozen.
-        scheduler: a diffusers scheduler with `alphas_cumprod` (DDPM, DDIM and relatives).
+        scheduler: the diffusers scheduler that it was trained with: one with `alphas_cumprod` (DDPM, DDIM and
+            relatives), of rectified flow (FlowMatchEuler), or with EDM preconditioning (EDMEuler).
         name: what records call it.
         null_label: the class index trained as "no class", if there is one.
         device: where to run; the network's own by default.
@@ -47,7 +47,7 @@ class PixelDiffusion:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.schedule = schedule_of(scheduler)
-        self._kind = prediction_type_of(scheduler)
+        self._parametrization = parametrization_of(scheduler)
         self._classes = _number_of_classes(unet)
         if null_label is not None and (self._classes is None or not 0 <= null_label < self._classes):
             raise ModelError(f"`null_label` must be one of the model's {self._classes} classes, got {null_label!r}.")
@@ -70,7 +70,7 @@ class PixelDiffusion:
         self.sample_shape: tuple[int, ...] = self.image_shape
         self.identity = ModelIdentity(
             name=name,
-            family=f"pixel diffusion, {self._kind.value}",
+            family=f"pixel diffusion, {self._parametrization.name}",
             digest=digest,
             parameters=sum(p.numel() for p in self._unet.parameters()),
             dtype=str(self.dtype).removeprefix("torch."),
@@ -80,12 +80,15 @@ class PixelDiffusion:
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
-        alpha, sigma = self.schedule.at(timestep)
         if conditioning is None and self._classes is not None:
             conditioning = self.condition(None, len(x_t))
         labels = None if conditioning is None else conditioning[LABELS]
-        output = self._unet(x_t, int(timestep), class_labels=labels, return_dict=False)[0]
-        return eps_from(output, x_t, alpha, sigma, self._kind)
+
+        def network(x: Tensor, time: float) -> Tensor:
+            output: Tensor = self._unet(x, time, class_labels=labels, return_dict=False)[0]
+            return output
+
+        return self._parametrization.eps(network, x_t, timestep, self.schedule)
 
     def eps_jvp(
         self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None

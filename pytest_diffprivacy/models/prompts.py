@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, final
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, PromptTruncated
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt
 
 REMEMBERED = 4096
@@ -21,20 +22,22 @@ SHOWN = 3
 
 @final
 class PromptEncoder:
-    """A tokenizer and its text encoder: prompts to the last hidden state, each distinct prompt encoded once.
+    """A tokenizer and what encodes prompts: each distinct prompt is encoded once.
 
     Args:
-        tokenizer: a transformers tokenizer with a `model_max_length`.
-        text_encoder: a transformers text model whose first output is the last hidden state.
-        convert: what the pipeline does to a prompt before it is tokenized (textual inversion); identity by default.
+        tokenizer: a transformers tokenizer, the one that takes most of a prompt.
+        limit: how many tokens of it reach the model, start and end token included.
+        embed: texts to named tensors with one row a text.
+        convert: what the pipeline does to a prompt before this tokenizer sees it (textual inversion), for counting;
+            `embed` does it by itself. Identity by default.
     """
 
-    def __init__(self, tokenizer: Any, text_encoder: Any, convert: Any = None) -> None:
-        self._tokenizer, self._text_encoder = tokenizer, text_encoder
+    def __init__(
+        self, tokenizer: Any, limit: int, embed: Callable[[Sequence[str]], Mapping[str, Tensor]], convert: Any = None
+    ) -> None:
+        self._tokenizer, self.limit, self._embed = tokenizer, limit, embed
         self._convert = convert or (lambda prompt, tokenizer: prompt)
-        self._known: OrderedDict[str, Tensor] = OrderedDict()
-        positions = int(text_encoder.config.max_position_embeddings)
-        self.limit = min(int(tokenizer.model_max_length), positions)
+        self._known: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -45,45 +48,29 @@ class PromptEncoder:
 
     def counts(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt with its start and end token, as many as there are, whatever the encoder takes."""
-        texts = self._texts(prompts)
+        texts = [str(self._convert(text, self._tokenizer)) for text in _texts(prompts)]
         return [len(ids) for ids in self._tokenizer(texts, verbose=False)["input_ids"]] if texts else []
 
-    def encode(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Embeddings (prompts, tokens, width), padded to the encoder's length.
+    def encode(self, prompts: Sequence[Prompt]) -> Conditioning:
+        """Named tensors, one row a prompt; embeddings (prompts, tokens, width) are padded to the encoder's length.
 
         Warns:
             PromptTruncated: prompts that were not encoded before are longer than the encoder takes.
         """
-        texts = self._texts(prompts)
+        texts = _texts(prompts)
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         self._say_what_is_cut(new)
         rows = {text: self._known[text] for text in texts if text in self._known}
         for start in range(0, len(new), BATCH):
             part = new[start : start + BATCH]
-            rows |= dict(zip(part, self._embed(part), strict=True))
+            tensors = self._embed(part)
+            rows |= {text: {name: t[i] for name, t in tensors.items()} for i, text in enumerate(part)}
         for text in dict.fromkeys(texts):
             self._known[text] = rows[text]
             self._known.move_to_end(text)
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return torch.stack([rows[text] for text in texts])
-
-    @torch.no_grad()
-    def _embed(self, texts: list[str]) -> Tensor:
-        tokens = self._tokenizer(
-            texts, padding="max_length", max_length=self.limit, truncation=True, return_tensors="pt"
-        )
-        device = next(self._text_encoder.parameters()).device
-        masked = getattr(self._text_encoder.config, "use_attention_mask", False)
-        mask = tokens["attention_mask"].to(device) if masked else None
-        embedded: Tensor = self._text_encoder(tokens["input_ids"].to(device), attention_mask=mask)[0]
-        return embedded
-
-    def _texts(self, prompts: Sequence[Prompt]) -> list[str]:
-        for prompt in prompts:
-            if not isinstance(prompt, str):
-                raise ModelError(f"`prompts` must be texts for a text-to-image model, got {prompt!r}.")
-        return [str(self._convert(prompt, self._tokenizer)) for prompt in prompts]
+        return Conditioning({name: torch.stack([rows[text][name] for text in texts]) for name in rows[texts[0]]})
 
     def _say_what_is_cut(self, texts: list[str]) -> None:
         cut = [(i, n) for i, n in enumerate(self.counts(texts)) if n > self.limit]
@@ -95,3 +82,10 @@ class PromptEncoder:
                 PromptTruncated,
                 stacklevel=4,
             )
+
+
+def _texts(prompts: Sequence[Prompt]) -> list[str]:
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise ModelError(f"`prompts` must be texts for a text-to-image model, got {prompt!r}.")
+    return [str(prompt) for prompt in prompts]

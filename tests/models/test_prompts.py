@@ -6,22 +6,31 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, PromptTruncated
+from pytest_diffprivacy.models.families import FAMILIES
+from pytest_diffprivacy.models.families.family import EMBEDDING
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from tests.models.text_builders import golden_pipeline, text_inputs
+
+FAMILY = FAMILIES["StableDiffusionPipeline"]
+
+
+def embed_with(pipeline):
+    pipeline.text_encoder.eval()
+    return lambda texts: FAMILY.embed(pipeline, texts)
 
 
 @pytest.fixture
 def encoder():
     pipeline = golden_pipeline()
-    return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder.eval())
+    return PromptEncoder(*FAMILY.reader(pipeline), embed_with(pipeline))
 
 
 def test_the_embeddings_are_the_pipelines_own(encoder):
     inputs = text_inputs()
     with pytest.warns(PromptTruncated):
         embedded = encoder.encode(inputs["prompts"])
-    torch.testing.assert_close(embedded, inputs["text_embeds_cond"], rtol=0, atol=1e-5)
-    torch.testing.assert_close(encoder.encode([""]), inputs["text_embeds_uncond"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(embedded[EMBEDDING], inputs["text_embeds_cond"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.encode([""])[EMBEDDING], inputs["text_embeds_uncond"], rtol=0, atol=1e-5)
 
 
 def test_tokens_are_counted_with_their_ends_whatever_the_encoder_takes(encoder):
@@ -44,7 +53,8 @@ def test_a_prompt_that_is_cut_is_said_once_without_its_text(encoder):
 
 def test_a_prompt_is_encoded_once(encoder, monkeypatch):
     embedded = []
-    monkeypatch.setattr(encoder, "_embed", lambda texts: embedded.extend(texts) or torch.zeros(len(texts), 77, 32))
+    rows = {"rows": torch.zeros(2, 77, 32)}
+    monkeypatch.setattr(encoder, "_embed", lambda texts: embedded.extend(texts) or rows)
     encoder.encode(["cat", "dog", "cat"])
     encoder.encode(["dog", "bird"])
     assert embedded == ["cat", "dog", "bird"]
@@ -53,7 +63,7 @@ def test_a_prompt_is_encoded_once(encoder, monkeypatch):
 def test_the_memory_is_bounded_and_a_whole_request_is_answered_nevertheless(encoder, monkeypatch):
     monkeypatch.setattr("pytest_diffprivacy.models.prompts.REMEMBERED", 2)
     many = encoder.encode(["a", "cat", "on", "the", "moon"])
-    torch.testing.assert_close(many[1], encoder.encode(["cat"])[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(many[EMBEDDING][1], encoder.encode(["cat"])[EMBEDDING][0], rtol=0, atol=1e-5)
     assert len(encoder._known) == 2
 
 
@@ -62,7 +72,7 @@ def test_the_batch_a_prompt_is_encoded_in_does_not_matter(encoder, monkeypatch):
     together = encoder.encode(texts)
     monkeypatch.setattr("pytest_diffprivacy.models.prompts.BATCH", 2)
     encoder._known.clear()
-    torch.testing.assert_close(encoder.encode(texts), together, rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.encode(texts)[EMBEDDING], together[EMBEDDING], rtol=0, atol=1e-5)
 
 
 def test_a_prompt_that_is_no_text_is_refused(encoder):
@@ -71,7 +81,12 @@ def test_a_prompt_that_is_no_text_is_refused(encoder):
 
 
 def test_the_pipelines_own_conversion_comes_first():
+    def convert(text, tokenizer):
+        return text.replace("<it>", "a cat")
+
     pipeline = golden_pipeline()
-    plain = PromptEncoder(pipeline.tokenizer, pipeline.text_encoder.eval())
-    converting = PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, lambda text, _: text.replace("<it>", "a cat"))
-    torch.testing.assert_close(converting.encode(["<it> on the moon"]), plain.encode(["a cat on the moon"]))
+    plain = embed_with(pipeline)(["a cat on the moon"])
+    pipeline.maybe_convert_prompt = convert
+    converting = PromptEncoder(*FAMILY.reader(pipeline), embed_with(pipeline), convert)
+    torch.testing.assert_close(converting.encode(["<it> on the moon"])[EMBEDDING], plain[EMBEDDING])
+    assert converting.counts(["<it>"]) == converting.counts(["a cat"])

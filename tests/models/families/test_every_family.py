@@ -1,0 +1,157 @@
+"""Every family is asked the same questions: its own images and arithmetic, an attack, a detector, a mitigation."""
+
+import numpy as np
+import pytest
+import torch
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.membership import loss_scores, secmi_scores
+from pytest_diffprivacy.memorization import score_difference_scores
+from pytest_diffprivacy.mitigation import EmbeddingOptimization, RandomNumberAddition, Sampling, Unmitigated
+from pytest_diffprivacy.models import (
+    Conditioning,
+    Denoiser,
+    Generator,
+    PromptedDenoiser,
+    ReferenceTimestep,
+    load_model,
+)
+from pytest_diffprivacy.models.prediction import x0_from_eps
+from pytest_diffprivacy.models.protocols import require_denoiser, require_prompted
+from pytest_diffprivacy.models.schedule import reference_schedule
+from tests.models.builders import smooth_images
+from tests.models.families.table import CASES, SEEDS, TEXTS, YES
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
+
+DENOISERS = [case for case in CASES if case.membership == YES]
+PROMPTED = [case for case in CASES if case.detectors == YES]
+MITIGATED = [case for case in CASES if case.mitigation == YES]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """A family's pipeline, and the model loaded from the folder it was saved to; made when it is first asked for."""
+    known = {}
+
+    def load(case):
+        if case.name not in known:
+            pipeline = case.build()
+            pipeline.set_progress_bar_config(disable=True)
+            folder = tmp_path_factory.mktemp("family")
+            pipeline.save_pretrained(folder)
+            known[case.name] = pipeline, load_model(folder, **dict(case.arguments))
+        return known[case.name]
+
+    return load
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_generations_are_the_pipelines_own_for_the_same_noise_and_depend_on_nothing_else(case, loaded):
+    pipeline, model = loaded(case)
+    assert isinstance(model, Generator)
+    arguments = {"steps": case.steps, "guidance_scale": case.scale}
+    prompts = case.prompts(len(SEEDS))
+    ours = model.generate(SEEDS, prompts=prompts, **arguments)
+    bare = case.own_images(pipeline, getattr(model, "sample_shape", ()))
+    torch.testing.assert_close(ours, bare, rtol=0, atol=1e-5)
+    assert float(ours[0].std()) > 0.01
+    assert not torch.allclose(ours[0], ours[1], atol=1e-3)
+    alone = model.generate(SEEDS[1:], prompts=None if prompts is None else prompts[1:], **arguments)
+    torch.testing.assert_close(alone, ours[1:], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", DENOISERS, ids=str)
+def test_the_noise_is_what_the_schedulers_own_arithmetic_makes_of_the_networks_output(case, loaded):
+    pipeline, model = loaded(case)
+    network = getattr(pipeline, "unet", None) or pipeline.transformer
+    calls = []
+    hook = network.register_forward_hook(lambda module, *call: calls.append(call[:2]), with_kwargs=True)
+    told = "substitute" in dir(model) and model.substitute
+    case.own_images(pipeline, model.sample_shape, 1.0 if told else None)  # a distilled network is told guidance 1
+    hook.remove()
+    x_t = torch.randn(2, *model.sample_shape, generator=torch.Generator().manual_seed(3))
+    conditioning = model.condition(case.prompts(2), 2)
+    if case.scale > 1.0 and not told:  # the pipeline asked both branches at once
+        x_t = torch.cat([x_t, x_t])
+        conditioning = Conditioning.joined(case.order(model.condition(None, 2), conditioning))
+    for timestep in (len(model.schedule) // 10, len(model.schedule) * 3 // 4):
+        with torch.no_grad():
+            eps = model.predict_eps(x_t, timestep, conditioning)
+            output = case.again(network, *calls[0], x_t, timestep, model.schedule)
+        denoised = case.denoised(pipeline, output, x_t, timestep, model.schedule)
+        torch.testing.assert_close(x0_from_eps(eps, x_t, *model.schedule.at(timestep)), denoised, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", DENOISERS, ids=str)
+def test_an_attack_scores_images_the_same_in_any_batch(case, loaded):
+    _, model = loaded(case)
+    images = smooth_images(8, 3, side=model.image_shape[1], channels=model.image_shape[0])
+    prompts = case.prompts(8)
+    for attack, parameters in ((loss_scores, {"draws": 1}), (secmi_scores, {})):
+        together = attack(model, images, prompts=prompts, **parameters)
+        alone = attack(model, images, prompts=prompts, batch_size=1, **parameters)
+        np.testing.assert_allclose(together, alone, rtol=1e-4)
+        assert len(set(together)) == 8
+
+
+@pytest.mark.parametrize("case", PROMPTED, ids=str)
+def test_a_detector_scores_prompts_the_same_in_any_batch(case, loaded):
+    _, model = loaded(case)
+    arguments = {"images_per_prompt": 4, "steps": 1, "sampling_steps": 10}
+    together = score_difference_scores(model, TEXTS, batch_size=8, **arguments)
+    np.testing.assert_allclose(score_difference_scores(model, TEXTS, batch_size=1, **arguments), together, rtol=1e-4)
+    assert (together > 0.0).all()
+    assert together[0] != together[1]
+
+
+@pytest.mark.parametrize("case", MITIGATED, ids=str)
+def test_a_mitigation_changes_what_the_network_is_told(case, loaded):
+    _, model = loaded(case)
+    sampling = Sampling(steps=2, guidance_scale=3.0)
+    plain = Unmitigated().sample(model, TEXTS[0], SEEDS, sampling).images
+    for mitigation in (EmbeddingOptimization(target_loss=1e-9, iterations=1), RandomNumberAddition()):
+        changed = mitigation.sample(model, TEXTS[0], SEEDS, sampling).images
+        assert changed.shape == plain.shape == (len(SEEDS), *model.image_shape)
+        assert not torch.allclose(changed, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", DENOISERS, ids=str)
+def test_the_papers_timesteps_are_matched_by_signal_to_noise_ratio(case, loaded):
+    _, model = loaded(case)
+    schedule = model.schedule
+    for reference in (100, 300, 450):
+        matched = schedule.match(ReferenceTimestep(reference))
+        wanted = float(reference_schedule().log_snr[reference])
+        assert matched.requested_log_snr == wanted
+        every = np.array([2.0 * np.log(np.divide(*schedule.at(t))) for t in range(len(schedule))])
+        assert matched.index == np.abs(every - wanted).argmin()
+        assert abs(matched.log_snr - wanted) < case.match
+
+
+@pytest.mark.parametrize("case", DENOISERS, ids=str)
+def test_the_forward_derivative_is_the_finite_difference(case, loaded):
+    pipeline, _ = loaded(case)
+    model = load_model(pipeline, dtype=torch.float64, **dict(case.arguments))
+    x, tangent = torch.randn(2, 1, *model.sample_shape, generator=torch.Generator().manual_seed(4)).double()
+    timestep, told = len(model.schedule) // 2, model.condition(case.prompts(1), 1)
+    _, product = model.eps_jvp(x, timestep, tangent, told)
+    with torch.no_grad():
+        there, back = (model.predict_eps(x + h * tangent, timestep, told) for h in (1e-4, -1e-4))
+    torch.testing.assert_close(product, (there - back) / 2e-4, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.membership != YES], ids=str)
+def test_a_black_box_is_refused_where_its_noise_prediction_is_asked_for(case, loaded):
+    _, model = loaded(case)
+    assert not isinstance(model, Denoiser)
+    with pytest.raises(ModelError, match="needs grey-box access"):
+        require_denoiser(model, "An attack")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.detectors != YES], ids=str)
+def test_a_model_that_takes_no_texts_is_refused_by_detectors(case, loaded):
+    _, model = loaded(case)
+    assert not isinstance(model, PromptedDenoiser)
+    with pytest.raises(ModelError, match="A detector needs"):
+        require_prompted(model, "A detector")
