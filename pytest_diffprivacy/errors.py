@@ -11,6 +11,7 @@
         ├── PrivacyViolation         the lower bound is above the limit (verdict FAIL)
         ├── Regression               the claim holds, but the model leaks more than the last release
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
+            └── BudgetSpent          the audit's time is over before the claim is decided; carries what is missing
 
 Beside the tree two warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
 network has no forward derivative, so finite differences are taken.
@@ -81,6 +82,19 @@ class Regression(ClaimNotProven):
 
 class Inconclusive(ClaimNotProven):
     """Neither confidence bound decides; the message says how many probes would."""
+
+
+class BudgetSpent(Inconclusive):
+    """The audit's time is over before the claim is decided.
+
+    Attributes:
+        units: units of work that are missing at least.
+        seconds: how long they would take; None where it is not known.
+    """
+
+    def __init__(self, message: str, *, units: int, seconds: float | None) -> None:
+        super().__init__(message)
+        self.units, self.seconds = units, seconds
 
 
 class PromptTruncated(UserWarning):

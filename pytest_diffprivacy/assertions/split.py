@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.engine import Ledger, Unit
+from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Table
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.probes import BlindBaseline, ProbeSet, SplitValidity
@@ -143,7 +145,11 @@ def _unit(probes: ProbeSet) -> Unit:
         "near": float(probes.near),
         "embedding": probes.embedding.digest if probes.embedding else "",
     }
-    return Unit("split validity", depends, lambda model, batch_size: probes.validity.arrays(), sum(map(len, sides)))
+    return Unit("split validity", depends, partial(_validity, probes), sum(map(len, sides)), brief=True)
+
+
+def _validity(probes: ProbeSet, model: Any, batch_size: int) -> Arrays:
+    return probes.validity.arrays()
 
 
 def _depends(side: Any) -> Sequence[Any]:

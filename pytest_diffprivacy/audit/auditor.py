@@ -25,9 +25,11 @@ from pytest_diffprivacy.engine import (
     ScoreTask,
     generation_units,
     score_units,
+    session_engine,
 )
 from pytest_diffprivacy.errors import (
     AuditError,
+    BudgetSpent,
     DiffPrivacyError,
     Inconclusive,
     InsufficientProbes,
@@ -35,7 +37,7 @@ from pytest_diffprivacy.errors import (
     Regression,
     UsageError,
 )
-from pytest_diffprivacy.evidence import RunFolder, Store, records
+from pytest_diffprivacy.evidence import RunFolder, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
 from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
@@ -95,20 +97,12 @@ class Auditor:
     def from_session(cls, session: options.Session) -> Auditor:
         """The auditor of a pytest session, with its store and run folder."""
         settings = session.settings
-        root = Path(str(settings["cache-dir"]))
-        run = RunFolder(root, session.run_id)
-        engine = LocalEngine(
-            Store(root, settings.size("cache-limit")),
-            run,
-            batch_size=settings.whole("batch-size"),
-            fresh=bool(settings["fresh"]),
-            progress=session.progress,
-        )
+        run = RunFolder(Path(str(settings["cache-dir"])), session.run_id)
         return cls(
             seed=settings.whole("seed"),
             confidence=settings.number("confidence"),
             images=str(settings["images"]),
-            engine=engine,
+            engine=session_engine(session, run),
             run=run,
             pinned=frozenset(n for n in settings.values if settings.origin(n) == "command line"),
             policy=session.policy,
@@ -157,7 +151,7 @@ class Auditor:
 
         Raises:
             PrivacyViolation: the claim is refuted.
-            Inconclusive: neither bound decides, or there are too few probes.
+            Inconclusive: neither bound decides, there are too few probes, or the time is over.
             Regression: the claim holds, but the run asked to fail where it is worse than in the last release.
             AuditError: the audit could not judge; recorded as ERROR.
             UsageError: the claim is looser than the policy.
@@ -168,7 +162,7 @@ class Auditor:
         try:
             measured = measure(findings)
             decision = decide(measured, question.limit)
-        except InsufficientProbes as error:
+        except (InsufficientProbes, BudgetSpent) as error:
             claim = self._record(question, findings, Verdict.INCONCLUSIVE, str(error), None, str(error))
         except AuditError as error:
             self._record(question, findings, Verdict.ERROR, str(error), None, "")

@@ -1,10 +1,13 @@
 """Where units of work run: in this process, in order, stored as soon as they are finished."""
 
+from pytest_diffprivacy.engine.budget import Budget
+from pytest_diffprivacy.engine.chosen import session_engine
 from pytest_diffprivacy.engine.local import LocalEngine
 from pytest_diffprivacy.engine.tasks import GenerationTask, ScoreTask, generation_units, score_units
 from pytest_diffprivacy.engine.units import Engine, Identified, Ledger, Unit
 
 __all__ = [
+    "Budget",
     "Engine",
     "GenerationTask",
     "Identified",
@@ -14,4 +17,5 @@ __all__ = [
     "Unit",
     "generation_units",
     "score_units",
+    "session_engine",
 ]

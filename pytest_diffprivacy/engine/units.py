@@ -29,12 +29,20 @@ class Unit:
             said (a user's callable): such a unit is computed every time.
         compute: (model, batch size) -> arrays; must not depend on the batch size beyond rounding.
         items: images in it, for progress.
+        brief: whether it takes seconds and asks no model, so that it is done even when the audit's time is over.
     """
 
     label: str
     depends: Mapping[str, Any] | None
     compute: Callable[[Any, int], Arrays]
     items: int
+    brief: bool = False
+
+    @property
+    def method(self) -> str:
+        """What kind of work it is; units of one kind need the same memory and time an image."""
+        named = self.label.partition(",")[0] if self.depends is None else self.depends.get("method")
+        return str(named)
 
 
 @dataclass(slots=True)

@@ -77,6 +77,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         default="256",
         parse=values.positive,
     ),
+    Option(
+        "budget",
+        "Time of the whole audit, e.g. 90s, 30m or 2h; what is undecided then is INCONCLUSIVE and can be continued.",
+        "a time such as 90s, 30m or 2h",
+        parse=values.duration,
+    ),
     Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", default="0", parse=values.seed),
     Option(
         "confidence",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from pytest_diffprivacy.options.settings import Settings
@@ -20,12 +21,14 @@ class Session:
         run_id: names the run's folder; the same in all workers.
         progress: where progress bars go, outside pytest's capture; None: nowhere.
         policy: the limits that bind every audit; None: there is no policy.
+        started: when it began, on the monotonic clock.
     """
 
     settings: Settings
     run_id: str
     progress: TextIO | None = None
     policy: Policy | None = None
+    started: float = field(default_factory=time.monotonic)
 
 
 _session: Session | None = None

@@ -97,3 +97,14 @@ def size(value: str) -> int:
     if found is None:
         raise ValueError("no number with a unit")
     return int(float(found[1]) * SIZE_UNITS[found[2]])
+
+
+TIME_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration(value: str) -> float:
+    """Seconds of a time such as "90s", "30m" or "2h"."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", value.strip().lower())
+    if found is None or float(found[1]) == 0.0:
+        raise ValueError("no number with a unit")
+    return float(found[1]) * TIME_UNITS[found[2]]

@@ -128,7 +128,7 @@ def test_another_model_precision_or_description_is_another_result(model, store):
 def test_new_library_versions_make_new_results(model, store, monkeypatch):
     work = Work()
     values(LocalEngine(store), model, work.units(1))
-    monkeypatch.setattr("pytest_diffprivacy.engine.local.library_versions", lambda: {"torch": "99.0"})
+    monkeypatch.setattr("pytest_diffprivacy.engine.books.library_versions", lambda: {"torch": "99.0"})
     values(LocalEngine(store), model, work.units(1))
     assert len(work.calls) == 2
 
@@ -143,7 +143,11 @@ def test_a_damaged_result_is_an_error_and_no_reason_to_compute(model, store):
     assert len(work.calls) == 1
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def worded(text):
+    return RuntimeError(f"MPS backend out of memory: {text}")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, worded])
 def test_when_memory_runs_out_the_batch_is_halved_and_stays_so(model, tmp_path, error):
     work, ledger, folder = Work(fits=40, error=error), Ledger(), RunFolder(tmp_path, "run")
     engine = LocalEngine(run=folder, batch_size=128)
