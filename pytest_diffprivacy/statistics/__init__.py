@@ -40,6 +40,13 @@ from pytest_diffprivacy.statistics.one_run import (
     one_run_epsilon,
     one_run_p_value,
 )
+from pytest_diffprivacy.statistics.one_run_gaussian import (
+    GaussianOneRun,
+    gaussian_canaries_needed,
+    gaussian_mu,
+    gaussian_one_run_epsilon,
+    gaussian_one_run_p_value,
+)
 from pytest_diffprivacy.statistics.paired import (
     PairedChange,
     PromptMean,
@@ -92,6 +99,7 @@ __all__ = [
     "ExcessTpr",
     "FamilyTest",
     "FamilyTpr",
+    "GaussianOneRun",
     "Histogram",
     "Holm",
     "MatchThreshold",
@@ -131,7 +139,11 @@ __all__ = [
     "false_match_threshold",
     "family_test",
     "family_tpr",
+    "gaussian_canaries_needed",
     "gaussian_epsilon",
+    "gaussian_mu",
+    "gaussian_one_run_epsilon",
+    "gaussian_one_run_p_value",
     "groups_agree",
     "guesses_needed",
     "halves_agree",

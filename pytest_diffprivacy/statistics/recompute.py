@@ -26,6 +26,7 @@ from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.one_run import correct_guesses, one_run_epsilon
+from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_epsilon
 from pytest_diffprivacy.statistics.paired import relative_loss, share_left
 from pytest_diffprivacy.statistics.prompts import prompt_rate
 from pytest_diffprivacy.statistics.sequential import sequential_mean
@@ -92,11 +93,21 @@ def _one(arrays: Stored, role: str) -> NDArray[Any]:
 
 
 def _one_run(arrays: Stored, arguments: Arguments) -> Measured:
+    counts, rest = _guesses(arrays, arguments)
+    return one_run_epsilon(*counts, **rest)
+
+
+def _one_run_gaussian(arrays: Stored, arguments: Arguments) -> Measured:
+    counts, rest = _guesses(arrays, arguments)
+    return gaussian_one_run_epsilon(*counts, **rest)
+
+
+def _guesses(arrays: Stored, arguments: Arguments) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """Canaries, guesses and right guesses, and the arguments that are left."""
     rest = dict(arguments)
     guesses = {name: int(rest.pop(name)) for name in ("guess_in", "guess_out")}
     scores, coins = _one(arrays, "scores"), _one(arrays, "included").astype(np.bool_)
-    right = correct_guesses(scores, coins, **guesses)
-    return one_run_epsilon(scores.size, sum(guesses.values()), right, **rest)
+    return (scores.size, sum(guesses.values()), correct_guesses(scores, coins, **guesses)), rest
 
 
 def _corrected_rate(arrays: Stored, arguments: Arguments) -> Measured:
@@ -186,6 +197,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "mean_difference": _mean_difference,
     "prompt_rate": _prompt_rate,
     "one_run": _one_run,
+    "one_run_gaussian": _one_run_gaussian,
     "rate": _rate,
     "sequential_mean": _sequential_mean,
     "relative_loss": _relative_loss,

@@ -23,7 +23,7 @@ from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 from pytest_diffprivacy.probes import CanarySet
-from pytest_diffprivacy.statistics import one_run_epsilon
+from pytest_diffprivacy.statistics import gaussian_one_run_epsilon, one_run_epsilon
 from tests.assertions.conftest import SIDE, smooth_images
 
 PIXELS = SIDE * SIDE
@@ -76,6 +76,31 @@ def test_given_scores_are_judged_by_the_same_rule(canaries: CanarySet) -> None:
     assert caught.value.claim.value == one_run_epsilon(200, 200, 200 - wrong).value
 
 
+def test_a_declared_gaussian_mechanism_is_in_the_record_and_refutes_more(canaries: CanarySet) -> None:
+    rng, judge = np.random.default_rng(80), Auditor()
+    scores = 1.2 * canaries.included + rng.normal(size=200)
+    given = {"claimed_epsilon": 2.0, "delta": DELTA, "auditor": judge}
+    assert assert_epsilon_lower_bound_below(scores, canaries, **given).verdict is Verdict.PASS
+    with pytest.raises(PrivacyViolation, match="if the mechanism is Gaussian as declared") as caught:
+        assert_epsilon_lower_bound_below(scores, canaries, mechanism="gaussian", **given)
+    claim = caught.value.claim
+    right = int(next(note for note in claim.notes if "guesses are right" in note).split()[0])
+    assert claim.value == gaussian_one_run_epsilon(200, 133, right, delta=DELTA).value
+    assert "Gaussian mechanism declared" in claim.sentence
+    assert "and not tested" in " ".join(claim.notes)
+    free = {measured.name: measured.value for measured in claim.also_measured}["Epsilon of any mechanism, lower bound"]
+    assert free == judge.claims[0].value < claim.value
+    assert claim.p_value is not None
+    assert claim.p_value < 0.05
+
+
+def test_too_few_canaries_for_a_gaussian_mechanism_are_inconclusive_and_enough_are_named(canaries: CanarySet) -> None:
+    with pytest.raises(Inconclusive, match=r"refute epsilon = 60 even if all are right: at least \d+ canaries"):
+        assert_epsilon_lower_bound_below(
+            np.arange(200.0), canaries, mechanism="gaussian", claimed_epsilon=60.0, delta=DELTA
+        )
+
+
 def test_a_broken_attack_is_an_error_and_no_pass(population: AnalyticDenoiser, canaries: CanarySet) -> None:
     judge = Auditor()
     with pytest.raises(AuditError, match="A control failed"):
@@ -100,6 +125,8 @@ def test_a_broken_attack_is_an_error_and_no_pass(population: AnalyticDenoiser, c
         ({"canaries": np.zeros((3, 1, 6, 6))}, "`canaries` must be a CanarySet, got ndarray"),
         ({"model": np.zeros(7)}, r"Canary scores must be 200 numbers, got dtype float64 and shape \(7,\)"),
         ({"attack": ["loss", "pia"]}, "`attack` must name one attack"),
+        ({"mechanism": "laplace"}, "`mechanism` must be 'any' or 'gaussian', got 'laplace'"),
+        ({"mechanism": "gaussian", "delta": 0.0}, "no Gaussian mechanism has delta 0"),
     ],
 )
 def test_a_bad_argument_is_named(
