@@ -1,36 +1,31 @@
 """How long does a report take, and how large does it become?
 
 The page of a usual run, of 2,000 claims with curves and histograms, of 50 worst cases with full pictures of noise,
-which no compression makes smaller, and one with as many figures and pictures as a page takes; then how long each
-command takes from the shell for a small record, the best of five starts, loading of Python included.
+which no compression makes smaller, and one with as many figures and pictures as a page takes. Processor time.
 
-Targets: 2,000 claims in under 5 s; every page under 10 MB; `verdict`, `verify` and `render` in under 1 s.
+Targets: 2,000 claims in at most 5 s; every page at most 10 MB.
 
     python -m tests.benchmarks.report_speed --json tests/benchmarks/results/report_speed.json
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Run, Strip
-from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.report import render_html
-from tests.benchmarks.table import arguments, conclude
+from tests.benchmarks.table import Figure, arguments, conclude
+from tests.benchmarks.timing import seconds
 from tests.report.finished import finished_run
 
 COLUMNS = ("what", "claims", "seconds", "megabytes")
 CLAIMS = 2_000
 CASES = 50
-STARTS = 5
+SECONDS, MEGABYTES = 5.0, 10.0
 
 
 def many(run: Run) -> Run:
@@ -65,26 +60,9 @@ def full_page(run: Run) -> Run:
 
 def page_row(what: str, run: Run) -> dict[str, Any]:
     """Render once and measure."""
-    start = time.perf_counter()
-    page = render_html(run)
-    seconds = time.perf_counter() - start
-    return {"what": what, "claims": len(run.claims), "seconds": seconds, "megabytes": len(page.encode()) / 1e6}
-
-
-def command_row(command: str, run: Run, folder: Path) -> dict[str, Any]:
-    """A command from the shell, the best of five."""
-    more = {"render": ["again.json"], "verify": ["--evidence", "."], "verdict": []}[command]
-    seconds = []
-    for _ in range(STARTS):
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "pytest_diffprivacy", command, "audit.json", *more],
-            cwd=folder,
-            capture_output=True,
-            check=False,
-        )
-        seconds.append(time.perf_counter() - start)
-    return {"what": f"python -m pytest_diffprivacy {command}", "claims": len(run.claims), "seconds": min(seconds)}
+    pages: list[str] = []
+    taken = seconds(lambda: pages.append(render_html(run)))
+    return {"what": what, "claims": len(run.claims), "seconds": taken, "megabytes": len(pages[0].encode()) / 1e6}
 
 
 def main() -> int:
@@ -98,16 +76,11 @@ def main() -> int:
         page_row(f"{CASES} worst cases", worst_cases(run)),
         page_row("a full page", full_page(run)),
     ]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "audit.json").write_text(record_json(run))
-        commands = [command_row(command, run, folder) for command in ("verdict", "verify", "render")]
-    targets = {
-        f"{CLAIMS} claims in under 5 s": pages[1]["seconds"] < 5.0,
-        "every page under 10 MB": all(row["megabytes"] < 10.0 for row in pages),
-        "every command in under 1 s": all(row["seconds"] < 1.0 for row in commands),
-    }
-    return conclude(__doc__ or "", COLUMNS, [*pages, *commands], targets, json_path=options.json)
+    figures = [
+        Figure(f"page of {CLAIMS} claims, seconds", pages[1]["seconds"], SECONDS),
+        *(Figure(f"{row['what']}, megabytes", row["megabytes"], MEGABYTES) for row in pages),
+    ]
+    return conclude(__doc__ or "", COLUMNS, pages, {}, json_path=options.json, figures=figures)
 
 
 if __name__ == "__main__":
