@@ -29,11 +29,19 @@ Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
 def model_table(models: Mapping[str, Denoiser]) -> Table:
     """The models that were compared, by what each is to the claim."""
     rows = [
-        (role, m.identity.name, m.identity.family, m.identity.digest, f"{m.identity.dtype} on {m.identity.device}")
+        (role, m.identity.name, m.identity.family, _adapters(m), m.identity.digest, m.identity.dtype)
         for role, m in models.items()
     ]
-    columns = ("role", "name", "family", "digest (sha256)", "precision and device")
+    columns = ("role", "name", "family", "adapters", "digest (sha256)", "precision")
     return Table(caption="Models that were compared", columns=columns, rows=tuple(rows))
+
+
+def _adapters(model: Denoiser) -> str:
+    """Each adapter with its scale and the beginning of its digest."""
+    found = [
+        f"{a.kind} {a.name}{f' at {a.scale}' if a.scale else ''} ({a.digest[:12]})" for a in model.identity.adapters
+    ]
+    return ", ".join(found) or "none"
 
 
 def show_increase(

@@ -33,6 +33,10 @@ def model_record(identity: ModelIdentity) -> records.Model:
         dtype=identity.dtype,
         device=identity.device,
         access=identity.access,
+        adapters=tuple(
+            records.Adapter(name=a.name, kind=a.kind, digest=a.digest, scale=a.scale, parameters=a.parameters)
+            for a in identity.adapters
+        ),
     )
 
 

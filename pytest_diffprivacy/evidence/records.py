@@ -70,6 +70,16 @@ class Method(Record):
     threshold: str = Field(description="Where the decision threshold comes from.")
 
 
+class Adapter(Record):
+    """What was loaded on top of a model: a LoRA or a textual inversion."""
+
+    name: str
+    kind: str
+    digest: str
+    scale: str = Field(description="Factor of its layers, or their range; empty where it has none.")
+    parameters: int
+
+
 class Model(Record):
     """Which model was audited."""
 
@@ -80,6 +90,7 @@ class Model(Record):
     dtype: str
     device: str
     access: str
+    adapters: tuple[Adapter, ...] = Field(default=(), description="Loaded on top; part of the digest.")
 
 
 class Images(Record):

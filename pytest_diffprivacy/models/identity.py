@@ -16,6 +16,25 @@ UNKNOWN_DIGEST = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """What was loaded on top of a model and changes its images.
+
+    Attributes:
+        name: as it was loaded.
+        kind: "LoRA" or "textual inversion".
+        digest: sha256 over its weights.
+        scale: factor of its layers, or the range of them; empty where it has none.
+        parameters: number of its scalars.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    scale: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelIdentity:
     """What names a model in records and cache keys.
 
@@ -27,6 +46,7 @@ class ModelIdentity:
         dtype: precision that the audit runs in.
         device: kind of device, e.g. "cpu".
         access: the strongest access it offers: "black box", "grey box" or "white box".
+        adapters: what was loaded on top; part of the digest.
     """
 
     name: str
@@ -36,6 +56,7 @@ class ModelIdentity:
     dtype: str
     device: str
     access: str
+    adapters: tuple[Adapter, ...] = ()
 
 
 def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
@@ -52,12 +53,15 @@ class PixelDiffusion:
         if null_label is not None and (self._classes is None or not 0 <= null_label < self._classes):
             raise ModelError(f"`null_label` must be one of the model's {self._classes} classes, got {null_label!r}.")
         self._null_label = null_label
+        parts = {"unet": unet}
+        facts = adapter_facts(parts)
         configuration = {
             "unet": dict(unet.config),
             "scheduler": dict(scheduler.config),
             "null_label": null_label,
-        }
-        digest = weights_digest(unet.state_dict().items(), public(configuration))
+        } | ({"adapters": facts} if facts else {})
+        digest = weights_digest(base_tensors(unet), public(configuration))
+        self._adapters = AdapterGuard(parts, name)
         unet = unet if device is None else unet.to(device)
         if dtype is not None:
             torch.nn.Module.to(
@@ -76,10 +80,12 @@ class PixelDiffusion:
             dtype=str(self.dtype).removeprefix("torch."),
             device=self.device.type,
             access="white box",
+            adapters=self._adapters.loaded,
         )
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
+        self._adapters.check()
         if conditioning is None and self._classes is not None:
             conditioning = self.condition(None, len(x_t))
         labels = None if conditioning is None else conditioning[LABELS]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
 from pytest_diffprivacy.models.attention import watch_cross_attention
 from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
@@ -62,6 +63,7 @@ class TextToImage:
         self.schedule = schedule_of(pipeline.scheduler)
         self._parametrization = parametrization_of(pipeline.scheduler)
         digest = _digest(pipeline, family, resolution)
+        self._adapters = AdapterGuard(pipeline.components, name)
         for part in _networks(pipeline, family).values():
             torch.nn.Module.to(part.eval().requires_grad_(False), device=device, dtype=dtype)
         # A shallow copy shares every part; only its progress bar is not the user's.
@@ -92,10 +94,12 @@ class TextToImage:
             dtype=str(self.dtype).removeprefix("torch."),
             device=self.device.type,
             access="white box",
+            adapters=self._adapters.loaded,
         )
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
+        self._adapters.check()
         told = self.condition(None, len(x_t)) if conditioning is None else conditioning
 
         def network(x: Tensor, time: float) -> Tensor:
@@ -124,6 +128,7 @@ class TextToImage:
         Warns:
             PromptTruncated: a prompt is longer than the text encoder takes.
         """
+        self._adapters.check()
         if prompts is None:
             empty = self._prompts.encode([""])
             if self._zeros:
@@ -180,6 +185,7 @@ class TextToImage:
         Raises:
             ModelError: a negative prompt for a network that guidance was distilled into.
         """
+        self._adapters.check()
         count = len(seeds)
         if negative_prompt is not None and self.substitute:
             raise ModelError(
@@ -225,7 +231,7 @@ def _networks(pipeline: Any, family: Family) -> dict[str, Any]:
 def _digest(pipeline: Any, family: Family, resolution: int | None) -> str:
     """sha256 over the weights and configurations of all parts, tokenizers included."""
     networks = _networks(pipeline, family)
-    tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in part.state_dict().items())
+    tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in base_tensors(part))
     configuration: dict[str, Any] = {"scheduler": dict(pipeline.scheduler.config)}
     for name, network in networks.items():
         # A transformers configuration is an object, one of diffusers a mapping.
@@ -241,6 +247,9 @@ def _digest(pipeline: Any, family: Family, resolution: int | None) -> str:
     configuration |= {name: pipeline.config[name] for name in family.settings}
     if resolution is not None:
         configuration["resolution"] = resolution
+    facts = adapter_facts(pipeline.components)
+    if facts:
+        configuration["adapters"] = facts
     return weights_digest(tensors, public(configuration))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import (
+    Adapter,
     Artifact,
     Claim,
     Comparison,
@@ -46,6 +47,7 @@ MODEL = Model(
     dtype="float32",
     device="cpu",
     access="white box",
+    adapters=(Adapter(name="style", kind="LoRA", digest=sha256("style"), scale="0.8", parameters=1_024),),
 )
 PROBES = (
     Images(role="member", origin="data/train", count=412, total=540, shape=(1, 8, 8), digest=sha256("members")),
