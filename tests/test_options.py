@@ -17,6 +17,8 @@ GIVEN = {
     "device": ("cuda:0", "cuda:0"),
     "dtype": ("bfloat16", "bfloat16"),
     "batch-size": ("7", 7),
+    "engine": ("ray://head:10001", "ray://head:10001"),
+    "workers": ("2", 2),
     "budget": ("1.5h", 5400.0),
     "seed": ("17", 17),
     "confidence": ("0.99", 0.99),
@@ -35,6 +37,8 @@ GIVEN = {
 BAD = {
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
     "batch-size": ("0", "a positive whole number"),
+    "engine": ("ray://head", "local, ray or ray://host:port"),
+    "workers": ("0", "a positive whole number"),
     "budget": ("2 days", "a time such as 90s, 30m or 2h"),
     "seed": ("-1", "a whole number >= 0"),
     "confidence": ("0.05", "a number above 0.5 and below 1"),

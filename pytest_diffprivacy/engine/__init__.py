@@ -1,8 +1,11 @@
-"""Where units of work run: in this process, in order, stored as soon as they are finished."""
+"""Where units of work run: in this process, in several, or on a Ray cluster; stored as soon as they are finished."""
 
 from pytest_diffprivacy.engine.budget import Budget
 from pytest_diffprivacy.engine.chosen import session_engine
+from pytest_diffprivacy.engine.cluster import RayWorkers
 from pytest_diffprivacy.engine.local import LocalEngine
+from pytest_diffprivacy.engine.pool import PooledEngine
+from pytest_diffprivacy.engine.processes import ProcessWorkers
 from pytest_diffprivacy.engine.tasks import GenerationTask, ScoreTask, generation_units, score_units
 from pytest_diffprivacy.engine.units import Engine, Identified, Ledger, Unit
 
@@ -13,6 +16,9 @@ __all__ = [
     "Identified",
     "Ledger",
     "LocalEngine",
+    "PooledEngine",
+    "ProcessWorkers",
+    "RayWorkers",
     "ScoreTask",
     "Unit",
     "generation_units",

@@ -78,6 +78,19 @@ OPTIONS: Final[tuple[Option, ...]] = (
         parse=values.positive,
     ),
     Option(
+        "engine",
+        "Where work runs: local, ray (a Ray cluster that this machine belongs to, or a new one on it), or ray://host:port.",
+        "local, ray or ray://host:port",
+        default="local",
+        parse=values.engine,
+    ),
+    Option(
+        "workers",
+        "Processes that share the work; without it one, and with Ray one a GPU, or one for every four CPUs.",
+        "a positive whole number",
+        parse=values.positive,
+    ),
+    Option(
         "budget",
         "Time of the whole audit, e.g. 90s, 30m or 2h; what is undecided then is INCONCLUSIVE and can be continued.",
         "a time such as 90s, 30m or 2h",

@@ -108,3 +108,10 @@ def duration(value: str) -> float:
     if found is None or float(found[1]) == 0.0:
         raise ValueError("no number with a unit")
     return float(found[1]) * TIME_UNITS[found[2]]
+
+
+def engine(value: str) -> str:
+    """Where work runs: "local", "ray", or the address of a Ray cluster."""
+    if value not in ("local", "ray") and not re.fullmatch(r"ray://[^/\s]+:\d+", value):
+        raise ValueError("unknown engine")
+    return value

@@ -1,0 +1,151 @@
+"""How does a Ray cluster share the work? One actor a GPU, or a share of the CPUs each, with the model on its desk."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Sequence
+from typing import Any, final
+
+from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task
+from pytest_diffprivacy.engine.units import Identified, Unit
+from pytest_diffprivacy.errors import AuditError, UsageError
+
+CPUS = 4
+"""Of a worker without a GPU, where their number is not asked for."""
+PATIENCE = 600.0
+"""Seconds until the first worker must have started."""
+FAILURES = 20
+"""Workers that die before they have started, until it is given up."""
+
+
+def cpu_share(nodes: Sequence[float], count: int) -> float:
+    """CPUs of each of `count` workers, as many as the nodes can give all of them at once; half a CPU at least.
+
+    Args:
+        nodes: CPUs of each node.
+        count: workers.
+    """
+    whole = range(int(max(nodes, default=1)), 0, -1)
+    return next((float(share) for share in whole if sum(cpus // share for cpus in nodes) >= count), 0.5)
+
+
+@final
+class RayWorkers:
+    """Actors of a Ray cluster; satisfies Workers.
+
+    Args:
+        address: "ray://host:port" of a cluster; None: the one that this machine belongs to, or a new one on it.
+        count: workers; None: one a GPU, or one for every four CPUs where there is no GPU.
+
+    Raises:
+        UsageError: ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, address: str | None = None, count: int | None = None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise UsageError(
+                "`diffprivacy_engine` must be local where ray is not installed, got ray. "
+                "Install pytest-diffprivacy[ray]."
+            ) from error
+        self._ray: Any = ray
+        if not ray.is_initialized():
+            try:
+                ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+            except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+                raise UsageError(
+                    f"`diffprivacy_engine` must name a Ray cluster that can be reached, got {address!r}: {error}"
+                ) from error
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
+        cpus = [node.get("CPU", 0.0) for node in nodes]
+        self.count = count or gpus or max(1, int(sum(cpus)) // CPUS)
+        share = cpu_share(cpus, self.count)
+        needs = {"num_gpus": 1.0 / math.ceil(self.count / gpus), "num_cpus": min(1.0, share)} if gpus else {}
+        self._actor = ray.remote(_Actor).options(**(needs or {"num_cpus": share}))
+        self._threads = max(1, int(share))
+        self._sent = Sent(lambda thing: ray.put(ray.cloudpickle.dumps(thing)))
+        self._asked: dict[Any, tuple[int, bool]] = {}
+        self._idle: set[int] = set()
+        self._failed = 0
+        self._actors: list[Any] = [None] * self.count
+        for worker in range(self.count):
+            self._hire(worker)
+
+    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
+        """Names under which the workers know a model and its units; each is put into the object store once.
+
+        Raises:
+            CannotSend: it holds something that cannot be pickled, such as an open file.
+        """
+        return self._sent.load(model, units)
+
+    def idle(self) -> list[int]:
+        """Workers that wait for a task."""
+        return sorted(self._idle)
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Give an idle worker a task."""
+        self._idle.remove(worker)
+        model, units = self._sent.model(task.model), self._sent.units(task.units)
+        # In lists, so that Ray hands the references over and the actor fetches only what is not on its desk.
+        answer = self._actors[worker].compute.remote(task, [model], [units])
+        self._asked[answer] = (worker, True)
+
+    def answers(self) -> list[tuple[int, Answer | None]]:
+        """Wait until a worker answers or has started; None for one that was lost, whose place is taken by a new one.
+
+        Raises:
+            AuditError: no worker starts.
+        """
+        errors, works = self._ray.exceptions, any(task for _, task in self._asked.values())
+        found: list[tuple[int, Answer | None]] = []
+        ready, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=None if works else PATIENCE)
+        if not ready:
+            raise AuditError(f"No Ray worker started within {PATIENCE:g} s. Are its CPUs or GPUs taken by others?")
+        for reference in ready:
+            worker, task = self._asked.pop(reference)
+            try:
+                content = self._ray.get(reference)
+            except errors.RayTaskError as error:  # a desk never raises: it could not be set up, or not answer
+                raise AuditError(f"A Ray worker cannot work: {error.cause}") from error
+            except errors.RayError as error:
+                self._hire(worker)
+                found += [(worker, None)] if task else []
+                self._failed += not task
+                if self._failed == FAILURES:
+                    raise AuditError(f"Ray workers do not start: {error}") from error
+            else:
+                self._idle.add(worker)
+                found += [(worker, pickle.loads(content))] if task else []
+        return found
+
+    def _hire(self, worker: int) -> None:
+        """A new actor in a worker's place; it is idle once it has started."""
+        if self._actors[worker] is not None:
+            self._ray.kill(self._actors[worker])
+        self._actors[worker] = self._actor.remote(self._threads)
+        self._asked[self._actors[worker].ready.remote()] = (worker, False)
+
+
+@final
+class _Actor:
+    """A desk in a process of the cluster."""
+
+    def __init__(self, threads: int) -> None:
+        self._desk = Desk(threads)
+
+    def ready(self) -> bytes:
+        """Say that it has started."""
+        return b""
+
+    def compute(self, task: Task, model: Sequence[Any], units: Sequence[Any]) -> bytes:
+        """The answer to a task, pickled here: what Ray unpickles itself cannot be written to."""
+        import ray
+
+        def fetch(reference: Any) -> Any:
+            return ray.cloudpickle.loads(ray.get(reference))
+
+        return pickle.dumps(self._desk.compute(task, lambda: fetch(model[0]), lambda: fetch(units[0])))

@@ -1,0 +1,237 @@
+"""How do several workers share the units? Each gets the next one when it is free; results are stored as they come."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TextIO, final
+
+from pytest_diffprivacy.engine.batches import BatchSizes
+from pytest_diffprivacy.engine.books import Books
+from pytest_diffprivacy.engine.budget import Budget, Pace, check_budget
+from pytest_diffprivacy.engine.desk import Answer, CannotSend, Task, Workers
+from pytest_diffprivacy.engine.local import LocalEngine
+from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
+from pytest_diffprivacy.errors import AuditError, EvidenceError
+from pytest_diffprivacy.evidence import Arrays, RunFolder, Store
+
+AHEAD = 2
+"""Units a worker that may be computed before their turn: enough to keep all busy, few enough to stop early."""
+LOSSES = 3
+"""Workers lost in one unit before it is given up."""
+
+
+@final
+class PooledEngine:
+    """Runs units in workers; the same units, results and evidence as LocalEngine.
+
+    Args:
+        hire: makes the workers, when the first unit has to be computed.
+        store: where results are kept; None: nowhere.
+        run: where events are written; None: nowhere.
+        batch_size: images in one network call at most; lowered to what the memory takes, and said so.
+        fresh: compute even what is stored.
+        progress: where progress bars go; None: nowhere.
+        budget: how long it may take; None: as long as it takes.
+    """
+
+    def __init__(
+        self,
+        hire: Callable[[], Workers],
+        store: Store | None = None,
+        run: RunFolder | None = None,
+        *,
+        batch_size: int = 256,
+        fresh: bool = False,
+        progress: TextIO | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self._hire, self._staff = hire, None
+        self._books = Books(store, run, fresh=fresh, progress=progress)
+        self._batch_size, self._budget, self._pace = batch_size, budget, Pace()
+        self._here = LocalEngine(store, run, batch_size=batch_size, fresh=fresh, progress=progress, budget=budget)
+
+    _staff: _Staff | None
+
+    def run(self, model: Identified, units: Sequence[Unit], *, title: str, ledger: Ledger) -> Iterator[Arrays]:
+        """The results of the units, in their order, each stored as soon as it is finished.
+
+        What is brief, and what cannot be sent to another process, is computed in this one.
+
+        Raises:
+            EvidenceError: a stored result is damaged, or the store cannot be written.
+            AuditError: memory runs out at batch size 1, or workers are lost in a unit again and again.
+            BudgetSpent: the time is over before a unit that is not stored.
+        """
+        if all(unit.brief for unit in units):
+            yield from self._here.run(model, units, title=title, ledger=ledger)
+            return
+        work = _Work(model, units, title, ledger, self._books, self._budget, self._pace, self._staffed)
+        given = 0
+        try:
+            with self._books.bar(title, sum(unit.items for unit in units)) as bar:
+                for given, unit in enumerate(units):
+                    yield work.result(given)
+                    bar.update(unit.items)
+        except CannotSend as error:
+            text = f"{title}: computed in this process, because its work cannot be sent to another ({error})."
+            self._books.incident("not sent", text, units[given], ledger)
+            yield from self._here.run(model, units[given:], title=title, ledger=ledger)
+        finally:
+            work.finish()
+
+    def _staffed(self) -> _Staff:
+        """The workers, made when they are needed first."""
+        if self._staff is None:
+            workers = self._hire()
+            self._staff = _Staff(workers, BatchSizes(self._batch_size, workers.count))
+        return self._staff
+
+
+@dataclass(frozen=True, slots=True)
+class _Staff:
+    """Workers, and the batch sizes that they can take."""
+
+    workers: Workers
+    sizes: BatchSizes
+
+
+@final
+class _Work:
+    """One call of `PooledEngine.run`: what is done, what runs where, and what comes next."""
+
+    def __init__(
+        self,
+        model: Identified,
+        units: Sequence[Unit],
+        title: str,
+        ledger: Ledger,
+        books: Books,
+        budget: Budget | None,
+        pace: Pace,
+        staffed: Callable[[], _Staff],
+    ) -> None:
+        self._model, self._units, self._title, self._ledger = model, units, title, ledger
+        self._books, self._budget, self._pace, self._staffed = books, budget, pace, staffed
+        self._keys = [books.key(model, unit) for unit in units]
+        self._done: dict[int, Arrays | Exception] = {}
+        self._running: dict[int, Task] = {}
+        self._again: list[int] = []
+        self._next = 0
+        self._losses: Counter[int] = Counter()
+        self._names: tuple[int, int] | None = None
+
+    def result(self, number: int) -> Arrays:
+        """The result of a unit, once it is there."""
+        while number not in self._done:
+            self._send(number)
+            if number not in self._done:
+                self._collect()
+        result = self._done.pop(number)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def finish(self) -> None:
+        """Wait for what still runs and keep it: the workers' next task is of another call."""
+        while self._running:
+            with suppress(EvidenceError):  # what could not be written was said when it happened first
+                self._collect()
+
+    def _send(self, number: int) -> None:
+        """Give idle workers the next units, not too far ahead of the one whose turn it is."""
+        if number == self._next and self._take(number):
+            return
+        if not self._running:
+            check_budget(self._budget, self._title, self._units[number:], self._pace)
+        if self._budget is not None and self._budget.spent:
+            return
+        staff = self._staffed()
+        if self._names is None:
+            self._names = staff.workers.load(self._model, self._units)
+            lowered = staff.sizes.fit(self._model)
+            if lowered:
+                self._books.incident("batch size lowered", lowered, self._units[number], self._ledger)
+        for worker in staff.workers.idle():
+            index = self._following(number + AHEAD * staff.workers.count)
+            if index is None:
+                return
+            size = staff.sizes.of(self._units[index], self._model.identity.digest)
+            self._running[worker] = Task(*self._names, index, size)
+            staff.workers.submit(worker, self._running[worker])
+
+    def _following(self, end: int) -> int | None:
+        """The next unit before `end` that must be computed."""
+        if self._again:
+            return self._again.pop(0)
+        while self._next < min(end, len(self._units)):
+            if not self._take(self._next):
+                self._next += 1
+                return self._next - 1
+        return None
+
+    def _take(self, index: int) -> bool:
+        """Take the next unit from the store, if it is there."""
+        started = time.perf_counter()
+        stored = self._books.stored(self._keys[index])
+        if stored is None:
+            return False
+        self._books.reused(self._units[index], self._keys[index], time.perf_counter() - started, self._ledger)
+        self._done[index] = stored
+        self._next += 1
+        return True
+
+    def _collect(self) -> None:
+        """Wait until a worker answers, is lost or becomes idle, and put its answer where it belongs."""
+        for worker, answer in self._staffed().workers.answers():
+            task = self._running.pop(worker)
+            if answer is None:
+                self._lost(task.index)
+            elif answer.out_of_memory:
+                self._halve(task, answer)
+            else:
+                for warning in answer.warned:
+                    warnings.warn(warning, stacklevel=2)
+                self._keep(task.index, answer)
+
+    def _keep(self, index: int, answer: Answer) -> None:
+        unit, key = self._units[index], self._keys[index]
+        if answer.arrays is None:
+            assert answer.error is not None, "an answer holds a result or an error"
+            self._done[index] = answer.error
+            return
+        self._books.keep(self._model, unit, key, answer.arrays)
+        self._done[index] = answer.arrays
+        self._pace.saw(unit, answer.seconds)
+        self._books.computed(unit, key, answer.seconds, self._ledger)
+
+    def _lost(self, index: int) -> None:
+        self._losses[index] += 1
+        unit = self._units[index]
+        if self._losses[index] == LOSSES:
+            self._done[index] = AuditError(
+                f"{unit.label}: {LOSSES} workers were lost while they computed it. Look into their logs, or run it "
+                "with --diffprivacy-engine local."
+            )
+            return
+        self._again.append(index)
+        self._books.incident("worker lost", f"A worker was lost in {unit.label}: computed again.", unit, self._ledger)
+
+    def _halve(self, task: Task, answer: Answer) -> None:
+        """Try with a smaller batch, which another worker's answer may have found already."""
+        unit, digest, sizes = self._units[task.index], self._model.identity.digest, self._staffed().sizes
+        assert answer.error is not None, "a lack of memory has its words"
+        self._again.append(task.index)
+        if task.batch_size > sizes.of(unit, digest):
+            return
+        try:
+            halved = sizes.halve(unit, digest, answer.error)
+        except AuditError as error:
+            self._again.remove(task.index)
+            self._done[task.index] = error
+            return
+        self._books.incident("out of memory", halved, unit, self._ledger)

@@ -1,0 +1,161 @@
+"""How do several devices of one machine work without a cluster? One process each, which sees its own device only."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, final
+
+import torch
+
+from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task
+from pytest_diffprivacy.engine.units import Identified, Unit
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker runs.
+
+    Attributes:
+        threads: of the CPU.
+        visible: the GPU that it sees, as CUDA_VISIBLE_DEVICES names it; None: as this process.
+    """
+
+    threads: int
+    visible: str | None = None
+
+
+def places(count: int, device: str, environment: Mapping[str, str] | None = None) -> list[Place]:
+    """One place a worker: GPUs in turn, and a share of the CPU's threads.
+
+    Args:
+        count: workers.
+        device: kind of device that the model is on, e.g. "cpu" or "cuda".
+        environment: the environment variables; the process's own by default.
+    """
+    environment = os.environ if environment is None else environment
+    threads = max(1, torch.get_num_threads() // count)
+    if device != "cuda":
+        return [Place(threads)] * count
+    given = [name.strip() for name in environment.get(VISIBLE, "").split(",") if name.strip()]
+    names = given or [str(number) for number in range(torch.cuda.device_count())]
+    return [Place(threads, names[number % len(names)]) for number in range(count)]
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One process and what it knows."""
+
+    process: BaseProcess
+    connection: Connection
+    busy: bool = False
+    models: set[int] = field(default_factory=set)
+    units: int = 0
+
+
+@final
+class ProcessWorkers:
+    """Worker processes on this machine; satisfies Workers.
+
+    Args:
+        chosen: where each of them runs.
+    """
+
+    def __init__(self, chosen: Sequence[Place]) -> None:
+        self._places, self._sent = list(chosen), Sent(pickle.dumps)
+        self._workers = [_started(place) for place in self._places]
+        self._end = weakref.finalize(self, _stop, self._workers)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._workers)
+
+    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
+        """Names under which the workers know a model and its units; each is sent to a worker that needs it.
+
+        Raises:
+            CannotSend: it holds something that cannot be pickled, such as a lambda.
+        """
+        return self._sent.load(model, units)
+
+    def idle(self) -> list[int]:
+        """Workers that wait for a task."""
+        return [number for number, worker in enumerate(self._workers) if not worker.busy]
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Give an idle worker a task, and before it what it needs."""
+        chosen = self._workers[worker]
+        chosen.busy = True
+        with suppress(OSError):  # it is gone, which is seen when its answer is waited for
+            model = None if task.model in chosen.models else self._sent.model(task.model)
+            units = None if task.units == chosen.units else self._sent.units(task.units)
+            chosen.connection.send((task, model, units))
+            chosen.models, chosen.units = chosen.models | {task.model}, task.units
+
+    def answers(self) -> list[tuple[int, Answer | None]]:
+        """Wait until a worker answers; None for one that was lost, whose place is taken by a new one."""
+        busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker.busy}
+        found: list[tuple[int, Answer | None]] = []
+        for connection in wait(list(busy)):
+            assert isinstance(connection, Connection)
+            number = busy[connection]
+            try:
+                found.append((number, connection.recv()))
+                self._workers[number].busy = False
+            except (EOFError, OSError, pickle.UnpicklingError):
+                found.append((number, None))
+                _stop([self._workers[number]])
+                self._workers[number] = _started(self._places[number])
+        return found
+
+    def close(self) -> None:
+        """End the processes."""
+        self._end()
+
+
+def _started(place: Place) -> _Worker:
+    context = get_context("spawn")  # a fork of a process that has used CUDA or threads cannot be trusted
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, place), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _stop(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.connection.close()
+        worker.process.terminate()
+        worker.process.join()
+
+
+def _serve(connection: Connection, place: Place) -> None:
+    """The life of a worker: answer tasks until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends it
+    if place.visible is not None:
+        os.environ[VISIBLE] = place.visible
+    desk = Desk(place.threads)
+    with suppress(EOFError, OSError):
+        while True:
+            task, model, units = connection.recv()
+            answer = desk.compute(task, _unpacking(model), _unpacking(units))
+            connection.send(answer)
+
+
+def _unpacking(content: bytes | None) -> Any:
+    def unpack() -> Any:
+        assert content is not None, "what is not on the desk comes with the task"
+        return pickle.loads(content)
+
+    return unpack

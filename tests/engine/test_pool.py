@@ -1,0 +1,186 @@
+"""Workers share the units: same results as in this process, whatever order, loss or lack of memory comes between."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from functools import partial
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.engine import Budget, Ledger, LocalEngine, PooledEngine
+from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task, sendable
+from pytest_diffprivacy.errors import AuditError, BudgetSpent, UsageError
+from pytest_diffprivacy.evidence import RunFolder, Store
+from tests.engine import work
+from tests.models.builders import population_model
+
+
+class Crew:
+    """Workers in this process: each answers when all of them have been asked, the last asked first."""
+
+    def __init__(self, count=2, lose=()):
+        self.count, self.lose = count, list(lose)
+        self._sent, self._tasks = Sent(lambda thing: thing), {}
+        self._desks = [Desk(1) for _ in range(count)]
+        self.asked = []
+
+    def load(self, model, units):
+        return self._sent.load(model, units)
+
+    def idle(self):
+        return [worker for worker in range(self.count) if worker not in self._tasks]
+
+    def submit(self, worker, task):
+        self.asked.append((task.index, task.batch_size))
+        self._tasks[worker] = task
+
+    def answers(self):
+        worker, task = self._tasks.popitem()
+        if task.index in self.lose:
+            self.lose.remove(task.index)
+            return [(worker, None)]
+        model, units = partial(self._sent.model, task.model), partial(self._sent.units, task.units)
+        return [(worker, self._desks[worker].compute(task, model, units))]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return population_model()
+
+
+def pooled(crew, *arguments, **options):
+    return PooledEngine(lambda: crew, *arguments, **options)
+
+
+def test_results_come_in_the_order_of_the_units_and_are_those_of_one_process(model):
+    crew = Crew(3)
+    np.testing.assert_array_equal(
+        work.values(pooled(crew), model, work.units(10)), work.values(LocalEngine(), model, work.units(10))
+    )
+    assert sorted(index for index, _ in crew.asked) == [*range(10)]
+
+
+def test_what_is_stored_by_one_engine_is_reused_by_the_other(model, tmp_path):
+    crew, ledger = Crew(), Ledger()
+    first = work.values(LocalEngine(Store(tmp_path)), model, work.units(3))
+    second = work.values(pooled(crew, Store(tmp_path)), model, work.units(6), ledger)
+    np.testing.assert_array_equal(second[:3], first)
+    assert (ledger.reused, ledger.computed) == (3, 3)
+    assert sorted(index for index, _ in crew.asked) == [3, 4, 5]
+    last = Ledger()
+    work.values(LocalEngine(Store(tmp_path)), model, work.units(6), last)
+    assert (last.reused, last.computed) == (6, 0)
+
+
+def test_no_worker_is_hired_where_everything_is_stored(model, tmp_path):
+    work.values(LocalEngine(Store(tmp_path)), model, work.units(3))
+    engine = PooledEngine(lambda: pytest.fail("hired"), Store(tmp_path))
+    assert len(work.values(engine, model, work.units(3))) == 3
+
+
+def test_who_stops_early_lets_little_be_computed_in_vain_and_keeps_it(model, tmp_path):
+    crew = Crew(2)
+    results = pooled(crew, Store(tmp_path)).run(model, work.units(100), title="test", ledger=Ledger())
+    next(results)
+    results.close()
+    assert len(crew.asked) <= 5
+    assert len(list((tmp_path / "cache").iterdir())) == len(crew.asked)
+    assert crew.idle() == [0, 1]
+
+
+def test_a_unit_whose_worker_is_lost_is_computed_by_another(model, tmp_path):
+    crew, ledger, folder = Crew(2, lose=[1, 4, 4]), Ledger(), RunFolder(tmp_path, "run")
+    found = work.values(pooled(crew, Store(tmp_path), folder), model, work.units(6), ledger)
+    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(6)))
+    assert Counter(index for index, _ in crew.asked) == {0: 1, 1: 2, 2: 1, 3: 1, 4: 3, 5: 1}
+    assert ledger.incidents == [f"A worker was lost in unit {n}: computed again." for n in (1, 4, 4)]
+    assert len(folder.events("worker lost")) == 3
+    assert len(folder.events("computed")) == ledger.computed == 6
+
+
+def test_a_unit_in_which_every_worker_is_lost_is_given_up(model):
+    crew = Crew(2, lose=[2] * 9)
+    with pytest.raises(AuditError, match=r"^unit 2: 3 workers were lost while they computed it\."):
+        work.values(pooled(crew), model, work.units(6))
+    assert sum(index == 2 for index, _ in crew.asked) == 3
+
+
+def test_a_lack_of_memory_in_several_workers_halves_the_batch_once(model):
+    crew, ledger = Crew(3), Ledger()
+    work.values(pooled(crew, batch_size=64), model, work.units(6, work.too_large, 32), ledger)
+    assert ledger.incidents == ["Out of memory in unit 2: batch size halved to 32."]
+    assert [size for _, size in crew.asked].count(64) == 3
+    with pytest.raises(AuditError, match="memory runs out at batch size 1"):
+        work.values(pooled(Crew(), batch_size=4), model, work.units(3, work.too_large, 0))
+
+
+def test_an_error_comes_at_the_turn_of_its_unit_and_loses_no_other(model, tmp_path):
+    asked = [*work.units(2), work.unit(2, work.broken), *work.units(4)[3:]]
+    results = pooled(Crew(4), Store(tmp_path)).run(model, asked, title="test", ledger=Ledger())
+    assert [next(results)["value"].shape for _ in range(2)] == [(8,), (8,)]
+    with pytest.raises(ZeroDivisionError, match="in the model"):
+        next(results)
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_an_error_that_cannot_be_sent_comes_in_words(model):
+    with pytest.raises(AuditError, match="The model did not answer: Peculiar: needs 3"):
+        work.values(pooled(Crew()), model, [work.unit(0, work.peculiar)])
+    kept = UsageError("wrong")
+    assert sendable(kept) is kept
+
+
+def test_warnings_of_workers_are_shown_here(model):
+    with pytest.warns(UserWarning, match="prompts are too long"):
+        work.values(pooled(Crew()), model, work.units(1, work.warns))
+
+
+def test_when_the_time_is_over_what_runs_is_kept_and_nothing_begins(model, tmp_path):
+    now = iter([0.0] * 4 + [10.0] * 1000)
+    engine = pooled(Crew(2), Store(tmp_path), budget=Budget(5.0, 0.0, lambda: next(now)))
+    ledger = Ledger()
+    with pytest.raises(BudgetSpent, match=r"at least \d+ units"):
+        work.values(engine, model, work.units(50), ledger)
+    assert 0 < ledger.computed < 10
+    assert len(list((tmp_path / "cache").iterdir())) == ledger.computed
+
+
+def test_what_cannot_be_sent_is_computed_here_and_nothing_twice(model, tmp_path):
+    class Strict(Crew):
+        def load(self, model, units):
+            return Sent(pickle.dumps).load(model, units)
+
+    work.values(LocalEngine(Store(tmp_path)), model, work.units(2))
+    asked = work.units(2) + [work.unit(n, lambda model, size, n=n: work.noise_norm(n, model, size)) for n in (2, 3)]
+    ledger = Ledger()
+    found = work.values(pooled(Strict(), Store(tmp_path)), model, asked, ledger)
+    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(4)))
+    assert (ledger.reused, ledger.computed) == (2, 2)
+    assert len(ledger.incidents) == 1
+    assert ledger.incidents[0].startswith(
+        "test: computed in this process, because its work cannot be sent to another ("
+    )
+
+
+def test_what_is_brief_is_done_here(model):
+    engine = PooledEngine(lambda: pytest.fail("hired"))
+    assert len(work.values(engine, model, [work.unit(0, partial(work.noise_norm, 0), brief=True)])) == 1
+
+
+def test_a_desk_keeps_the_latest_two_models():
+    desk, fetched = Desk(1), []
+
+    def ask(model):
+        def fetch():
+            fetched.append(model)
+            return population_model()
+
+        answer = desk.compute(Task(model, 1, 0, 8), fetch, lambda: work.units(1))
+        assert isinstance(answer, Answer)
+        assert answer.arrays is not None
+
+    for model in (1, 2, 1, 3, 1, 2):
+        ask(model)
+    assert fetched == [1, 2, 3, 2]
