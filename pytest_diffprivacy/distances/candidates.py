@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 TILE_BYTES = 32 * 2**20
+GROUPS = 4
 PRODUCT_VALUES = 4096
 ROUNDING = 2.0**-24
+POSITION = np.int64(2**32 - 1)
+FARTHEST = np.int64(0x7F800000) << 32  # an infinite distance, as `_keys` writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +47,35 @@ def find_candidates(
         keep: candidates for each query, at most the size of the set.
     """
     centre = queries.mean(0, dtype=np.float64).astype(np.float32)
-    rows = _with_column(queries, centre, 1.0)
+    rows = _with_column(queries, centre, np.empty((len(queries), queries.shape[1] + 1), dtype=np.float32))
+    norms = _squared_norms(rows[:, :-1])
     rows[:, :-1] *= -2.0
-    best = np.full((len(queries), keep), np.inf, dtype=np.float32)
-    where = np.zeros((len(queries), keep), dtype=np.int64)
-    buffer = np.empty(TILE_BYTES // 4, dtype=np.float32)
+    rows[:, -1] = 1.0
+    best = np.full((len(queries), keep), FARTHEST)
+    buffer, held = np.empty(TILE_BYTES // 4, dtype=np.float32), rows[:0]
     longest = 0.0
     for part, images in blocks:
-        columns = _with_column(images, centre, 0.0)
-        norms = _squared_norms(columns)
-        longest = max(longest, float(norms.max()))
-        columns[:, -1] = norms  # so that one product gives |b|^2 - 2 a b
-        tile = max(1, len(buffer) // len(images))
-        for start in range(0, len(rows), tile):
-            some = slice(start, start + tile)
-            product = _product(rows[some], columns, buffer)
-            _merge(best[some], where[some], product, part.start)
-    norms = _squared_norms(rows[:, :-1]) / 4.0
+        held = held if len(held) >= len(images) else np.empty((len(images), rows.shape[1]), dtype=np.float32)
+        columns = _with_column(images, centre, held)
+        columns[:, -1] = _squared_norms(columns[:, :-1])  # so that one product gives |b|^2 - 2 a b
+        longest = max(longest, float(columns[:, -1].max()))
+        most = max(1, len(buffer) // len(images))
+        size = -(-len(rows) // -(-len(rows) // most))  # tiles of one size
+        for start in range(0, len(rows), size):
+            some = slice(start, start + size)
+            _merge(best[some], _product(columns, rows[some], buffer), part.start)
     terms = min(rows.shape[1], PRODUCT_VALUES) + rows.shape[1] // PRODUCT_VALUES + 16
     error = 1.01 * terms * ROUNDING * (2.0 * np.sqrt(norms * longest) + longest)
-    squared = best.astype(np.float64) + norms[:, None]
-    return Candidates(where, squared, error, squared.max(1) - error)
+    squared = _values(best).astype(np.float64) + norms[:, None]
+    return Candidates(best & POSITION, squared, error, squared.max(1) - error)
 
 
-def _with_column(images: NDArray[np.float32], centre: NDArray[np.float32], value: float) -> NDArray[np.float32]:
-    """Images about the centre, which limits cancellation, and one more column."""
-    result = np.empty((len(images), images.shape[1] + 1), dtype=np.float32)
+def _with_column(
+    images: NDArray[np.float32], centre: NDArray[np.float32], held: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Images about the centre, which limits cancellation, and one more column, in memory that is held already."""
+    result = held[: len(images)]
     np.subtract(images, centre, out=result[:, :-1])
-    result[:, -1] = value
     return result
 
 
@@ -91,26 +95,55 @@ def _product(a: NDArray[np.float32], b: NDArray[np.float32], buffer: NDArray[np.
     return result
 
 
-def _merge(best: NDArray[np.float32], where: NDArray[np.int64], distances: NDArray[np.float32], offset: int) -> None:
-    """Put what is nearer than the farthest kept image in its place, row by row; in place."""
-    count, keep = best.shape
-    threshold = best.max(1)
-    if np.isinf(threshold).any():
-        together = np.concatenate([best, distances], axis=1)
-        chosen = np.argpartition(together, keep - 1, axis=1)[:, :keep]
-        known = np.take_along_axis(where, np.minimum(chosen, keep - 1), 1)
-        where[:] = np.where(chosen < keep, known, chosen - keep + offset)
-        best[:] = np.take_along_axis(together, chosen, 1)
+def _merge(best: NDArray[np.int64], distances: NDArray[np.float32], offset: int) -> None:
+    """Put images of a tile (images, queries) that are nearer than the farthest kept one in its place; in place.
+
+    Only what is below a limit is looked at: the farthest kept image, or, while too few are kept, the largest of `keep`
+    values of this tile, each the smallest of a group of images.
+    """
+    queries, keep = best.shape
+    farthest = best.max(1)
+    limit = _values(farthest)
+    if (farthest == FARTHEST).any():
+        limit = np.nextafter(_upper_limit(distances, keep), np.float32(np.inf))
+    near, asked = np.divmod(np.flatnonzero(distances < limit), queries)
+    if not len(near):
         return
-    rows, columns = np.divmod(np.flatnonzero(distances < threshold[:, None]), distances.shape[1])
-    if not len(rows):
+    found = np.bincount(asked, minlength=queries)
+    if queries > 1 and 8 * queries * (keep + found.max()) > TILE_BYTES:  # many equal images
+        for half in (slice(0, queries // 2), slice(queries // 2, queries)):
+            _merge(best[half], distances[:, half], offset)
         return
-    found = np.bincount(rows, minlength=count)
-    place = keep + np.arange(len(rows)) - np.repeat(np.cumsum(found) - found, found)
-    together = np.full((count, keep + found.max()), np.inf, dtype=np.float32)
-    positions = np.zeros(together.shape, dtype=np.int64)
-    together[:, :keep], positions[:, :keep] = best, where
-    together[rows, place], positions[rows, place] = distances[rows, columns], columns + offset
-    chosen = np.argpartition(together, keep - 1, axis=1)[:, :keep]
-    best[:] = np.take_along_axis(together, chosen, 1)
-    where[:] = np.take_along_axis(positions, chosen, 1)
+    keys = _keys(distances[near, asked], near + offset)
+    order = np.argsort(asked, kind="stable")
+    asked = asked[order]
+    together = np.full((queries, keep + found.max()), FARTHEST)
+    together[:, :keep] = best
+    together[asked, keep + np.arange(len(asked)) - np.repeat(np.cumsum(found) - found, found)] = keys[order]
+    together.partition(keep - 1, axis=1)
+    best[:] = together[:, :keep]
+
+
+def _upper_limit(distances: NDArray[np.float32], keep: int) -> NDArray[np.float32]:
+    """What the `keep` nearest images of a tile (images, queries) do not exceed: (queries,)."""
+    groups = GROUPS * keep
+    size = len(distances) // groups
+    if size < 2:
+        return np.full(distances.shape[1], np.inf, dtype=np.float32)
+    least = distances[: groups * size].reshape(groups, size, -1).min(1)
+    smallest: NDArray[np.float32] = np.partition(least.T, keep - 1, axis=1)[:, keep - 1]
+    return smallest
+
+
+def _keys(values: NDArray[np.float32], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole numbers in the order of the values, equal values in the order of their positions."""
+    bits = values.view(np.int32)
+    ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    return ordered.astype(np.int64) << 32 | positions
+
+
+def _values(keys: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The values that are in the keys."""
+    ordered = (keys >> 32).astype(np.int32)
+    bits: NDArray[np.int32] = np.where(ordered < 0, ordered ^ np.int32(0x7FFFFFFF), ordered)
+    return bits.view(np.float32)

@@ -144,14 +144,16 @@ def _squared(
 ) -> NDArray[np.float64]:
     """Sums of squared differences in float64 of pairs (queries[rows[i]], images[positions[i]])."""
     pairs, values = max(1, EXACT_BYTES // (8 * queries.shape[1])), queries.shape[1]
-    result = torch.empty(len(rows), dtype=torch.float64)
+    result = np.empty(len(rows))
+    held = np.empty((pairs, values))
     left, right = torch.empty((2, pairs, values))
-    sources, targets = torch.from_numpy(queries), torch.from_numpy(images)
+    sources, targets, doubled = torch.from_numpy(queries), torch.from_numpy(images), torch.from_numpy(held)
     one, other = torch.from_numpy(rows), torch.from_numpy(positions)
-    for start in range(0, len(rows), pairs):
+    for start in range(0, len(rows), pairs):  # in memory that is held already: fresh pages cost more than the sums
         size = min(pairs, len(rows) - start)
         torch.index_select(sources, 0, one[start : start + size], out=left[:size])
         torch.index_select(targets, 0, other[start : start + size], out=right[:size])
-        difference = right[:size].sub_(left[:size]).double()
-        torch.linalg.vecdot(difference, difference, out=result[start : start + size])
-    return result.numpy()
+        doubled[:size].copy_(right[:size].sub_(left[:size]))
+        difference = held[:size]
+        np.matmul(difference[:, None], difference[:, :, None], out=result[start : start + size].reshape(-1, 1, 1))
+    return result

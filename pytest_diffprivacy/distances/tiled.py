@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances.pixels import checked_images, largest_part_distance
@@ -59,8 +60,8 @@ def tiled_l2(a: NDArray[np.float32], b: NDArray[np.float32], *, tile: int | str 
     """
     if a.shape != b.shape:
         raise UsageError(f"`a` and `b` must have one shape, got {a.shape} and {b.shape}.")
-    tiles_a, tiles_b = _tiles(a, tile), _tiles(b, tile)
-    distances: NDArray[np.float64] = np.sqrt(np.square(tiles_a.astype(np.float64) - tiles_b).mean(2).max(0))
+    pairs = zip(_tiles(a, tile), _tiles(b, tile), strict=True)
+    distances: NDArray[np.float64] = np.sqrt(np.max([np.square(x.astype(np.float64) - y).mean(1) for x, y in pairs], 0))
     return distances
 
 
@@ -76,14 +77,14 @@ def pairwise_tiled_l2(images: NDArray[np.float32], *, tile: int | str = GRID4) -
 
     Source: Implements Carlini et al. 2023, section 4.2 (METHODS 1.2).
     """
-    return largest_part_distance(torch.from_numpy(_tiles(images, tile)))
+    return largest_part_distance(_tiles(images, tile))
 
 
-def _tiles(images: NDArray[np.float32], tile: int | str) -> NDArray[np.float32]:
-    """Every image cut up: (tiles, n, values)."""
+def _tiles(images: NDArray[np.float32], tile: int | str) -> Iterator[NDArray[np.float32]]:
+    """Tile by tile the values of every image: (n, values) each."""
     images = checked_images(images)
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     rows, columns = tile_side(height, width, tile)
-    grid = images.reshape(count, channels, height // rows, rows, width // columns, columns)
-    tiles = grid.transpose(2, 4, 0, 1, 3, 5).reshape(-1, count, channels * rows * columns)
-    return np.ascontiguousarray(tiles)
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield images[:, :, top : top + rows, left : left + columns].reshape(count, -1)

@@ -31,8 +31,8 @@ def test_the_neighbours_are_those_of_brute_force(monkeypatch, block, k):
 
 
 def test_queries_are_searched_for_in_parts_that_fit_the_memory(monkeypatch):
-    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.QUERY_BYTES", 4 * 36 * 4)
-    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.SEARCHED_BYTES", 12 * 36 * 4)
+    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.QUERY_BYTES", 5 * 36 * 4)
+    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.SEARCHED_BYTES", 10 * 36 * 4)
     monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.EXACT_BYTES", 2 * 36 * 8)
     monkeypatch.setattr("pytest_diffprivacy.distances.candidates.TILE_BYTES", 100)
     queries, searched = pictures(11, 1), pictures(300, 2)

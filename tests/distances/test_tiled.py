@@ -59,12 +59,11 @@ def test_one_grey_level_of_one_pixel_is_told_from_none():
     assert distances[0, 2] < 1e-7
 
 
-@pytest.mark.parametrize("band", [1, 3, 64])
-def test_bands_of_rows_change_nothing(monkeypatch, band):
+def test_the_other_images_change_nothing():
     images = pictures(7, 3)
     whole = pairwise_tiled_l2(images)
-    monkeypatch.setattr("pytest_diffprivacy.distances.pixels.ROWS", band)
-    np.testing.assert_allclose(pairwise_tiled_l2(images), whole, rtol=1e-12)
+    order = [4, 0, 6]
+    np.testing.assert_allclose(pairwise_tiled_l2(images[order]), whole[np.ix_(order, order)], rtol=1e-12)
 
 
 def test_equal_images_are_at_distance_zero():
