@@ -35,6 +35,12 @@ def test_no_training_digit_comes_back(diffusion_model, probe_set):
 
 
 @leaks
+def test_a_leak_is_certain_long_before_all_generations_are_made(diffusion_model, probe_set):
+    """At most 16,384 generations, as a release would want; this model needs the first look at them alone."""
+    assert_no_extraction(diffusion_model, probe_set, generations=16_384, max_rate=0.005, early_stop=True)
+
+
+@leaks
 @pytest.mark.parametrize("attack", ["loss", "secmi"])
 def test_training_digits_stay_hidden(diffusion_model, probe_set, attack):
     assert_mia_tpr_below(diffusion_model, probe_set, attack=attack, max_fpr=0.01, limit=0.05)
