@@ -53,13 +53,13 @@ class AttentionRecord:
 
 @contextmanager
 def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None) -> Iterator[AttentionRecord]:
-    """Read, and optionally edit, the cross-attention of a UNet2DConditionModel or a PixArt transformer in the block.
+    """Read, and optionally edit, the cross-attention of a UNet2DConditionModel inside the block.
 
     Its processors are put back afterwards. Only cross-attention is computed step by step; self-attention keeps its
     fused kernel.
 
     Args:
-        unet: the network; its cross-attention is in layers of its own, called attn2.
+        unet: a diffusers UNet2DConditionModel.
         maps: for how many of the first layers to keep positions.
         edit: (rows, heads, positions, tokens) logits -> logits, in every layer; None: read only.
 
@@ -89,7 +89,7 @@ def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None)
 
 def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[str]:
     """Names of the cross-attention processors in the order in which the network runs them: down, mid, up."""
-    order = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2, "transformer_blocks": 0}
+    order = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
     def place(name: str) -> tuple[int, ...]:
         head, *rest = name.split(".")

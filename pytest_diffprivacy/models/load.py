@@ -10,15 +10,20 @@ import torch
 from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.assemble import assemble_pipeline
+from pytest_diffprivacy.models.class_to_image import ClassToImage
 from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, load_network, load_scheduler, read_json
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
+from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
-PIPELINES = (*PIXEL_PIPELINES, *FAMILIES)
+CONSISTENCY_PIPELINES = ("ConsistencyModelPipeline",)
+CLASS_PIPELINES = ("DiTPipeline",)
+BLACK_BOXES = ("KandinskyV22CombinedPipeline",)
+PIPELINES = (*PIXEL_PIPELINES, *FAMILIES, *CLASS_PIPELINES, *CONSISTENCY_PIPELINES, *BLACK_BOXES)
 HUB_PREFIX = "hub:"
 
 
@@ -69,25 +74,44 @@ def load_model(
 def _from_objects(
     source: Any, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
 ) -> Generator:
-    from diffusers import DDIMPipeline, DDPMPipeline, UNet2DModel
+    from diffusers import UNet2DModel
 
     name = type(source).__name__
-    if family_of(source) is not None:
-        if scheduler is not None:
-            raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
-        return TextToImage(source, name=name, resolution=resolution, device=device, dtype=dtype)
-    _no_resolution(resolution)
-    if isinstance(source, (DDPMPipeline, DDIMPipeline)):
-        chosen = scheduler or source.scheduler
-        return PixelDiffusion(source.unet, chosen, name=name, device=device, dtype=dtype)
+    kinds = {kind.__name__ for kind in type(source).__mro__}
     if isinstance(source, UNet2DModel):
         if scheduler is None:
             raise ModelError("A UNet2DModel needs its noise schedule. Pass scheduler=DDPMScheduler(...).")
+        _no_resolution(resolution)
         return PixelDiffusion(source, scheduler, name=name, device=device, dtype=dtype)
-    raise ModelError(
-        f"Cannot audit an object of type {name}. Pass a {' or '.join(PIPELINES)} (folder or "
-        "object), a UNet2DModel with scheduler=..., or an object that satisfies models.Generator or models.Denoiser."
-    )
+    if not kinds.isdisjoint(PIXEL_PIPELINES):
+        _no_resolution(resolution)
+        return PixelDiffusion(source.unet, scheduler or source.scheduler, name=name, device=device, dtype=dtype)
+    adapted = _adapted(source, kinds, name, resolution, device, dtype)
+    if adapted is None:
+        raise ModelError(
+            f"Cannot audit an object of type {name}. Pass a {' or '.join(PIPELINES)} (folder or object), "
+            "a UNet2DModel with scheduler=..., or an object that satisfies models.Generator or models.Denoiser."
+        )
+    if scheduler is not None:
+        raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
+    return adapted
+
+
+def _adapted(
+    pipeline: Any, kinds: set[str], name: str, resolution: int | None, device: Any, dtype: torch.dtype | None
+) -> Generator | None:
+    """A pipeline object behind the protocols, by the names of its class and those it was derived from."""
+    if family_of(pipeline) is not None:
+        return TextToImage(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
+    if not kinds.isdisjoint(BLACK_BOXES):
+        return PipelineGenerator(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
+    _no_resolution(resolution)
+    if not kinds.isdisjoint(CLASS_PIPELINES):
+        return ClassToImage(pipeline, name=name, device=device, dtype=dtype)
+    if not kinds.isdisjoint(CONSISTENCY_PIPELINES):
+        unet, scheduler = pipeline.unet, pipeline.scheduler
+        return PixelDiffusion(unet, scheduler, name=name, pipeline=pipeline, device=device, dtype=dtype)
+    return None
 
 
 def _from_folder(
@@ -108,21 +132,25 @@ def _from_folder(
         )
     kind = str(index.get("_class_name"))
     name = folder.resolve().name
-    if kind in FAMILIES:
-        pipeline = assemble_pipeline(folder, index, scheduler=scheduler, left_out=FAMILIES[kind].left_out)
-        return TextToImage(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
-    _no_resolution(resolution)
     if kind in PIXEL_PIPELINES:
         from diffusers import UNet2DModel
 
+        _no_resolution(resolution)
         unet = load_network(UNet2DModel, folder / "unet")
         chosen = scheduler or load_scheduler(folder / "scheduler")
         return PixelDiffusion(unet, chosen, name=name, device=device, dtype=dtype)
+    if kind in PIPELINES:
+        left_out = FAMILIES[kind].left_out if kind in FAMILIES else {}
+        pipeline = assemble_pipeline(folder, index, scheduler=scheduler, left_out=left_out)
+        adapted = _adapted(pipeline, {kind}, name, resolution, device, dtype)
+        assert adapted is not None, "every supported class has its adapter"
+        return adapted
     if kind in REFUSED:
         raise ModelError(f"The {kind} in {str(folder)!r} cannot be audited. {REFUSED[kind]}")
     raise ModelError(
         f"Pipeline class {kind!r} in {str(folder)!r} is not supported: {', '.join(PIPELINES)} are. "
-        "Wrap it in an object with `identity` and `generate` (models.Generator) for the black-box claims."
+        "For the black-box claims, load it yourself and pass models.PipelineGenerator(pipeline), or an object with "
+        "`identity` and `generate`."
     )
 
 

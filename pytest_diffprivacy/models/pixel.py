@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
@@ -13,12 +14,12 @@ from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.families.family import each_row
 from pytest_diffprivacy.models.identity import ModelIdentity, public, weights_digest
-from pytest_diffprivacy.models.noise import start_noise
+from pytest_diffprivacy.models.labels import LABELS, ClassLabels
+from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
-
-LABELS = "class_labels"
 
 
 @final
@@ -31,10 +32,12 @@ class PixelDiffusion:
             relatives), of rectified flow (FlowMatchEuler), or with EDM preconditioning (EDMEuler).
         name: what records call it.
         null_label: the class index trained as "no class", if there is one.
+        pipeline: a ConsistencyModelPipeline whose own call draws the generations; None: deterministic DDIM does.
         device: where to run; the network's own by default.
         dtype: precision to run in; the network's own by default.
 
-    Generations are drawn by deterministic DDIM on the scheduler's own noise schedule.
+    Generations are drawn by deterministic DDIM on the scheduler's own noise schedule. A consistency function is asked
+    as a denoiser at the noise levels it was trained on: its clean image is one that could be there, no mean of all.
     """
 
     def __init__(
@@ -44,15 +47,15 @@ class PixelDiffusion:
         *,
         name: str = "pixel diffusion",
         null_label: int | None = None,
+        pipeline: Any = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.schedule = schedule_of(scheduler)
         self._parametrization = parametrization_of(scheduler)
-        self._classes = _number_of_classes(unet)
-        if null_label is not None and (self._classes is None or not 0 <= null_label < self._classes):
-            raise ModelError(f"`null_label` must be one of the model's {self._classes} classes, got {null_label!r}.")
-        self._null_label = null_label
+        classes = _number_of_classes(unet)
+        if null_label is not None and (classes is None or not 0 <= null_label < classes):
+            raise ModelError(f"`null_label` must be one of the model's {classes} classes, got {null_label!r}.")
         parts = {"unet": unet}
         facts = adapter_facts(parts)
         configuration = {
@@ -70,6 +73,10 @@ class PixelDiffusion:
         self._unet = unet.eval().requires_grad_(False)
         parameter = next(self._unet.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
+        self._labels = ClassLabels(classes, null_label, self.device)
+        self._pipeline = copy.copy(pipeline)
+        if self._pipeline is not None:
+            self._pipeline.set_progress_bar_config(disable=True)
         self.image_shape = _image_shape(unet)
         self.sample_shape: tuple[int, ...] = self.image_shape
         self.identity = ModelIdentity(
@@ -86,12 +93,13 @@ class PixelDiffusion:
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
         self._adapters.check()
-        if conditioning is None and self._classes is not None:
-            conditioning = self.condition(None, len(x_t))
-        labels = None if conditioning is None else conditioning[LABELS]
+        given = self.condition(None, len(x_t)) if conditioning is None else conditioning
+        labels = None if given is None else given[LABELS]
 
         def network(x: Tensor, time: float) -> Tensor:
-            output: Tensor = self._unet(x, time, class_labels=labels, return_dict=False)[0]
+            # A UNet2DModel rounds a number to a whole one; the times of flow and EDM are none.
+            told = time if isinstance(time, int) else each_row(time, x)
+            output: Tensor = self._unet(x, told, class_labels=labels, return_dict=False)[0]
             return output
 
         return self._parametrization.eps(network, x_t, timestep, self.schedule)
@@ -113,26 +121,7 @@ class PixelDiffusion:
             ModelError: prompts for an unconditional model, no prompts and no null label for a conditional one, or an
                 index outside the classes.
         """
-        if self._classes is None:
-            if prompts is not None:
-                raise ModelError(f"The model is unconditional, but {len(prompts)} prompts were given. Leave them out.")
-            return None
-        if prompts is None:
-            if self._null_label is None:
-                raise ModelError(
-                    f"The model has {self._classes} classes and no null label: every image needs its class index as "
-                    "its prompt. Pass prompts, or PixelDiffusion(..., null_label=...)."
-                )
-            labels = [self._null_label] * count
-        else:
-            labels = [_class_index(p) for p in prompts]
-        bad = [label for label in labels if not 0 <= label < self._classes]
-        if bad or len(labels) != count:
-            raise ModelError(
-                f"`prompts` must be {count} class indices between 0 and {self._classes - 1}, got {len(labels)}"
-                + (f" with {bad[0]!r} among them." if bad else ".")
-            )
-        return Conditioning({LABELS: torch.tensor(labels, device=self.device)})
+        return self._labels.condition(prompts, count)
 
     def encode(self, images: Tensor) -> Tensor:
         """Pixels in [0, 1] to [-1, 1], on the model's device and in its precision.
@@ -160,22 +149,29 @@ class PixelDiffusion:
         steps: int = 50,
         guidance_scale: float = 1.0,
     ) -> Tensor:
-        """Images by deterministic DDIM; image i depends on seeds[i] and prompts[i] alone.
+        """Images by deterministic DDIM, or by the pipeline's own call; image i depends on seeds[i], prompts[i] alone.
 
         Raises:
             ModelError: guidance other than 1, which needs a text-to-image pipeline.
         """
         if guidance_scale != 1.0:
             raise ModelError(f"`guidance_scale` must be 1.0 for pixel-space models, got {guidance_scale!r}.")
-        x_T = start_noise(seeds, self.sample_shape)
-        return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=self.condition(prompts, len(seeds))))
-
-
-def _class_index(prompt: Prompt) -> int:
-    try:
-        return int(prompt)
-    except ValueError:
-        raise ModelError(f"`prompts` must be class indices for this model, got {prompt!r}.") from None
+        x_T, told = start_noise(seeds, self.sample_shape), self.condition(prompts, len(seeds))
+        if self._pipeline is None:
+            return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=told))
+        self._adapters.check()
+        most = int(self._pipeline.scheduler.config.num_train_timesteps)
+        if not 1 <= steps <= most:
+            raise ModelError(f"`steps` must be between 1 and {most} for this scheduler, got {steps!r}.")
+        images: Tensor = self._pipeline(
+            batch_size=len(seeds),
+            class_labels=None if told is None else told[LABELS].tolist(),
+            num_inference_steps=steps,
+            latents=x_T.to(self.dtype),
+            generator=[torch.Generator(self.device).manual_seed(sampler_seed(seed)) for seed in seeds],
+            output_type="pt",
+        ).images
+        return images
 
 
 def _number_of_classes(unet: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, final
 
@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
+from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.attention import watch_cross_attention
 from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.derivatives import forward_jvp
-from pytest_diffprivacy.models.families import Family, family_of
-from pytest_diffprivacy.models.identity import ModelIdentity, public, weights_digest
+from pytest_diffprivacy.models.families import family_of
+from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
+from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
@@ -28,8 +29,8 @@ from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
 class TextToImage:
     """A text-to-image pipeline of one of the FAMILIES; satisfies Generator, WhiteBoxDenoiser and PromptedDenoiser.
 
-    It satisfies CrossAttention as well where positions and tokens meet in layers of their own, and not where image and
-    text are one sequence (Stable Diffusion 3, Flux).
+    It satisfies CrossAttention as well where positions meet the tokens of CLIP in layers of their own: not where image
+    and text are one sequence (Stable Diffusion 3, Flux), nor where tokens are T5's (PixArt).
 
     Args:
         pipeline: a diffusers pipeline; its networks are put in eval mode and frozen, nothing else in it is changed.
@@ -62,10 +63,9 @@ class TextToImage:
         self._family = family
         self.schedule = schedule_of(pipeline.scheduler)
         self._parametrization = parametrization_of(pipeline.scheduler)
-        digest = _digest(pipeline, family, resolution)
+        digest = pipeline_digest(pipeline, family.left_out, settings=family.settings, resolution=resolution)
         self._adapters = AdapterGuard(pipeline.components, name)
-        for part in _networks(pipeline, family).values():
-            torch.nn.Module.to(part.eval().requires_grad_(False), device=device, dtype=dtype)
+        settle_networks(networks_of(pipeline, family.left_out), device, dtype)
         # A shallow copy shares every part; only its progress bar is not the user's.
         self._pipeline = copy.copy(pipeline)
         self._pipeline.set_progress_bar_config(disable=True)
@@ -220,40 +220,3 @@ def _at_resolution(latents: tuple[int, int, int], vae: Any, resolution: int | No
     if resolution < factor or resolution % factor:
         raise ModelError(f"`resolution` must be a multiple of {factor} pixels, got {resolution!r}.")
     return latents[0], resolution // factor, resolution // factor
-
-
-def _networks(pipeline: Any, family: Family) -> dict[str, Any]:
-    """The parts with weights that images depend on, by name."""
-    parts = {name: part for name, part in pipeline.components.items() if name not in family.left_out}
-    return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
-
-
-def _digest(pipeline: Any, family: Family, resolution: int | None) -> str:
-    """sha256 over the weights and configurations of all parts, tokenizers included."""
-    networks = _networks(pipeline, family)
-    tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in base_tensors(part))
-    configuration: dict[str, Any] = {"scheduler": dict(pipeline.scheduler.config)}
-    for name, network in networks.items():
-        # A transformers configuration is an object, one of diffusers a mapping.
-        described = isinstance(network.config, Mapping)
-        configuration[name] = dict(network.config) if described else _architecture(network.config.to_dict())
-    for name, part in pipeline.components.items():
-        if name.startswith("tokenizer") and part is not None:
-            configuration[name] = {
-                "vocabulary": part.get_vocab(),
-                "special": {k: str(v) for k, v in part.special_tokens_map.items()},
-                "length": part.model_max_length,
-            }
-    configuration |= {name: pipeline.config[name] for name in family.settings}
-    if resolution is not None:
-        configuration["resolution"] = resolution
-    facts = adapter_facts(pipeline.components)
-    if facts:
-        configuration["adapters"] = facts
-    return weights_digest(tensors, public(configuration))
-
-
-def _architecture(config: dict[str, Any]) -> dict[str, Any]:
-    """A text encoder's configuration without what depends on how it was loaded."""
-    dependent = ("dtype", "torch_dtype", "transformers_version", "architectures")
-    return {key: value for key, value in config.items() if key not in dependent}

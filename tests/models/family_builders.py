@@ -3,6 +3,9 @@
 import torch
 from diffusers import (
     AutoencoderKL,
+    CMStochasticIterativeScheduler,
+    ConsistencyModelPipeline,
+    DDIMPipeline,
     DDIMScheduler,
     DiTPipeline,
     DiTTransformer2DModel,
@@ -11,19 +14,27 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    KandinskyV22CombinedPipeline,
     LatentConsistencyModelPipeline,
     LCMScheduler,
     PixArtAlphaPipeline,
     PixArtTransformer2DModel,
+    PriorTransformer,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
     StableDiffusionXLPipeline,
+    UnCLIPScheduler,
     UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
 )
 from transformers import (
+    CLIPImageProcessor,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -198,3 +209,65 @@ def dit():
         seed=9,
     )  # fmt: skip
     return DiTPipeline(transformer=transformer, vae=autoencoder(), scheduler=DDIMScheduler())
+
+
+def pixels(channels=3, *, classes=None, **settings):
+    return seeded(
+        lambda: UNet2DModel(
+            sample_size=SIDE, in_channels=channels, out_channels=channels, layers_per_block=1,
+            block_out_channels=(8, 8), down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+            norm_num_groups=4, attention_head_dim=4, add_attention=False, num_class_embeds=classes, **settings,
+        ),
+        seed=10,
+    )  # fmt: skip
+
+
+def unconditional():
+    return DDIMPipeline(unet=pixels(), scheduler=DDIMScheduler(clip_sample=False))
+
+
+def consistency():
+    return ConsistencyModelPipeline(unet=pixels(classes=4), scheduler=CMStochasticIterativeScheduler())
+
+
+def kandinsky():
+    decoder = seeded(
+        lambda: UNet2DConditionModel(
+            sample_size=SIDE, in_channels=4, out_channels=8, addition_embed_type="image", layers_per_block=1,
+            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn", block_out_channels=(8, 16), norm_num_groups=4,
+            encoder_hid_dim=WIDTH, encoder_hid_dim_type="image_proj", cross_attention_dim=WIDTH, attention_head_dim=4,
+            resnet_time_scale_shift="scale_shift",
+        ),
+        seed=11,
+    )  # fmt: skip
+    movq = seeded(
+        lambda: VQModel(
+            block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+            up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"), latent_channels=4, layers_per_block=1,
+            norm_num_groups=4, norm_type="spatial", num_vq_embeddings=12, vq_embed_dim=4,
+        ),
+        seed=12,
+    )  # fmt: skip
+    prior = seeded(
+        lambda: PriorTransformer(num_attention_heads=2, attention_head_dim=8, embedding_dim=WIDTH, num_layers=1),
+        seed=13,
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=WIDTH, intermediate_size=WIDTH, projection_dim=WIDTH, num_hidden_layers=1, num_attention_heads=2,
+        image_size=8, patch_size=4,
+    )  # fmt: skip
+    return KandinskyV22CombinedPipeline(
+        unet=decoder,
+        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        movq=movq,
+        prior_prior=prior,
+        prior_image_encoder=seeded(lambda: CLIPVisionModelWithProjection(vision), seed=14),
+        prior_text_encoder=clip(CLIPTextModelWithProjection),
+        prior_tokenizer=clip_tokenizer(),
+        prior_scheduler=UnCLIPScheduler(
+            variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=10.0
+        ),
+        prior_image_processor=CLIPImageProcessor(crop_size=8, do_resize=True, size=8),
+    )

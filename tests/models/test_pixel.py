@@ -7,9 +7,10 @@ from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.membership import loss_scores
-from pytest_diffprivacy.models import Denoiser, Generator, PixelDiffusion, PredictionType, WhiteBoxDenoiser
+from pytest_diffprivacy.models import Denoiser, Generator, PixelDiffusion, PredictionType, WhiteBoxDenoiser, load_model
 from pytest_diffprivacy.models.prediction import prediction_from_eps
 from tests.models.builders import smooth_images, tiny_unet
+from tests.models.family_builders import consistency
 
 
 def unconditional(seed=0, **scheduler):
@@ -187,3 +188,12 @@ def test_a_schedule_that_ends_in_almost_pure_noise_is_audited():
     model = PixelDiffusion(tiny_unet(), DDPMScheduler(rescale_betas_zero_snr=True))
     scores = loss_scores(model, smooth_images(2, 1), draws=1)
     assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("steps", [0, 41])
+def test_a_consistency_model_takes_as_many_steps_as_it_has_noise_levels(steps):
+    model = load_model(consistency())
+    with pytest.raises(ModelError, match=f"`steps` must be between 1 and 40 for this scheduler, got {steps}"):
+        model.generate([1], prompts=[0], steps=steps)
+    with pytest.raises(ModelError, match="every image needs its class index"):
+        model.generate([1], steps=1)

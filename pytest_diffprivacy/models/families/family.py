@@ -51,7 +51,7 @@ class Family:
         arguments: (conditioning, what guidance leads away from or None, guidance scale) -> the pipeline's arguments.
         pack: latents as the pipeline takes them.
         check: raises ModelError for a pipeline of this class that is none of the family.
-        maps: whether the network has cross-attention between positions and tokens that can be read.
+        maps: whether the network has cross-attention between positions and the tokens of CLIP that can be read.
         substitute: why the network has no trained unconditional branch and the empty prompt stands in; empty: it has.
         left_out: parts of a saved pipeline that are no part of the model under audit, and what stands in their place.
         settings: entries of the pipeline's own configuration that its images depend on.

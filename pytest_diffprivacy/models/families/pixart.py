@@ -1,4 +1,7 @@
-"""How is a PixArt pipeline asked? One T5 text encoder with a mask, and a transformer with cross-attention."""
+"""How is a PixArt pipeline asked? One T5 text encoder with a mask, and a transformer.
+
+Its cross-attention is not offered: the methods that read it refer to the start token, which T5 does not have.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,6 @@ def _family(name: str, tokens: int) -> Family:
         fixed=_sizes,
         predict=_predict,
         arguments=_arguments,
-        maps=True,
     )
 
 

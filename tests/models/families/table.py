@@ -7,72 +7,45 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, LCMScheduler
+from diffusers import DDPMPipeline, EDMEulerScheduler
 
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from tests.models import family_builders as build
+from tests.models.families.calls import (
+    by_consistency,
+    by_edm,
+    by_flow,
+    by_name,
+    by_one_step,
+    by_position,
+    consistency_images,
+    ddim_images,
+    denoised_by_ddim,
+    dit_images,
+    flux_images,
+    kandinsky_images,
+    labels,
+    nothing,
+    packed,
+    pixart_images,
+    preconditioned,
+    scaled,
+    scheduler_images,
+    texts,
+    texts_and_latents,
+    with_variance,
+)
 
-TEXTS = ["a dog on the moon", "cat"]
 SEEDS = [5, 6]
-YES = "yes"
-
-
-def texts(count):
-    return [TEXTS[i % len(TEXTS)] for i in range(count)]
-
-
-def denoised_by_ddim(pipeline, output, x_t, timestep, schedule):
-    """The clean latents that diffusers' own DDIM step computes from the network's output."""
-    own = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False, timestep_spacing="leading")
-    own.set_timesteps(1000)
-    return own.step(output, timestep, x_t).pred_original_sample
-
-
-def by_position(network, args, kwargs, x_t, timestep, schedule):
-    """A UNet's call again at another place and time."""
-    return network(x_t, timestep, *args[2:], **kwargs)[0]
-
-
-def by_flow(pipeline, output, x_t, timestep, schedule):
-    """Where diffusers' own Euler step lands that goes all the way to the clean end."""
-    own = FlowMatchEulerDiscreteScheduler()
-    sigma = float(schedule.sigmas[timestep])
-    own.set_timesteps(sigmas=[sigma])
-    return own.step(output, own.timesteps[0], x_t).prev_sample
-
-
-def by_name(network, args, kwargs, x_t, timestep, schedule):
-    """A Stable Diffusion 3 transformer's call again; it is told sigma, counted to 1000."""
-    time = torch.full((len(x_t),), 1000.0 * float(schedule.sigmas[timestep]))
-    return network(**kwargs | {"hidden_states": x_t, "timestep": time})[0]
-
-
-def packed(network, args, kwargs, x_t, timestep, schedule):
-    """A Flux transformer's call again, with diffusers' own packing; it is told sigma."""
-    rows, channels, side, _ = x_t.shape
-    time = torch.full((rows,), float(schedule.sigmas[timestep]))
-    latents = FluxPipeline._pack_latents(x_t, rows, channels, side, side)
-    output = network(**kwargs | {"hidden_states": latents, "timestep": time})[0]
-    return FluxPipeline._unpack_latents(output, side, side, 1)
-
-
-def with_variance(network, args, kwargs, x_t, timestep, schedule):
-    """A PixArt or DiT transformer's call again; the second half of its channels is a variance."""
-    time = torch.full((len(x_t),), timestep)
-    return network(
-        x_t,
-        *args[1:],
-        **kwargs | {"timestep": time},
-    )[0].chunk(2, dim=1)[0]
-
-
-def by_consistency(pipeline, output, x_t, timestep, schedule):
-    """What diffusers' LCM step takes for the clean latents, without the share of x_t in its boundary condition."""
-    own = LCMScheduler.from_config(pipeline.scheduler.config)
-    own.set_timesteps(50)
-    own.timesteps[0] = timestep
-    c_skip, c_out = own.get_scalings_for_boundary_condition_discrete(timestep)
-    return (own.step(output, own.timesteps[0], x_t).denoised - c_skip * x_t) / c_out
+ALL = ("Wen", "bright ending", "layer-wise entropy")
+WITHOUT_MAPS = ("Wen",)
+EVERY_MITIGATION = ("embedding optimization", "random numbers", "attention rescaling")
+MITIGATION_WITHOUT_MAPS = ("embedding optimization", "random numbers")
+ATTACKS = ("loss", "SecMI")
+ONE_SEQUENCE = "image and text are one sequence: no cross-attention to read"
+T5_ONLY = "T5 has no start token, to which methods on attention refer"
+NO_TEXTS = "takes no texts"
+TWO_NETWORKS = "black box: one network makes an embedding, another the image"
 
 
 @dataclass(frozen=True)
@@ -90,8 +63,11 @@ class Case:
         scale: guidance of a generation.
         order: (unconditional, conditional) in the order in which the pipeline asks them.
         match: how far a timestep of the papers may be from the nearest of the model's, in log SNR.
+        rounding: how far an image may be from the same image made in another batch.
         arguments: of load_model.
-        extraction: "yes", or why not; so are the next three.
+        attacks: parameters of the loss and of SecMI, for schedules that are coarser than the papers'.
+        membership: the attacks that run; so are the next two.
+        why: why some do not, in the columns with fewer.
     """
 
     name: str
@@ -104,14 +80,27 @@ class Case:
     scale: float = 4.0
     order: Callable[[Any, Any], list[Any]] = lambda unconditional, told: [unconditional, told]
     match: float = 0.02
+    rounding: float = 1e-5
     arguments: tuple[tuple[str, Any], ...] = ()
-    extraction: str = YES
-    membership: str = YES
-    detectors: str = YES
-    mitigation: str = YES
+    attacks: tuple[dict[str, Any], dict[str, Any]] = ({"draws": 1}, {})
+    membership: tuple[str, ...] = ATTACKS
+    detectors: tuple[str, ...] = ALL
+    mitigation: tuple[str, ...] = EVERY_MITIGATION
+    why: str = ""
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def row(self) -> list[str]:
+        """Its row in the README: what ran, and the reason where something did not."""
+
+        def cell(done: tuple[str, ...], most: tuple[str, ...]) -> str:
+            reason = "" if done == most else self.why
+            return f"{', '.join(done)} ({reason})" if done and reason else ", ".join(done) or reason
+
+        columns = ((self.membership, ATTACKS), (self.detectors, ALL), (self.mitigation, EVERY_MITIGATION))
+        return [self.name, "own images", *(cell(done, most) for done, most in columns)]
 
     def own_images(self, pipeline: Any, sample_shape: tuple[int, ...], scale: float | None = None) -> torch.Tensor:
         noise = [torch.Generator().manual_seed(sampler_seed(seed)) for seed in SEEDS]
@@ -119,43 +108,43 @@ class Case:
         return self.bare(pipeline, x_T, noise, self.steps, self.scale if scale is None else scale)
 
 
-def texts_and_latents(pipeline, x_T, noise, steps, scale, **settings):
-    return pipeline(
-        prompt=texts(len(x_T)),
-        latents=x_T,
-        generator=noise,
-        num_inference_steps=steps,
-        guidance_scale=scale,
-        output_type="pt",
-        **settings,
-    ).images
+def edm():
+    return DDPMPipeline(unet=build.pixels(), scheduler=EDMEulerScheduler())
 
 
-def flux_images(pipeline, x_T, noise, steps, scale):
-    rows, channels, side, _ = x_T.shape
-    latents = pipeline._pack_latents(x_T, rows, channels, side, side)
-    size = {"height": 2 * side, "width": 2 * side}
-    return texts_and_latents(pipeline, latents, noise, steps, scale, **size)
-
-
-def pixart_images(pipeline, x_T, noise, steps, scale):
-    settings = {"clean_caption": False, "use_resolution_binning": False}
-    return texts_and_latents(pipeline, x_T, noise, steps, scale, **settings)
-
+TEXTLESS: dict[str, Any] = {"scale": 1.0, "detectors": (), "mitigation": (), "why": NO_TEXTS}
+JOINT: dict[str, Any] = {
+    "again": by_name, "denoised": by_flow, "detectors": WITHOUT_MAPS, "mitigation": MITIGATION_WITHOUT_MAPS,
+    "why": ONE_SEQUENCE,
+}  # fmt: skip
+COARSE = ({"draws": 1, "timesteps": [10, 20]}, {"timestep": 20, "step": 5})
 
 CASES = [
+    Case("DDPM, DDIM, any UNet2DModel", build.unconditional, ddim_images, prompts=nothing, **TEXTLESS),
+    Case(
+        "EDM-preconditioned UNet2DModel", edm, scheduler_images, preconditioned, by_edm, nothing, steps=6, **TEXTLESS
+    ),
+    Case(
+        "Consistency model", build.consistency, consistency_images, scaled, by_one_step, labels, steps=2, match=0.7,
+        attacks=COARSE, **TEXTLESS,
+    ),
+    Case(
+        "DiT, class-conditional", build.dit, dit_images, with_variance, prompts=labels,
+        order=lambda unconditional, told: [told, unconditional], **TEXTLESS | {"scale": 4.0},
+    ),
     Case("Stable Diffusion 1.x, 2.x", build.stable_diffusion, texts_and_latents),
     Case("Stable Diffusion XL", build.stable_diffusion_xl, texts_and_latents),
-    Case("Stable Diffusion 3", build.stable_diffusion_3, texts_and_latents, by_name, by_flow, match=0.05),
+    Case("Stable Diffusion 3", build.stable_diffusion_3, texts_and_latents, **JOINT),
     Case(
-        "Flux",
-        build.flux,
-        flux_images,
-        packed,
-        by_flow,
-        arguments=(("resolution", 2 * build.SIDE),),
-        match=0.02,
+        "Flux", build.flux, flux_images, arguments=(("resolution", 2 * build.SIDE),), **JOINT | {"again": packed}
     ),
-    Case("PixArt", build.pixart, pixart_images, with_variance),
+    Case(
+        "PixArt", build.pixart, pixart_images, with_variance, detectors=WITHOUT_MAPS,
+        mitigation=MITIGATION_WITHOUT_MAPS, why=T5_ONLY,
+    ),
     Case("Latent consistency (LCM)", build.latent_consistency, texts_and_latents, denoised=by_consistency),
-]
+    Case(
+        "Kandinsky 2.2", build.kandinsky, kandinsky_images, arguments=(("resolution", 16),), rounding=1e-3,
+        membership=(), detectors=(), mitigation=(), why=TWO_NETWORKS,
+    ),
+]  # fmt: skip

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLImg2ImgPipeline
+from diffusers import PixArtSigmaPipeline, StableDiffusionXLImg2ImgPipeline
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models import TextToImage, load_model
@@ -105,3 +105,40 @@ def test_a_part_with_code_of_its_own_is_refused(xl_folder, tmp_path):
     folder = rename(xl_folder, tmp_path, unet=["my_unet", "MyUNet"])
     with pytest.raises(ModelError, match=r"unet' is a MyUNet of 'my_unet', which is code that comes with the model"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["flux", "latent_consistency"])
+def test_a_distilled_network_says_what_stands_in_for_its_unconditional_branch(name):
+    model = load_model(getattr(build, name)(), resolution=16)
+    assert model.substitute == "Guidance was distilled into the network, which has no trained unconditional branch"
+    blank, empty = model.condition(None, 1), model.condition([""], 1)
+    assert all(torch.equal(tensor, empty[key]) for key, tensor in blank.items())
+    with pytest.raises(ModelError, match=r"`negative_prompt` must be None for .*, got 'hat': Guidance was distilled"):
+        model.generate([1], prompts=["cat"], steps=1, negative_prompt="hat")
+
+
+def test_a_flux_that_is_not_told_guidance_is_asked_without():
+    model = load_model(build.flux(guidance=False), resolution=16)
+    told = model.condition(["cat"], 1)
+    assert "guidance" not in dict(told.items())
+    assert model.predict_eps(torch.zeros(1, *model.sample_shape), 500, told).shape == (1, 4, 8, 8)
+
+
+def test_a_stable_diffusion_3_without_t5_counts_the_tokens_of_clip():
+    assert load_model(build.stable_diffusion_3(t5_encoder=False)).token_limit == 77
+    model = load_model(build.stable_diffusion_3())
+    assert model.token_limit == 256
+    assert model.token_counts(["cat"]) == [5]  # a space, three letters, the end
+
+
+def test_pixart_sigma_reads_more_of_a_prompt_than_alpha():
+    sigma = load_model(build.pixart(PixArtSigmaPipeline))
+    assert (sigma.token_limit, load_model(build.pixart()).token_limit) == (300, 120)
+    assert sigma.generate([1], prompts=["cat"], steps=1).shape == (1, 3, 16, 16)
+
+
+def test_a_latent_consistency_pipeline_whose_network_is_not_told_guidance_is_refused():
+    pipeline = build.latent_consistency()
+    pipeline.unet.register_to_config(time_cond_proj_dim=None)
+    with pytest.raises(ModelError, match=r"must take the guidance scale \(`time_cond_proj_dim`\), got None"):
+        load_model(pipeline)

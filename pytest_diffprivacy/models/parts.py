@@ -1,0 +1,59 @@
+"""What do a pipeline's images depend on? Its networks, schedulers and tokenizers, and one digest over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
+from pytest_diffprivacy.models.identity import public, weights_digest
+
+DEPENDENT = ("dtype", "torch_dtype", "transformers_version", "architectures")
+"""Entries of a transformers configuration that depend on how it was loaded."""
+
+
+def networks_of(pipeline: Any, left_out: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts with weights that images depend on, by name."""
+    parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
+    return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+
+
+def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype | None) -> None:
+    """Freeze networks in eval mode, and bring them to a device and precision where one is given."""
+    for network in networks.values():
+        torch.nn.Module.to(network.eval().requires_grad_(False), device=device, dtype=dtype)
+
+
+def pipeline_digest(
+    pipeline: Any, left_out: Mapping[str, Any], *, settings: tuple[str, ...] = (), resolution: int | None = None
+) -> str:
+    """sha256 over the weights and configurations of all parts, tokenizers and schedulers included."""
+    networks = networks_of(pipeline, left_out)
+    tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in base_tensors(part))
+    configuration: dict[str, Any] = {}
+    for name, network in networks.items():
+        # A transformers configuration is an object, one of diffusers a mapping.
+        described = isinstance(network.config, Mapping)
+        configuration[name] = dict(network.config) if described else _architecture(network.config.to_dict())
+    for name, part in pipeline.components.items():
+        if part is not None and name.endswith("scheduler"):
+            configuration[name] = dict(part.config)
+        if part is not None and "tokenizer" in name:
+            configuration[name] = {
+                "vocabulary": part.get_vocab(),
+                "special": {k: str(v) for k, v in part.special_tokens_map.items()},
+                "length": part.model_max_length,
+            }
+    configuration |= {name: pipeline.config[name] for name in settings}
+    if resolution is not None:
+        configuration["resolution"] = resolution
+    facts = adapter_facts(pipeline.components)
+    if facts:
+        configuration["adapters"] = facts
+    return weights_digest(tensors, public(configuration))
+
+
+def _architecture(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in DEPENDENT}
