@@ -30,11 +30,19 @@ NEED_SHADOWS = "LiRA and GSA need shadow models: pass lira_attack(shadows) or gs
 
 @dataclass(frozen=True, slots=True)
 class PlannedAttack:
-    """One attack of a claim: what to compute, how the record describes it, and why no positive control applies."""
+    """One attack of a claim: what to compute, how the record describes it, and how it is controlled.
+
+    Attributes:
+        task: what to compute.
+        method: its record.
+        uncontrolled: why no positive control applies; "" where one does.
+        least_timestep: the model's own timestep below which the planted model has no memory; None: it has everywhere.
+    """
 
     task: ScoreTask
     method: Method
     uncontrolled: str = ""
+    least_timestep: int | None = None
 
 
 def plan_attacks(
@@ -203,7 +211,11 @@ def _planned(
         evaluations=found.evaluations(chosen),
     )
     seeded = {**chosen, "seed": seed} if found.seeded else chosen
-    return PlannedAttack(ScoreTask(method.name, found.version, found.scores, seeded), method, found.uncontrolled)
+    visited = [model.schedule.match(t).index for t in found.timesteps(chosen)]
+    # At the first timestep there is next to no noise: only a model with infinite precision could remember there.
+    least = max(1, min(visited)) if found.decides_at_timestep else None
+    task = ScoreTask(method.name, found.version, found.scores, seeded)
+    return PlannedAttack(task, method, found.uncontrolled, least)
 
 
 def _callable(attack: ScoreFunction, parameters: Mapping[str, Any]) -> PlannedAttack:

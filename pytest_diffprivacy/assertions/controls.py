@@ -22,7 +22,7 @@ from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import ControlResult, groups_agree, halves_agree, planted_found
-from pytest_diffprivacy.statistics.controls import LEAST, SIGNIFICANCE
+from pytest_diffprivacy.statistics.controls import LEAST, LEAST_AREA, SIGNIFICANCE
 
 PLANTED = 50
 FEW = 16
@@ -127,9 +127,13 @@ def _positive(
     judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int, base: Denoiser | None
 ) -> Control:
     title, count = plan.method.title, min(most, (len(probes.members) + len(probes.nonmembers)) // 2)
+    least = plan.least_timestep if base is None else None  # beside a base only a full leak is sure to stand out
+    whom = "an ideal denoiser" if least is None else "a model with exact answers"
+    where = "" if least is None else f" from timestep {least} on, where the attack judges"
     done = (
-        f"The attack, with the same parameters and seed, was asked about an ideal denoiser that remembers {count} of "
-        f"the probes, on the audited model's schedule and shape, and about {count} others."
+        f"The attack, with the same parameters and seed, was asked about {whom} that remembers {count} of the "
+        f"probes{where}, on the audited model's schedule and shape, and about {count} others. It must tell them apart "
+        f"beyond chance, by an AUROC of at least {LEAST_AREA:g}."
     ) + (" The base's scores of the same images were subtracted." if base else "")
     if plan.uncontrolled or plan.method.access.startswith("white box"):
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
@@ -138,13 +142,14 @@ def _positive(
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
     planted, others = planted_probes(probes, count)
     prompted = plan.task.stored and planted.prompts(range(1)) is not None
-    leak = PlantedLeak(model, torch.from_numpy(planted.load(range(count))), prompted=prompted)
+    images = torch.from_numpy(planted.load(range(count)))
+    leak = PlantedLeak(model, images, prompted=prompted, least_timestep=least)
     try:
-        scores = [judge.scores(leak, images, plan.task, Ledger()) for images in (planted, others)]
+        scores = [judge.scores(leak, side, plan.task, Ledger()) for side in (planted, others)]
         if base is not None:
             scores = [
-                own - judge.scores(base, images, plan.task, Ledger())
-                for own, images in zip(scores, (planted, others), strict=True)
+                own - judge.scores(base, side, plan.task, Ledger())
+                for own, side in zip(scores, (planted, others), strict=True)
             ]
     except AuditError as error:
         return control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")
@@ -153,13 +158,16 @@ def _positive(
     except Exception as error:
         if plan.task.stored:
             raise
-        why = f"The caller's function does not take a model with the grey-box protocol alone: {error!r}."
-        return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why)
+        why = (
+            f"The caller's function fails on a model with the grey-box protocol alone: {error!r}. Let it ask the model "
+            "that it is given through predict_eps, encode and schedule, or give its scores instead of the model."
+        )
+        return control("positive", title, done, ControlOutcome.FAILED, why)
     result = planted_found(*scores)
     meaning = (
         "The attack finds a leak that is there."
         if result.held
-        else "The attack does not find a full leak: it is too weak with these parameters, or broken."
+        else "The attack does not find a full leak: it is too weak with these parameters (a timestep?), or broken."
     )
     return _judged("positive", title, done, result, meaning, f"{count} planted images, {count} others")
 

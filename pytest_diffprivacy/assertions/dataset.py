@@ -38,8 +38,8 @@ from pytest_diffprivacy.statistics.dataset_inference import (
     ShiftTest,
     control_splits,
     dataset_inference,
-    images_needed,
 )
+from pytest_diffprivacy.statistics.dataset_power import images_needed
 
 NAME = "dataset_not_inferable"
 HEADLINES: Mapping[Verdict, str] = {
@@ -75,7 +75,7 @@ def assert_dataset_not_inferable(
     FAIL iff its lower bound is above `max_effect`. That bound inverts the combined p-value over all splits, so with
     the default 0 it is FAIL iff p < significance: the set can be inferred. PASS iff the upper bound of its size, the
     worst of the splits', is at most `max_effect`: that needs a margin, because no sample shows that an effect is 0. A
-    large p-value alone is INCONCLUSIVE. A margin means: a set of `statistics.images_needed(max_effect, significance=
+    large p-value alone is INCONCLUSIVE. A margin means: a set of `images_needed(max_effect, significance=
     ...)` test images, beside as many non-members, would be inferred with probability 0.8 if the effect were that large.
 
     Args:

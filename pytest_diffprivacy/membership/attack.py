@@ -26,6 +26,8 @@ class Attack:
         evaluations: parameters -> network evaluations an image costs.
         timesteps: parameters -> the timesteps to be matched to the model's schedule.
         needs_prompts: whether it cannot run without the images' prompts.
+        decides_at_timestep: whether the answers at its timesteps make the score, and what it asks for below them only
+            leads there; its control then has no memory below them.
         uncontrolled: why it cannot be asked about an ideal denoiser; "" where it can.
     """
 
@@ -40,4 +42,5 @@ class Attack:
     evaluations: Callable[[Mapping[str, Any]], int]
     timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]]
     needs_prompts: bool = False
+    decides_at_timestep: bool = False
     uncontrolled: str = ""

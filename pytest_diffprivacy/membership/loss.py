@@ -98,4 +98,5 @@ LOSS = Attack(
     seeded=True,
     evaluations=lambda p: len(p["timesteps"]) * int(p["draws"]) * (2 if p["flip"] else 1),
     timesteps=lambda p: tuple(p["timesteps"]),
+    decides_at_timestep=True,
 )

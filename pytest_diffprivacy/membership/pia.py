@@ -79,4 +79,5 @@ PIA = Attack(
     seeded=False,
     evaluations=lambda p: 2,
     timesteps=lambda p: (p["timestep"],),
+    decides_at_timestep=True,
 )

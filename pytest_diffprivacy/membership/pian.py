@@ -100,4 +100,5 @@ PIAN = Attack(
     seeded=False,
     evaluations=lambda p: 2,
     timesteps=lambda p: (p["timestep"],),
+    decides_at_timestep=True,
 )

@@ -95,4 +95,5 @@ SECMI = Attack(
     seeded=False,
     evaluations=lambda p: int(p["timestep"]) // int(p["step"]) + 2,
     timesteps=lambda p: (p["timestep"],),
+    decides_at_timestep=True,
 )

@@ -77,4 +77,5 @@ SIMA = Attack(
     seeded=False,
     evaluations=lambda p: 1,
     timesteps=lambda p: (p["timestep"],),
+    decides_at_timestep=True,
 )

@@ -19,6 +19,8 @@ from pytest_diffprivacy.statistics.auroc import Auroc, auroc
 SIGNIFICANCE = 0.001
 LEAST = 10
 """Images a side below which a control says little."""
+LEAST_AREA = 0.7
+"""Declared power: a full leak that an attack finds with a smaller AUROC counts as not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class ControlResult:
 def planted_found(
     planted_scores: ArrayLike, other_scores: ArrayLike, *, significance: float = SIGNIFICANCE
 ) -> ControlResult:
-    """Positive control: held iff planted images score higher than others beyond chance.
+    """Positive control: held iff planted images score higher than others beyond chance, by an AUROC of at least 0.7.
 
     Args:
         planted_scores: shape (n1,), n1 >= 10; **higher = more likely a member**.
@@ -58,7 +60,8 @@ def planted_found(
     if np.ptp(np.concatenate([planted, others])) == 0.0:
         return ControlResult(False, None)
     found = stats.mannwhitneyu(planted, others, alternative="greater").pvalue <= significance
-    return ControlResult(bool(found), auroc(planted, others))
+    area = auroc(planted, others)
+    return ControlResult(bool(found) and area.value >= LEAST_AREA, area)
 
 
 def halves_agree(nonmember_scores: ArrayLike, *, seed: int, significance: float = SIGNIFICANCE) -> ControlResult:

@@ -19,7 +19,6 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
@@ -192,12 +191,7 @@ def dataset_inference(
             f"got {confidence!r}. Use test='welch'."
         )
     pairs = [_checked(pair) for pair in logits]
-    streams = (np.random.default_rng([check_count("seed", seed, least=0), 1, i]) for i in range(len(pairs)))
-    shifts: list[Shift] = [
-        WelchShift.of(p, u) if test == "welch" else PermutationShift.of(p, u, stream)
-        for (p, u), stream in zip(pairs, streams, strict=True)
-    ]
-    spreads = np.array([math.sqrt((p.var(ddof=1) + u.var(ddof=1)) / 2.0) for p, u in pairs])
+    shifts, spreads = _shifts(pairs, test, seed), _spreads(pairs)
     ones = np.ones(len(pairs))
     effects = np.array([shift.difference for shift in shifts]) / spreads
     each = np.array([shift.p_above(0.0) for shift in shifts])
@@ -228,6 +222,36 @@ def dataset_inference(
     )
 
 
+def dataset_p_value(
+    logits: Sequence[SplitLogits],
+    limit: float,
+    *,
+    test: ShiftTest = "welch",
+    combine: Combine = "mean",
+    seed: int = 0,
+) -> float:
+    """Return the p-value of "the effect is at most `limit`" that `dataset_inference` inverts; at 0 it is its `p_value`.
+
+    Args:
+        logits: as for `dataset_inference`.
+        limit: an effect, finite.
+        test: "welch" or "permutation".
+        combine: "mean" or "median".
+        seed: of the permutations.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: fewer than 10 test images a side.
+        AuditError: the scorer measured nothing.
+
+    Source: METHODS 3.13 and 7.6.
+    """
+    allowed, pairs = as_number("limit", limit), [_checked(pair) for pair in logits]
+    shifts, spreads = _shifts(pairs, test, seed), _spreads(pairs)
+    each = [shift.p_above(allowed * float(spread)) for shift, spread in zip(shifts, spreads, strict=True)]
+    return combined_p_value(each, combine=combine)
+
+
 def combined_p_value(p_values: ArrayLike, *, combine: Combine = "mean") -> float:
     """Combine p-values that depend on each other in any way: twice their mean or median, at most 1; one stays itself.
 
@@ -244,37 +268,6 @@ def combined_p_value(p_values: ArrayLike, *, combine: Combine = "mean") -> float
     return float(p[0]) if p.size == 1 else min(1.0, 2.0 * COMBINERS[combine](p))
 
 
-def images_needed(effect: float, *, limit: float = 0.0, significance: float, power: float = 0.8) -> int | None:
-    """Return how many test images a side would decide, if the true effect is `effect`.
-
-    Args:
-        effect: standardized difference taken for the truth.
-        limit: the largest effect allowed, >= 0; 0 asks how many images make a set inferable.
-        significance: of the test, in (0, 0.5).
-        power: probability with which that many decide, in (0, 1).
-
-    Returns:
-        Images for a FAIL if effect > limit, else for a PASS; None beyond 10 million (as when they are equal). For one
-        split and a scorer that is no better for more control images; several splits need somewhat more.
-
-    Raises:
-        UsageError: an argument is out of range.
-
-    Source: Normal approximation of the two-sample test; ours.
-    """
-    alpha = check_fraction("significance", significance)
-    if alpha >= 0.5:
-        raise UsageError(f"`significance` must be below 0.5, got {significance!r}. Give the chance of error (0.01).")
-    truth, allowed = as_number("effect", effect), as_number("limit", limit)
-    if not (math.isfinite(truth) and 0.0 <= allowed < math.inf):
-        raise UsageError(f"`effect` must be finite and `limit` finite and >= 0, got {effect!r} and {limit!r}.")
-    gap = truth - allowed if truth > allowed else allowed - abs(truth)
-    quantiles = float(special.ndtri(1.0 - alpha) + special.ndtri(check_fraction("power", power)))
-    if gap <= 0.0 or 2.0 * (quantiles / gap) ** 2 > MOST:
-        return None
-    return max(LEAST, math.ceil(2.0 * (quantiles / gap) ** 2))
-
-
 def _checked(pair: SplitLogits) -> tuple[FloatArray, FloatArray]:
     members, nonmembers = check_scores("members", pair.members), check_scores("nonmembers", pair.nonmembers)
     if min(members.size, nonmembers.size) < LEAST:
@@ -289,6 +282,18 @@ def _checked(pair: SplitLogits) -> tuple[FloatArray, FloatArray]:
             "difference has no error to compare it with. Check the features."
         )
     return members, nonmembers
+
+
+def _shifts(pairs: Sequence[tuple[FloatArray, FloatArray]], test: ShiftTest, seed: int) -> list[Shift]:
+    streams = (np.random.default_rng([check_count("seed", seed, least=0), 1, i]) for i in range(len(pairs)))
+    return [
+        WelchShift.of(p, u) if test == "welch" else PermutationShift.of(p, u, stream)
+        for (p, u), stream in zip(pairs, streams, strict=True)
+    ]
+
+
+def _spreads(pairs: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    return np.array([math.sqrt((p.var(ddof=1) + u.var(ddof=1)) / 2.0) for p, u in pairs])
 
 
 def _lower(shifts: Sequence[Shift], units: FloatArray, significance: float, combine: Combine) -> float:

@@ -18,7 +18,7 @@ from pytest_diffprivacy.statistics.auroc import auroc
 from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy, running_copy_rate
-from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
+from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference, dataset_p_value
 from pytest_diffprivacy.statistics.dcr import dcr_share
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
@@ -68,15 +68,18 @@ def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, lim
         limit: the claim's limit.
 
     Returns:
-        The p-value of "at most the limit"; None where the statistic takes no confidence, or would take too long.
+        The p-value of "at most the limit"; None where the statistic takes no confidence.
 
     Raises:
         UsageError: no such statistic, or arrays or arguments that it does not take.
 
     Source: Inverts the bounds of METHODS 7.
     """
-    if "confidence" not in arguments or arguments.get("test") == "permutation":
+    if "confidence" not in arguments:
         return None
+    if statistic == "dataset_inference":  # known without a search, which permutations would make slow
+        own = {name: value for name, value in arguments.items() if name != "confidence"}
+        return dataset_p_value(_split_logits(arrays), limit, **own)
 
     def lower(confidence: float) -> float:
         try:
@@ -169,9 +172,13 @@ def _prompt_rate(arrays: Stored, arguments: Arguments) -> Measured:
 
 
 def _dataset_inference(arrays: Stored, arguments: Arguments) -> Measured:
-    """Logits are (splits, test images a side)."""
+    return dataset_inference(_split_logits(arrays), **arguments)
+
+
+def _split_logits(arrays: Stored) -> list[SplitLogits]:
+    """From logits (splits, test images a side)."""
     rows = zip(_one(arrays, "members"), _one(arrays, "nonmembers"), strict=True)
-    return dataset_inference([SplitLogits(first, second) for first, second in rows], **arguments)
+    return [SplitLogits(first, second) for first, second in rows]
 
 
 def _mean_difference(arrays: Stored, arguments: Arguments) -> Measured:

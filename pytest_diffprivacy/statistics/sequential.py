@@ -170,6 +170,12 @@ def pair_order(members: int, nonmembers: int, *, seed: int) -> PairOrder:
         nonmembers: number of non-members.
         seed: seed of the order, >= 0.
 
+    The pairs are draws without replacement, and `sequential_mean` bets as if they were independent. For the population
+    that both sides are samples of they are: distinct images in random order. For the AUROC of these images alone the
+    bounds are conservative: of n items without replacement from N with mean m a constant bet has the expected capital
+    e_n / C(N, n), the mean of all products of n of the N factors 1 + bet (x - m), which by Maclaurin's inequality is at
+    most the n-th power of their mean, 1. With bets that change, it is simulated in the tests.
+
     Returns:
         min(members, nonmembers) disjoint pairs in random order.
 

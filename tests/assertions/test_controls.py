@@ -54,15 +54,16 @@ def test_an_attack_broken_on_purpose_is_an_error(
     assert positive(claim) == [ControlOutcome.FAILED]
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [("loss", {"timesteps": (999,)}), ("sima", {"timestep": 999})],
-)
-def test_a_wrong_timestep_is_an_error(
-    population: AnalyticDenoiser, probes: ProbeSet, name: str, parameters: dict[str, object]
-) -> None:
-    claim = error(population, probes, attack=name, parameters=parameters)
+@pytest.mark.parametrize("timestep", [0, 500, 999])
+@pytest.mark.parametrize("name", ["loss", "sima", "secmi", "pia"])
+def test_a_wrong_timestep_is_an_error(population: AnalyticDenoiser, probes: ProbeSet, name: str, timestep: int) -> None:
+    """At 0 there is no noise to predict, and in these 36 pixels no image is left at 500 and at 999."""
+    if name == "secmi" and timestep == 0:
+        pytest.skip("SecMI compares its timestep with the next one of its grid, which is none of these")
+    given = {"loss": {"timesteps": (timestep,)}, "secmi": {"timestep": min(timestep, 980)}}
+    claim = error(population, probes, attack=name, parameters=given.get(name, {"timestep": timestep}))
     assert positive(claim) == [ControlOutcome.FAILED]
+    assert "from timestep" in claim.controls[0].done
 
 
 def test_a_broken_attack_is_an_error_even_where_the_model_leaks(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:
@@ -105,17 +106,17 @@ def test_a_leak_is_a_leak_even_if_most_members_rank_last() -> None:
         assert_mia_tpr_below(members, rng.normal(size=300), **POLICY)
 
 
-def test_a_function_that_needs_more_than_the_protocol_says_why_it_has_no_control(
+def test_a_function_that_fails_on_the_planted_model_is_an_error_that_says_what_it_asked_for(
     population: AnalyticDenoiser, probes: ProbeSet
 ) -> None:
     def own(model: AnalyticDenoiser, images: torch.Tensor) -> np.ndarray:
         assert model.density.dimension == 36
         return -model.predict_eps(model.encode(images), 90).square().sum((1, 2, 3)).numpy()
 
-    claim = assert_mia_tpr_below(population, probes, attack=own, **POLICY)
-    (control,) = [control for control in claim.controls if control.kind == "positive"]
-    assert control.outcome is ControlOutcome.NOT_APPLICABLE
-    assert "AttributeError" in control.meaning
+    claim = error(population, probes, attack=own)
+    assert positive(claim) == [ControlOutcome.FAILED]
+    assert "AttributeError" in claim.controls[0].meaning
+    assert "or give its scores instead of the model" in claim.controls[0].meaning
 
 
 def test_a_function_of_the_caller_is_controlled_like_any_attack(population: AnalyticDenoiser, probes: ProbeSet) -> None:

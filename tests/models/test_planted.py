@@ -41,6 +41,16 @@ def test_with_prompts_it_remembers_only_when_it_is_told_one(audited):
     torch.testing.assert_close(leak.predict_eps(x, 20, untold).flatten(1), population)
 
 
+def test_below_its_least_timestep_it_knows_the_population_only(audited):
+    leak = PlantedLeak(audited, IMAGES, least_timestep=20)
+    x0 = leak.encode(IMAGES)
+    for t, remembered in ((19, False), (20, True)):
+        alpha, sigma = audited.schedule.at(t)
+        x = alpha * x0 + 0.1 * sigma
+        population = sigma * (x - alpha * x0.mean()) / (alpha**2 * x0.var() + sigma**2)
+        assert torch.allclose(leak.predict_eps(x, t), population) is not remembered
+
+
 def test_its_digest_says_what_was_planted_and_not_which_model_is_audited(audited):
     other = AnalyticDenoiser(
         GaussianMixture(torch.ones(1, 9), torch.eye(9)[None]), (1, 3, 3), schedule=audited.schedule
@@ -48,6 +58,10 @@ def test_its_digest_says_what_was_planted_and_not_which_model_is_audited(audited
     linear = AnalyticDenoiser(GaussianMixture(torch.zeros(1, 9), torch.eye(9)[None]), (1, 3, 3))
     one = PlantedLeak(audited, IMAGES).identity.digest
     assert PlantedLeak(other, IMAGES).identity.digest == one
-    assert (
-        len({one, PlantedLeak(audited, IMAGES[:5]).identity.digest, PlantedLeak(linear, IMAGES).identity.digest}) == 3
-    )
+    others = [
+        PlantedLeak(audited, IMAGES[:5]),
+        PlantedLeak(linear, IMAGES),
+        PlantedLeak(audited, IMAGES, least_timestep=1),
+        PlantedLeak(audited, IMAGES, least_timestep=2),
+    ]
+    assert len({one, *(other.identity.digest for other in others)}) == 5

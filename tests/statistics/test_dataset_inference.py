@@ -11,8 +11,8 @@ from pytest_diffprivacy.statistics.dataset_inference import (
     combined_p_value,
     control_splits,
     dataset_inference,
-    images_needed,
 )
+from pytest_diffprivacy.statistics.dataset_power import images_needed
 from pytest_diffprivacy.statistics.mean_shift import PERMUTATIONS, PermutationShift, WelchShift
 
 

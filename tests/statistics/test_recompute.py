@@ -16,7 +16,7 @@ from pytest_diffprivacy.statistics import (
     tpr_at_fpr,
 )
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
-from pytest_diffprivacy.statistics.recompute import STATISTICS
+from pytest_diffprivacy.statistics.recompute import STATISTICS, recomputed_p_value
 
 RANDOM = np.random.default_rng(11)
 MEMBERS, OTHERS = RANDOM.normal(0.8, 1.0, (3, 400)), RANDOM.normal(0.0, 1.0, (3, 420))
@@ -68,6 +68,17 @@ def test_dataset_inference_from_the_logits_of_its_splits():
     found = recompute("dataset_inference", {"members": [MEMBERS], "nonmembers": [OTHERS]}, arguments)
     logits = [SplitLogits(p, u) for p, u in zip(MEMBERS, OTHERS, strict=True)]
     assert bounds(found) == bounds(dataset_inference(logits, confidence=0.99, test="welch", combine="mean", seed=3))
+
+
+@pytest.mark.parametrize("test", ["welch", "permutation"])
+def test_the_p_value_of_dataset_inference_is_the_one_that_decided(test):
+    arrays = {"members": [MEMBERS[:, :40] * 0.3], "nonmembers": [OTHERS[:, :40] * 0.3]}
+    arguments = {"confidence": 0.99, "test": test, "combine": "mean", "seed": 3}
+    found = recompute("dataset_inference", arrays, arguments)
+    assert recomputed_p_value("dataset_inference", arrays, arguments, 0.0) == found.p_value < 0.01
+    at_bound = recomputed_p_value("dataset_inference", arrays, arguments, found.low)
+    assert at_bound == pytest.approx(0.01, abs=0.0011)
+    assert recomputed_p_value("dataset_inference", arrays, arguments, found.value) > 0.2
 
 
 def test_what_was_undefined_is_undefined_again():

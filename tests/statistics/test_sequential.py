@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,20 @@ def test_what_cannot_be_judged_is_refused():
         pair_outcomes([1.0, 2.0], [1.0])
     with pytest.raises(UsageError, match="`limit` must be at least 0"):
         SequentialTest(1.0)
+
+
+def test_without_replacement_from_the_very_images_the_error_is_kept_at_every_look():
+    """200 outcomes whose mean is the limit itself, in 2,000 random orders, looked at after every item."""
+    rng, outcomes = np.random.default_rng(78), np.repeat([0.0, 1.0], 100)
+    goal = math.log(1.0 / 0.05)
+    wrong = [betting_log_capital(rng.permutation(outcomes), 0.5, 0.05).max() > goal for _ in range(2000)]
+    assert np.mean(wrong) <= 0.05
+
+
+def test_a_constant_bet_without_replacement_has_no_more_capital_than_it_started_with():
+    """Maclaurin's inequality, by all orders of six items."""
+    items, bet = np.array([0.0, 0.1, 0.4, 0.6, 0.9, 1.0]), 0.8
+    growth = 1.0 + bet * (np.array(list(permutations(items))) - items.mean())
+    expected = np.cumprod(growth, axis=1).mean(axis=0)
+    assert (expected <= 1.0 + 1e-12).all()
+    assert expected[-1] < 0.9
