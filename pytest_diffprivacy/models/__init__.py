@@ -11,6 +11,7 @@ from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, Lea
 from pytest_diffprivacy.models.guidance import GuidedStep, guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.load import load_model
+from pytest_diffprivacy.models.network import NetworkDenoiser, flow_network, karras_denoiser
 from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
@@ -43,6 +44,7 @@ __all__ = [
     "GuidedStep",
     "LeakDial",
     "ModelIdentity",
+    "NetworkDenoiser",
     "NoiseSchedule",
     "PipelineGenerator",
     "PixelDiffusion",
@@ -57,8 +59,10 @@ __all__ = [
     "ddim_sample",
     "ddim_step",
     "eps_from",
+    "flow_network",
     "guided_ddim",
     "ideal_denoiser",
+    "karras_denoiser",
     "load_model",
     "x0_from_eps",
 ]
