@@ -91,16 +91,16 @@ def test_a_model_that_generalizes_perfectly_holds(population: AnalyticDenoiser, 
 def test_a_callable_is_an_attack_and_is_computed_every_time(population: AnalyticDenoiser, probes: ProbeSet) -> None:
     seen: list[int] = []
 
-    def brightness(model: object, images: torch.Tensor) -> torch.Tensor:
-        assert model is population
-        seen.append(len(images))
-        return images.mean(dim=(1, 2, 3))
+    def noise(model: AnalyticDenoiser, images: torch.Tensor) -> torch.Tensor:
+        if model is population:  # its control asks it about a planted model as well
+            seen.append(len(images))
+        return -model.predict_eps(model.encode(images), 100).square().sum(dim=(1, 2, 3))
 
     for round_number in (1, 2):
-        claim = assert_mia_tpr_below(population, probes, attack=brightness, max_fpr=0.05, limit=0.2)
+        claim = assert_mia_tpr_below(population, probes, attack=noise, max_fpr=0.05, limit=0.2)
         assert sum(seen) == 500 * round_number
         assert (claim.work.units_computed, claim.work.units_reused) == (3, 0)
-        assert claim.methods[0].name == "brightness"
+        assert claim.methods[0].name == "noise"
 
 
 def test_a_callable_that_returns_too_few_scores_is_an_error(population: AnalyticDenoiser, probes: ProbeSet) -> None:
