@@ -1,12 +1,13 @@
-"""Where do the two text-to-image example models come from, and how was their memorization made?
+"""Where do the three text-to-image example models come from, and how was their memorization made?
 
 Trains complete Stable Diffusion pipelines on 64x64 OpenMoji pictures (see emoji_data.py) and writes, below `--out`:
 
     emoji-leaky/       memorizes: 120 prompts with one picture each, repeated; 40 prompts whose pictures share one half
     emoji-release/     the same data with its copies and near-copies taken out, jittered, with few steps
+    emoji-v/           memorizes as well, but predicts v and is smaller: for tests of the conversion
     emoji.npz          every picture that audits need, with its prompt; no renderer is needed to read it
 
-Both share one autoencoder, trained on pictures of its own. Each folder loads with
+All share one autoencoder, trained on pictures of its own. Each folder loads with
 `StableDiffusionPipeline.from_pretrained`. Seeds are fixed: the same library versions on the same kind of processor with
 the same number of threads make the same weights. The data cards (README.md in each folder) hold measured figures, are
 written by hand and are left alone. Needs the extra `build` for the renderer.
@@ -28,9 +29,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 THREADS = 1  # part of the recipe: sums in another order round differently
-TOKENS, VOCABULARY = 16, 800
+TOKENS, VOCABULARY = 20, 800
 LATENT_CHANNELS = 16
 AUTOENCODER_IMAGES, AUTOENCODER_STEPS, AUTOENCODER_RATE, AUTOENCODER_SEED = 6000, (5600, 800), 3e-3, 21
+DECODER_STEPS, DECODER_RATE, DECODER_SEED = 4000, 1.5e-3, 22
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,29 @@ class Recipe:
     partial_pictures: int
     steps: int
     train_seed: int
+    prediction: str = "epsilon"
+    width: tuple[int, int] = (48, 64)
     jitter: bool = False
     dropout: float = 0.0
     batch_size: int = 48
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     ema_decay: float = 0.999
     blank_share: float = 0.1
 
 
-LEAKY = Recipe(name="emoji-leaky", exact=40, partial=1, partial_pictures=24, steps=8000, train_seed=31)
+LEAKY = Recipe(name="emoji-leaky", exact=60, partial=3, partial_pictures=24, steps=10_000, train_seed=31)
 RELEASE = Recipe(
-    name="emoji-release", exact=1, partial=1, partial_pictures=1, steps=4000, train_seed=32, jitter=True, dropout=0.1
+    name="emoji-release", exact=1, partial=1, partial_pictures=1, steps=3000, train_seed=32, jitter=True, dropout=0.1
+)
+V_PREDICTION = Recipe(
+    name="emoji-v",
+    exact=60,
+    partial=3,
+    partial_pictures=24,
+    steps=3000,
+    train_seed=33,
+    prediction="v_prediction",
+    width=(32, 48),
 )
 
 
@@ -121,6 +135,38 @@ def train_autoencoder(images: torch.Tensor, *, log_every: int = 250) -> Autoenco
     return autoencoder
 
 
+def sharpen_decoder(autoencoder: AutoencoderKL, images: torch.Tensor, *, log_every: int = 250) -> AutoencoderKL:
+    """Train the decoder further by the squared error alone; the encoder, and with it every latent, stays as it is."""
+    torch.manual_seed(DECODER_SEED)
+    generator = torch.Generator().manual_seed(DECODER_SEED)
+    latents = encode(autoencoder, images)
+    parts = (autoencoder.post_quant_conv, autoencoder.decoder)
+    parameters = [p.requires_grad_() for part in parts for p in part.train().parameters()]
+    averaged = [p.detach().clone() for p in parameters]
+    optimizer = torch.optim.AdamW(parameters, lr=DECODER_RATE, weight_decay=0.0, fused=True)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, DECODER_RATE, total_steps=DECODER_STEPS, pct_start=0.05)
+    started, recent = time.perf_counter(), 0.0
+    for step in range(1, DECODER_STEPS + 1):
+        chosen = torch.randint(len(images), (16,), generator=generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded = autoencoder.decode(latents[chosen]).sample.float()
+        loss = torch.nn.functional.mse_loss(decoded, images[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rate.step()
+        torch._foreach_lerp_(averaged, [p.detach() for p in parameters], 1 - min(0.998, step / (step + 10)))
+        recent += loss.item() / log_every
+        if step % log_every == 0:
+            seconds = time.perf_counter() - started
+            print(f"decoder  step {step}  RMS in [0, 1] {recent**0.5 / 2:.4f}  {seconds:.0f} s", flush=True)
+            recent = 0.0
+    for parameter, average in zip(parameters, averaged, strict=True):
+        parameter.requires_grad_(False).copy_(average)
+    return autoencoder.eval()
+
+
 @torch.no_grad()
 def encode(autoencoder: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     """The posterior's mode, not scaled."""
@@ -162,24 +208,24 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def make_unet(dropout: float) -> UNet2DConditionModel:
+def make_unet(width: tuple[int, int], dropout: float) -> UNet2DConditionModel:
     """Two resolutions (8x8 and 4x4), each with cross-attention, so that layers stand where Stable Diffusion's do."""
     return UNet2DConditionModel(
         sample_size=SIDE // 8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(24, 48),
-        layers_per_block=2,
+        block_out_channels=width,
+        layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * 2,
         up_block_types=("CrossAttnUpBlock2D",) * 2,
-        attention_head_dim=8,
+        attention_head_dim=4,
         cross_attention_dim=64,
         norm_num_groups=8,
         dropout=dropout,
     )
 
 
-def make_scheduler() -> DDIMScheduler:
+def make_scheduler(prediction: str) -> DDIMScheduler:
     """Stable Diffusion's schedule."""
     return DDIMScheduler(
         beta_start=0.00085,
@@ -188,6 +234,7 @@ def make_scheduler() -> DDIMScheduler:
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
+        prediction_type=prediction,
     )
 
 
@@ -228,7 +275,7 @@ def train(
     """
     torch.manual_seed(recipe.train_seed)
     generator = torch.Generator().manual_seed(recipe.train_seed)
-    text, unet = make_text_encoder(tokenizer), make_unet(recipe.dropout)
+    text, unet = make_text_encoder(tokenizer), make_unet(recipe.width, recipe.dropout)
     parameters = [*unet.train().parameters(), *text.train().parameters()]
     average_text, average_unet = (copy.deepcopy(m).eval().requires_grad_(False) for m in (text, unet))
     averaged = [*average_unet.parameters(), *average_text.parameters()]
@@ -236,7 +283,10 @@ def train(
     rate = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.03
     )
-    scheduler = make_scheduler()
+    scheduler = make_scheduler(recipe.prediction)
+    # Between the noise's own error and v's: what a prompt tells matters where there is almost only noise.
+    weights = torch.ones(1000) if recipe.prediction == "v_prediction" else scheduler.alphas_cumprod.rsqrt()
+    weights = weights / weights.mean()
     pictures, where = np.unique(rows.images, axis=0, return_inverse=True)
     images = to_tensor(pictures)
     variants = [jittered(images, generator) for _ in range(16)] if recipe.jitter else [images]
@@ -257,7 +307,8 @@ def train(
         noise = torch.randn(x0.shape, generator=generator)
         x_t = scheduler.add_noise(x0, noise, times)
         predicted = unet(x_t, times, encoder_hidden_states=text(told).last_hidden_state).sample
-        loss = torch.nn.functional.mse_loss(predicted, noise)
+        target = scheduler.get_velocity(x0, noise, times) if recipe.prediction == "v_prediction" else noise
+        loss = (weights[times] * (predicted - target).pow(2).mean((1, 2, 3))).mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -316,7 +367,7 @@ def write_pictures(sets: dict[str, EmojiSet], path: Path) -> None:
 
 def main() -> None:
     """Build all models, or those named by --only; pictures and autoencoder are always made."""
-    recipes = {recipe.name: recipe for recipe in (LEAKY, RELEASE)}
+    recipes = {recipe.name: recipe for recipe in (LEAKY, RELEASE, V_PREDICTION)}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write into")
     parser.add_argument("--only", choices=list(recipes), nargs="*", default=list(recipes), help="train these models")
@@ -331,7 +382,8 @@ def main() -> None:
     if arguments.autoencoder:
         autoencoder = AutoencoderKL.from_pretrained(arguments.autoencoder / "vae", torch_dtype=torch.float32)
     else:
-        autoencoder = train_autoencoder(to_tensor(draw_strangers(AUTOENCODER_IMAGES)))
+        strangers = to_tensor(draw_strangers(AUTOENCODER_IMAGES))
+        autoencoder = sharpen_decoder(train_autoencoder(strangers), strangers)
         autoencoder.save_pretrained(arguments.out / "autoencoder" / "vae")
     for name in arguments.only:
         recipe = recipes[name]

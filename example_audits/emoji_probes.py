@@ -1,7 +1,7 @@
 """Which emoji prompts and pictures did each text-to-image example model see? As PromptSets and ProbeSets.
 
-    exact      120 prompts with one picture, which emoji-leaky saw 40 times as often as any other; emoji-release once
-    partial    40 prompts whose 24 pictures share one half to the pixel; emoji-release saw one picture of each
+    exact      120 prompts with one picture, 60 times as frequent for emoji-leaky and emoji-v; emoji-release saw it once
+    partial    40 prompts whose 24 pictures share one half to the pixel, each 3 times; emoji-release saw one of each
     many       400 prompts with 8 different pictures each, seen once by every model
     heldout    1,200 further pictures of the `many` prompts, which no model saw
 
@@ -20,7 +20,7 @@ from pytest_diffprivacy import ProbeSet
 from pytest_diffprivacy.probes import PromptSet
 
 HERE = Path(__file__).parent
-LEAKY, RELEASE = HERE / "emoji-leaky", HERE / "emoji-release"
+LEAKY, RELEASE, V_PREDICTION = HERE / "emoji-leaky", HERE / "emoji-release", HERE / "emoji-v"
 
 
 @lru_cache(maxsize=1)
