@@ -25,6 +25,8 @@ COSTS: Final = (
     "neighbours",
     "report_speed",
     "import_time",
+    "ray_efficiency",
+    "full_size",
 )
 
 
