@@ -1,8 +1,8 @@
 """Do two Ray workers do twice the work of one?
 
-SecMI on 24 units of 256 drawn images with the network of `digits-release`, through the audit's own path without a store:
-a Ray cluster of one worker and one of two on this machine, one thread each, in processes of their own, taking turns.
-Wall time of a run whose workers have started and hold the model; median of 3 each. The machine must have two idle cores.
+SecMI on 24 units of 256 drawn images with the network of `digits-release`, through the audit's own path without a
+store: a Ray cluster of one worker and one of two on this machine, one thread each, in processes of their own, in turns.
+Wall time of a run whose workers have started and hold the model; median of 3 each. It needs two idle cores.
 
 Targets: two workers at least 1.7 times the throughput of one; scores equal to those of the local engine within 1e-6.
 
