@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
-from scipy import stats
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
@@ -151,7 +151,7 @@ def standing(
         if any(len(side) != len(order) for side, order in zip(scores, orders, strict=True)):
             return None
         ordered = [side[order] for side, order in zip(scores, orders, strict=True)]
-        twice = np.rint(2.0 * stats.rankdata(np.concatenate(ordered))).astype(int)
+        twice = np.rint(2.0 * scipy.stats.rankdata(np.concatenate(ordered))).astype(int)
         name = names[place] if len(names) == len(pairs) else str(place)
         ranked[name] = Ranked(
             members=tuple(twice[: len(ordered[0])].tolist()), nonmembers=tuple(twice[len(ordered[0]) :].tolist())

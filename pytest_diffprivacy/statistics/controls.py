@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its submodules are loaded when they are used: scipy.stats takes half a second
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_scores
@@ -59,7 +59,7 @@ def planted_found(
     _enough(min(planted.size, others.size))
     if np.ptp(np.concatenate([planted, others])) == 0.0:
         return ControlResult(False, None)
-    found = stats.mannwhitneyu(planted, others, alternative="greater").pvalue <= significance
+    found = scipy.stats.mannwhitneyu(planted, others, alternative="greater").pvalue <= significance
     area = auroc(planted, others)
     return ControlResult(bool(found) and area.value >= LEAST_AREA, area)
 
@@ -109,7 +109,7 @@ def groups_agree(
     if np.ptp(np.concatenate([first, second])) == 0.0:
         return ControlResult(True, None)
     area = auroc(first, second, confidence=1.0 - significance / 2.0)
-    return ControlResult(bool(stats.mannwhitneyu(first, second).pvalue > significance), area)
+    return ControlResult(bool(scipy.stats.mannwhitneyu(first, second).pvalue > significance), area)
 
 
 def _enough(images: int) -> None:

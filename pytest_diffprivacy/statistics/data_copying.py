@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_scores, check_significance
@@ -110,7 +111,7 @@ def data_copying(
 
 def _z(generated: np.ndarray, test: np.ndarray) -> float:
     m, n = len(generated), len(test)
-    ranks = stats.rankdata(np.concatenate([generated, test]))
+    ranks = scipy.stats.rankdata(np.concatenate([generated, test]))
     u = float(ranks[:m].sum()) - m * (m + 1) / 2.0
     return (u - m * n / 2.0) / math.sqrt(m * n * (m + n + 1) / 12.0)
 

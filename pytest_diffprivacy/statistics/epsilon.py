@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import optimize, special
+from scipy import special
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
@@ -222,7 +223,7 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     if excess(0.0) <= 0.0:
         return 0.0
     most = size * size / 2.0 + size * float(-special.ndtri(allowed))  # where the first term alone equals delta
-    return float(optimize.brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-14))
+    return float(scipy.optimize.brentq(excess, 0.0, most, xtol=1e-13, rtol=1e-14))
 
 
 def largest_provable_epsilon(members: int, nonmembers: int, *, delta: float = 0.0, confidence: float = 0.95) -> float:

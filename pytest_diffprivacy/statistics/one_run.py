@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its submodules are loaded when they are used: scipy.stats takes half a second
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import (
@@ -161,11 +161,11 @@ def correct_guesses(scores: ArrayLike, included: ArrayLike, *, guess_in: int, gu
 
 def _p_value(m: int, r: int, v: int, eps: float, delta: float) -> float:
     q = 1.0 / (1.0 + math.exp(-eps))
-    tail = float(stats.binom.sf(v - 1, r, q))
+    tail = float(scipy.stats.binom.sf(v - 1, r, q))
     if delta == 0.0 or v == 0:
         return min(1.0, tail)
     i = np.arange(1, v + 1)
-    gain = (stats.binom.sf(v - i - 1, r, q) - tail) / i
+    gain = (scipy.stats.binom.sf(v - i - 1, r, q) - tail) / i
     return float(min(1.0, tail + 2.0 * m * delta * max(0.0, float(gain.max()))))
 
 

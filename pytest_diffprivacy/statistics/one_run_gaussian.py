@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import (
@@ -138,7 +139,7 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     if not 0.0 < eps <= most:
         raise UsageError(f"`epsilon` must be above 0 and at most {most:.4g}, got {epsilon!r}. No canary refutes it.")
     least = 2.0 * float(special.ndtri((1.0 + allowed) / 2.0))  # below it epsilon is 0
-    return float(optimize.brentq(lambda mu: gaussian_epsilon(mu, allowed) - eps, least, LARGEST_MU, xtol=1e-12))
+    return float(scipy.optimize.brentq(lambda mu: gaussian_epsilon(mu, allowed) - eps, least, LARGEST_MU, xtol=1e-12))
 
 
 def gaussian_canaries_needed(epsilon: float, delta: float, *, share: float = 1.0, confidence: float = 0.95) -> int:
