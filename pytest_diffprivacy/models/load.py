@@ -11,12 +11,13 @@ from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.assemble import assemble_pipeline
 from pytest_diffprivacy.models.class_to_image import ClassToImage
-from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, load_network, load_scheduler, read_json
+from pytest_diffprivacy.models.components import load_network, load_scheduler, read_json
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
 from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
+from pytest_diffprivacy.models.refusals import refuse_editing, refuse_file, refuse_remote_code, unknown_object
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
@@ -88,10 +89,8 @@ def _from_objects(
         return PixelDiffusion(source.unet, scheduler or source.scheduler, name=name, device=device, dtype=dtype)
     adapted = _adapted(source, kinds, name, resolution, device, dtype)
     if adapted is None:
-        raise ModelError(
-            f"Cannot audit an object of type {name}. Pass a {' or '.join(PIPELINES)} (folder or object), "
-            "a UNet2DModel with scheduler=..., or an object that satisfies models.Generator or models.Denoiser."
-        )
+        refuse_editing(name)
+        raise unknown_object(source, f"a {' or '.join(PIPELINES)} (folder or object), a UNet2DModel with scheduler=...")
     if scheduler is not None:
         raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
     return adapted
@@ -118,7 +117,7 @@ def _from_folder(
     folder: Path, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
 ) -> Generator:
     if folder.is_file():
-        _refuse_file(folder)
+        refuse_file(folder)
     if not folder.is_dir():
         raise ModelError(
             f"Model path {str(folder)!r} does not exist. Give a folder written by pipeline.save_pretrained(...), or "
@@ -130,6 +129,7 @@ def _from_folder(
             f"{str(folder)!r} holds no model_index.json, so it is no diffusers pipeline. "
             "Save the whole pipeline with pipeline.save_pretrained(...)."
         )
+    refuse_remote_code(folder, index)
     kind = str(index.get("_class_name"))
     name = folder.resolve().name
     if kind in PIXEL_PIPELINES:
@@ -147,6 +147,7 @@ def _from_folder(
         return adapted
     if kind in REFUSED:
         raise ModelError(f"The {kind} in {str(folder)!r} cannot be audited. {REFUSED[kind]}")
+    refuse_editing(kind)
     raise ModelError(
         f"Pipeline class {kind!r} in {str(folder)!r} is not supported: {', '.join(PIPELINES)} are. "
         "For the black-box claims, load it yourself and pass models.PipelineGenerator(pipeline), or an object with "
@@ -157,16 +158,6 @@ def _from_folder(
 def _no_resolution(resolution: int | None) -> None:
     if resolution is not None:
         raise ModelError(f"`resolution` must be None for a model that takes no texts, got {resolution!r}.")
-
-
-def _refuse_file(path: Path) -> None:
-    if path.suffix in PICKLE_SUFFIXES:
-        raise ModelError(
-            f"{str(path)!r} is a pickle, which can run code when it is loaded. Convert it on a machine you trust: "
-            f"python -m diffusers.scripts.convert_original_stable_diffusion_to_diffusers --checkpoint_path {path.name} "
-            "--dump_path converted --to_safetensors, and audit the folder."
-        )
-    raise ModelError(f"{str(path)!r} is a file. Give the folder that pipeline.save_pretrained(...) wrote.")
 
 
 def _download(source: str) -> Path:

@@ -140,7 +140,7 @@ def test_a_pickled_checkpoint_is_refused_with_the_command_that_converts_it(proje
     project.write("test_release.py", ASKS_FOR_THE_MODEL)
     message = refusal(project)
     assert f"'{project.path}/model.ckpt' is a pickle, which can run code when it is loaded." in message
-    assert "--to_safetensors" in message
+    assert "safe_serialization=True" in message
 
 
 def test_pickled_weights_in_a_pipeline_are_refused(project: Project, pipeline: Path) -> None:

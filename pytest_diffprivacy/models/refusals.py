@@ -1,0 +1,100 @@
+"""What is given to `load_model` and cannot be audited as it is? Why, and what to give in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, read_json
+
+EDITING: Final = {
+    "Inpaint": "fills parts of a given image",
+    "Img2Img": "starts from a given image",
+    "Image2Image": "starts from a given image",
+    "InstructPix2Pix": "edits a given image",
+    "Depth2Img": "starts from a given image",
+    "Upscale": "enlarges a given image",
+    "ControlNet": "follows a given image",
+}
+"""Words in the names of pipelines that need an image of the user's, and what they do with it."""
+
+GENERATOR: Final = ("identity", "generate")
+DENOISER: Final = ("schedule", "sample_shape", "image_shape", "device", "dtype", "predict_eps", "condition", "encode",
+                   "decode")  # fmt: skip
+
+
+def refuse_editing(kind: str) -> None:
+    """Refuse a pipeline that does not generate from noise and a prompt alone.
+
+    Raises:
+        ModelError: its class is such a one.
+    """
+    for word, does in EDITING.items():
+        if word in kind:
+            raise ModelError(
+                f"A {kind} cannot be audited: it {does}, and what it returns is not the model's memory alone. Audit "
+                "the text-to-image pipeline with the same weights, AutoPipelineForText2Image.from_pipe(pipeline), "
+                "unless its network is made for editing only."
+            )
+
+
+def refuse_file(path: Path) -> None:
+    """Refuse a checkpoint in one file, with the command that makes a folder of it.
+
+    Raises:
+        ModelError: always.
+    """
+    convert = (
+        'python -c "from diffusers import StableDiffusionPipeline as P; '
+        f"P.from_single_file('{path.name}').save_pretrained('converted', safe_serialization=True)\", "
+        "and audit the folder."
+    )
+    if path.suffix in PICKLE_SUFFIXES:
+        raise ModelError(
+            f"{str(path)!r} is a pickle, which can run code when it is loaded. Convert it on a machine you trust: "
+            f"{convert}"
+        )
+    raise ModelError(
+        f"{str(path)!r} is a file. Give the folder that pipeline.save_pretrained(...) wrote; of a checkpoint in one "
+        f"file: {convert}"
+    )
+
+
+def refuse_remote_code(folder: Path, index: Mapping[str, Any]) -> None:
+    """Refuse a folder that asks for code of its own to be run.
+
+    Args:
+        folder: of the pipeline.
+        index: what its model_index.json says.
+
+    Raises:
+        ModelError: its class or that of a part comes from a file beside the weights.
+    """
+    asks = ""
+    if isinstance(index.get("_class_name"), list):
+        asks = f"its pipeline class is {'.'.join(map(str, index['_class_name']))}"
+    for path in sorted(folder.glob("*/config.json")):
+        if read_json(path).get("auto_map"):
+            asks = asks or f"{path.parent.name}/config.json has an `auto_map`"
+    if asks:
+        raise ModelError(
+            f"{str(folder)!r} asks for code of its own to be run (custom pipeline, trust_remote_code): {asks}. That is "
+            "never done here. Load it yourself where you trust the code, and wrap it: models.NetworkDenoiser takes its "
+            "network, models.CallableGenerator its images."
+        )
+
+
+def unknown_object(source: object, known: str) -> ModelError:
+    """The error for an object that is none of what is known, naming what it lacks for each level of access."""
+    has = set(dir(source))
+    lacks = {"Generator": GENERATOR, "Denoiser": ("identity", *DENOISER)}
+    missing = "; for ".join(
+        f"models.{protocol} {', '.join(name for name in names if name not in has)}" for protocol, names in lacks.items()
+    )
+    return ModelError(
+        f"Cannot audit an object of type {type(source).__name__}. Pass {known}, or one that satisfies a protocol; "
+        f"for {missing} is missing. models.CallableGenerator makes a Generator of a function, models.NetworkDenoiser a "
+        "Denoiser of a network."
+    )
