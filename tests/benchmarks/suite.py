@@ -26,6 +26,7 @@ COSTS: Final = (
     "report_speed",
     "import_time",
     "ray_efficiency",
+    "full_size_memory",
     "full_size",
 )
 
