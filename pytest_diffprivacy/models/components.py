@@ -80,7 +80,7 @@ def load_tokenizer(kind: Any, folder: Path) -> Any:
         raise ModelError(f"{str(folder)!r} is missing. {AGAIN}")
     try:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         raise ModelError(f"The tokenizer in {str(folder)!r} cannot be loaded: {error} {AGAIN}") from error
 
 

@@ -168,7 +168,7 @@ def _download(source: str) -> Path:
     try:
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors", "*.txt"]
+                repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
             )
         )
     except (LocalEntryNotFoundError, RepositoryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:

@@ -88,7 +88,7 @@ class TextToImage:
             self.cross_attention = partial(watch_cross_attention, self._network)
         self.identity = ModelIdentity(
             name=name,
-            family=f"{family.name}, {self._parametrization.name}",
+            family=f"{family.name}, {self._parametrization.name}{', guidance-distilled' if family.substitute else ''}",
             digest=digest,
             parameters=sum(p.numel() for p in self._network.parameters()),
             dtype=str(self.dtype).removeprefix("torch."),

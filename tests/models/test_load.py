@@ -103,7 +103,7 @@ def test_the_hub_is_asked_for_configurations_and_safetensors_only(ddpm_folder, m
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert same_images(load_model("hub:lab/cats"), load_model("hub:lab/cats@v2"))
-    patterns = ("*.json", "*.safetensors", "*.txt")
+    patterns = ("*.json", "*.safetensors", "*.txt", "*.model")
     assert asked == [("lab/cats", None, patterns), ("lab/cats", "v2", patterns)]
 
 

@@ -12,6 +12,8 @@ from pytest_diffprivacy.models import TextToImage, load_model
 from pytest_diffprivacy.models.families import FAMILIES, family_of
 from tests.models import family_builders as build
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
+
 
 @pytest.fixture(scope="module")
 def xl_folder(tmp_path_factory):
@@ -134,7 +136,7 @@ def test_a_stable_diffusion_3_without_t5_counts_the_tokens_of_clip():
 def test_pixart_sigma_reads_more_of_a_prompt_than_alpha():
     sigma = load_model(build.pixart(PixArtSigmaPipeline))
     assert (sigma.token_limit, load_model(build.pixart()).token_limit) == (300, 120)
-    assert sigma.generate([1], prompts=["cat"], steps=1).shape == (1, 3, 16, 16)
+    assert sigma.generate([1], prompts=["cat"], steps=2).shape == (1, 3, 16, 16)
 
 
 def test_a_latent_consistency_pipeline_whose_network_is_not_told_guidance_is_refused():
