@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.identity import Adapter, weights_digest
+from pytest_diffprivacy.models.running import refuse_autocast
 
 BASE = "base_layer."
 LORA, INVERSION = "LoRA", "textual inversion"
@@ -69,11 +70,12 @@ class AdapterGuard:
         self._before = self._state()
 
     def check(self) -> None:
-        """Refuse a pipeline whose adapters were loaded, switched or scaled since.
+        """Refuse a pipeline whose adapters were loaded, switched or scaled since, and one that autocast runs.
 
         Raises:
-            ModelError: they were; its answers are not those of the model that records name.
+            ModelError: its answers are not those of the model that records name, or not in its precision.
         """
+        refuse_autocast(self._name)
         if self._state() != self._before:
             raise ModelError(
                 f"The adapters of {self._name} were changed after load_model(...): its digest and stored results are "

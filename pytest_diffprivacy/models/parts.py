@@ -9,6 +9,7 @@ import torch
 
 from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
 from pytest_diffprivacy.models.identity import public, weights_digest
+from pytest_diffprivacy.models.running import refuse_offloaded, refuse_unreadable, tiled
 
 DEPENDENT = ("dtype", "torch_dtype", "transformers_version", "architectures")
 """Entries of a transformers configuration that depend on how it was loaded."""
@@ -21,7 +22,12 @@ def networks_of(pipeline: Any, left_out: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype | None) -> None:
-    """Freeze networks in eval mode, and bring them to a device and precision where one is given."""
+    """Freeze networks in eval mode, and bring them to a device and precision where one is given.
+
+    Raises:
+        ModelError: a precision for a quantized network.
+    """
+    refuse_unreadable(networks, dtype)
     for network in networks.values():
         torch.nn.Module.to(network.eval().requires_grad_(False), device=device, dtype=dtype)
 
@@ -29,8 +35,14 @@ def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype
 def pipeline_digest(
     pipeline: Any, left_out: Mapping[str, Any], *, settings: tuple[str, ...] = (), resolution: int | None = None
 ) -> str:
-    """sha256 over the weights and configurations of all parts, tokenizers and schedulers included."""
+    """sha256 over the weights and configurations of all parts, tokenizers and schedulers included.
+
+    Raises:
+        ModelError: a part is offloaded, or quantized so that its weights have no digest.
+    """
     networks = networks_of(pipeline, left_out)
+    refuse_offloaded(networks)
+    refuse_unreadable(networks, None)
     tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in base_tensors(part))
     configuration: dict[str, Any] = {}
     for name, network in networks.items():
@@ -49,6 +61,8 @@ def pipeline_digest(
     configuration |= {name: pipeline.config[name] for name in settings}
     if resolution is not None:
         configuration["resolution"] = resolution
+    if tiled(networks):
+        configuration["tiles"] = tiled(networks)
     facts = adapter_facts(pipeline.components)
     if facts:
         configuration["adapters"] = facts
