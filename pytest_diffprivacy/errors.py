@@ -13,8 +13,8 @@
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
             └── BudgetSpent          the audit's time is over before the claim is decided; carries what is missing
 
-Beside the tree two warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
-network has no forward derivative, so finite differences are taken.
+Beside the tree three warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
+network has no forward derivative, so finite differences are taken; SharedDevice, several workers share one GPU.
 
 Argument errors read "`<name>` must be <condition>, got <value!r>. <What to do.>".
 """
@@ -103,3 +103,7 @@ class PromptTruncated(UserWarning):
 
 class DerivativeFallback(UserWarning):
     """A network has no forward-mode derivative; finite differences stand in for it."""
+
+
+class SharedDevice(UserWarning):
+    """Several pytest-xdist workers put a model each on one GPU."""

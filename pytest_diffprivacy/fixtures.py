@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,8 @@ def diffusion_model() -> Any:
         raise UsageError(_unset("model", "diffusion_model", "a diffusers folder"))
     from pytest_diffprivacy.models import load_model
 
-    return load_model(source, device=_device(settings), dtype=settings.text("dtype"))
+    channels_last = bool(settings["channels-last"])
+    return load_model(source, device=_device(settings), dtype=settings.text("dtype"), channels_last=channels_last)
 
 
 @pytest.fixture(scope="session")
@@ -62,11 +64,13 @@ def _settings() -> options.Settings:
     return session.settings
 
 
-def _device(settings: options.Settings) -> str | None:
+def _device(settings: options.Settings) -> str:
     """The device, after a first tensor was put on it."""
     import torch
 
-    name = settings.text("device")
+    from pytest_diffprivacy.models.devices import worker_device
+
+    name = worker_device(str(settings["device"]), os.environ, torch.cuda.device_count())
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:

@@ -16,6 +16,7 @@ GIVEN = {
     "prompts": ("/prompts/a.txt", "/prompts/a.txt"),
     "device": ("cuda:0", "cuda:0"),
     "dtype": ("bfloat16", "bfloat16"),
+    "channels-last": ("true", True),
     "batch-size": ("7", 7),
     "engine": ("ray://head:10001", "ray://head:10001"),
     "workers": ("2", 2),
@@ -36,6 +37,7 @@ GIVEN = {
 }
 BAD = {
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
+    "channels-last": ("perhaps", "true or false"),
     "batch-size": ("0", "a positive whole number"),
     "engine": ("ray://head", "local, ray or ray://host:port"),
     "workers": ("0", "a positive whole number"),

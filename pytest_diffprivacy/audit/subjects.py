@@ -37,6 +37,8 @@ def model_record(identity: ModelIdentity) -> records.Model:
             records.Adapter(name=a.name, kind=a.kind, digest=a.digest, scale=a.scale, parameters=a.parameters)
             for a in identity.adapters
         ),
+        layout=identity.layout,
+        deviation=identity.deviation,
     )
 
 

@@ -34,7 +34,8 @@ class Books:
         return fingerprint(
             {
                 "unit": unit.depends,
-                "model": {"digest": identity.digest, "dtype": identity.dtype, "device": identity.device},
+                "model": {"digest": identity.digest, "dtype": identity.dtype, "device": identity.device}
+                | ({"layout": identity.layout} if identity.layout else {}),
                 "versions": library_versions(),
             }
         )

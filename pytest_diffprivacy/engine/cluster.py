@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 from collections.abc import Sequence
 from typing import Any, final
@@ -52,6 +53,7 @@ class RayWorkers:
             ) from error
         self._ray: Any = ray
         if not ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # an audit tells nobody about itself
             try:
                 ray.init(address=address, logging_level="ERROR", log_to_driver=False)
             except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:

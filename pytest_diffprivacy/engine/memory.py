@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.numerics import plain_condition
 from pytest_diffprivacy.models.protocols import Denoiser
 
 EVALUATIONS = 4
@@ -72,10 +72,7 @@ def fitting_batch(model: Any, largest: int, sharing: int = 1) -> Fitting:
 def evaluation_bytes(model: Denoiser) -> int:
     """Bytes of all tensors that one image's evaluation holds at its peak, the model's weights aside."""
     x_t = torch.zeros((1, *model.sample_shape), device=model.device, dtype=model.dtype)
-    try:
-        told = model.condition(None, 1)
-    except ModelError:  # it knows classes, and no "no class"
-        told = model.condition([0], 1)
+    told = plain_condition(model, 1)
     with torch.no_grad():
         return peak_bytes(lambda: model.predict_eps(x_t, 0, told))
 

@@ -47,6 +47,8 @@ class ModelIdentity:
         device: kind of device, e.g. "cpu".
         access: the strongest access it offers: "black box", "grey box" or "white box".
         adapters: what was loaded on top; part of the digest.
+        layout: how the network's weights lie in memory, where it is not the usual way.
+        deviation: how far its predictions are from float32, in words, where it runs otherwise and was compared.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ModelIdentity:
     device: str
     access: str
     adapters: tuple[Adapter, ...] = ()
+    layout: str = ""
+    deviation: str = ""
 
 
 def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:

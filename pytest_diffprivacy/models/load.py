@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pytest_diffprivacy.models.assemble import assemble_pipeline
 from pytest_diffprivacy.models.class_to_image import ClassToImage
 from pytest_diffprivacy.models.components import load_network, load_scheduler, read_json
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
+from pytest_diffprivacy.models.numerics import in_arithmetic
 from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.planned import planned_model
@@ -35,6 +37,7 @@ def load_model(
     resolution: int | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
+    channels_last: bool = False,
 ) -> Generator:
     """Bring a model behind the access protocols.
 
@@ -45,7 +48,9 @@ def load_model(
         scheduler: the diffusers scheduler of a bare UNet; overrides a saved pipeline's own.
         resolution: pixels a side of a text-to-image model's images; the pipeline's own by default.
         device: where to run, e.g. "cpu" or "cuda:0".
-        dtype: precision to run in, e.g. "float32" or torch.float64.
+        dtype: precision to run in, e.g. "float32" or torch.float64. Half precision of a folder or hub model is compared
+            with float32 on a sample; its identity, and every record, says how far it is off.
+        channels_last: whether the network of a folder or hub model is laid out channels last; compared likewise.
 
     Returns:
         A model; pipelines offer white-box access. While a pytest run is only planned (--diffprivacy-plan), the
@@ -62,8 +67,10 @@ def load_model(
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         source = _download(source)
     if isinstance(source, (str, Path)):
-        folder = Path(source)
-        return _from_folder(folder, scheduler, resolution, device, precision)
+        load = partial(_from_folder, Path(source), scheduler, resolution, device)
+        return in_arithmetic(load, precision, channels_last=channels_last)
+    if channels_last:
+        raise ModelError("`channels_last` must be left out for an object: lay out its network before it is given.")
     if isinstance(source, (Generator, Denoiser)):
         for name, given in (("scheduler", scheduler), ("resolution", resolution)):
             if given is not None:

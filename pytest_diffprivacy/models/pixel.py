@@ -90,6 +90,12 @@ class PixelDiffusion:
             adapters=self._adapters.loaded,
         )
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """The denoising network."""
+        network: torch.nn.Module = self._unet
+        return network
+
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
         self._adapters.check()

@@ -69,7 +69,21 @@ OPTIONS: Final[tuple[Option, ...]] = (
         is_path=True,
     ),
     Option("device", "Where the model runs, e.g. cpu or cuda:0.", "a torch device", default="cpu"),
-    Option("dtype", "Precision of the model.", "a precision", default="float32", choices=values.DTYPE_CHOICES),
+    Option(
+        "dtype",
+        "Precision of the model; of half precision the record says how far eps is from float32.",
+        "a precision",
+        default="float32",
+        choices=values.DTYPE_CHOICES,
+    ),
+    Option(
+        "channels-last",
+        "Lay the network's weights out channels last, which some GPUs prefer; the record says how far eps moves.",
+        "true or false",
+        default="false",
+        parse=values.switch,
+        switch=True,
+    ),
     Option(
         "batch-size",
         "Images in one network call; halved when memory runs out.",

@@ -12,6 +12,13 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy.engine import Ledger, Unit
+from pytest_diffprivacy.models import ideal_denoiser
+
+
+def model():
+    """A model that needs torch alone."""
+    images = np.random.default_rng(3).random((20, 1, 4, 4))
+    return ideal_denoiser(torch.from_numpy(images))
 
 
 def noise_norm(number, model, batch_size):

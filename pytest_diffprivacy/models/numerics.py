@@ -1,0 +1,94 @@
+"""How far does a faster arithmetic lead away from float32? Measured on a sample before an audit relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.class_to_image import ClassToImage
+from pytest_diffprivacy.models.conditioning import Conditioning
+from pytest_diffprivacy.models.pixel import PixelDiffusion
+from pytest_diffprivacy.models.protocols import Denoiser, Generator
+from pytest_diffprivacy.models.text_to_image import TextToImage
+
+DENOISERS = (PixelDiffusion, TextToImage, ClassToImage)
+HALVES = (torch.bfloat16, torch.float16)
+CHANNELS_LAST = "channels last"
+INPUTS, TIMES = 4, 3
+
+
+def in_arithmetic(
+    load: Callable[[torch.dtype | None], Generator], dtype: torch.dtype | None, *, channels_last: bool
+) -> Generator:
+    """The model in a precision and memory layout; where they are not the plain ones, its identity says what they cost.
+
+    The model is loaded twice then, one after the other: in float32 for the reference, and as it is audited. A black box
+    makes no predictions that could be compared.
+
+    Args:
+        load: precision -> the model, newly loaded.
+        dtype: precision to run in; None: the model's own.
+        channels_last: whether the network's weights are laid out channels last, which some GPUs prefer.
+
+    Raises:
+        ModelError: a black box is to be laid out channels last.
+    """
+    if dtype not in HALVES and not channels_last:
+        return load(dtype)
+    plain = load(torch.float32)
+    if not isinstance(plain, DENOISERS):
+        if channels_last:
+            raise ModelError(
+                "`channels_last` must be left out for a model that only generates: its network is its own."
+            )
+        return load(dtype)
+    reference = sampled_eps(plain)
+    del plain  # two of them may not fit
+    model = load(dtype)
+    assert isinstance(model, DENOISERS), "a precision changes no model's kind"
+    if channels_last:
+        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    layout = CHANNELS_LAST if channels_last else ""
+    model.identity = replace(model.identity, layout=layout, deviation=deviation(sampled_eps(model), reference))
+    return model
+
+
+def deviation(eps: Tensor, reference: Tensor) -> str:
+    """How far predictions are from those in float32, in words.
+
+    Args:
+        eps: (times, inputs, ...) float64.
+        reference: the same in float32 arithmetic.
+    """
+    if not bool(torch.isfinite(eps).all()):
+        return "eps is not finite on a sample where it is in float32"
+    relative = float((eps - reference).norm() / reference.norm())
+    largest = float((eps - reference).abs().max())
+    return (
+        f"eps differs from float32 by {relative:.2g} (RMS, relative; {largest:.2g} at most) on {reference.shape[1]} "
+        f"inputs at {len(reference)} timesteps"
+    )
+
+
+@torch.no_grad()
+def sampled_eps(model: Denoiser) -> Tensor:
+    """Predictions for known noise at the first, middle and last timesteps of a short walk: (3, 4, ...), float64."""
+    generator = torch.Generator().manual_seed(0)
+    x_t = torch.randn((INPUTS, *model.sample_shape), generator=generator).to(device=model.device, dtype=model.dtype)
+    told = plain_condition(model, INPUTS)
+    times = model.schedule.sampling_timesteps(TIMES)
+    return torch.stack([model.predict_eps(x_t, time, told).double().cpu() for time in times])
+
+
+def plain_condition(model: Denoiser, count: int) -> Conditioning | None:
+    """No prompt, or the first class where a model knows classes and no "no class"."""
+    try:
+        return model.condition(None, count)
+    except ModelError:
+        first: list[Any] = [0] * count
+        return model.condition(first, count)
