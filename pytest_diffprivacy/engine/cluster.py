@@ -111,8 +111,9 @@ class RayWorkers:
             worker, task = self._asked.pop(reference)
             try:
                 content = self._ray.get(reference)
-            except errors.RayTaskError as error:  # a desk never raises: it could not be set up, or not answer
-                raise AuditError(f"A Ray worker cannot work: {error.cause}") from error
+            except errors.RayTaskError as error:  # a desk never raises: its answer could not be sent
+                self._idle.add(worker)
+                found.append((worker, Answer(error=AuditError(f"A Ray worker cannot answer: {error.cause}"))))
             except errors.RayError as error:
                 self._hire(worker)
                 found += [(worker, None)] if task else []

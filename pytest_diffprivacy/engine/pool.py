@@ -6,7 +6,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO, final
 
@@ -139,8 +138,12 @@ class _Work:
     def finish(self) -> None:
         """Wait for what still runs and keep it: the workers' next task is of another call."""
         while self._running:
-            with suppress(EvidenceError):  # what could not be written was said when it happened first
+            try:
                 self._collect()
+            except EvidenceError:  # it could not be written, which was said when it happened first
+                pass
+            except AuditError:  # nobody answers any more, which was said as well
+                return
 
     def _send(self, number: int) -> None:
         """Give idle workers the next units, not too far ahead of the one whose turn it is."""

@@ -1,0 +1,167 @@
+"""What is asked of Ray: one actor a GPU or a share of the CPUs, a new one in a lost one's place; Ray has a stand-in."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pytest_diffprivacy.engine import Ledger, LocalEngine, PooledEngine, RayWorkers
+from pytest_diffprivacy.engine import cluster as room
+from pytest_diffprivacy.engine.cluster import cpu_share
+from pytest_diffprivacy.errors import AuditError, UsageError
+from tests.engine import work
+
+
+class Lost(Exception):
+    pass
+
+
+class Broken(Lost):
+    cause = ImportError("no module named audits")
+
+
+class Standin:
+    """As much of Ray as is used; calls are made when their answer is fetched, the latest first."""
+
+    exceptions = SimpleNamespace(RayError=Lost, RayTaskError=Broken)
+    cloudpickle = pickle
+
+    def __init__(self, nodes, fails=()):
+        self._nodes, self.fails = nodes, list(fails)
+        self.needs, self.killed, self.hired, self.started = {}, 0, 0, None
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.started = options
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": node} for node in self._nodes] + [
+            {"Alive": False, "Resources": {"CPU": 9}}
+        ]
+
+    def remote(self, kind):
+        def options(**needs):
+            self.needs = needs
+            return SimpleNamespace(remote=lambda threads: self._hire(kind(threads)))
+
+        return SimpleNamespace(options=options)
+
+    def _hire(self, actor):
+        self.hired += 1
+
+        def call(name):
+            return SimpleNamespace(remote=lambda *given: Call(name, lambda: getattr(actor, name)(*given)))
+
+        return SimpleNamespace(ready=call("ready"), compute=call("compute"))
+
+    def put(self, value):
+        return Call("put", lambda: value)
+
+    def wait(self, references, *, num_returns, timeout):
+        return ([], references) if timeout and "silence" in self.fails else (references[-1:], references[:-1])
+
+    def get(self, reference):
+        if reference.name in self.fails:
+            self.fails.remove(reference.name)
+            raise Lost(reference.name)
+        if f"broken {reference.name}" in self.fails:
+            raise Broken
+        return reference.call()
+
+    def kill(self, actor):
+        self.killed += 1
+
+
+class Call:
+    def __init__(self, name, call):
+        self.name, self.call = name, call
+
+
+@pytest.fixture
+def hired(monkeypatch):
+    def hire(nodes, fails=(), **arguments):
+        ray = Standin(nodes, fails)
+        monkeypatch.setitem(sys.modules, "ray", ray)
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        return ray, RayWorkers(**arguments)
+
+    return hire
+
+
+@pytest.mark.parametrize("fails", [[], ["compute"], ["ready", "compute", "ready", "compute"]])
+def test_results_are_those_of_this_process_whatever_is_lost(hired, fails):
+    ray, crew = hired([{"CPU": 1}, {"CPU": 1}], fails, count=2)
+    ledger, model = Ledger(), work.model()
+    found = work.values(PooledEngine(lambda: crew), model, work.units(7), ledger)
+    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(7)))
+    assert ledger.computed == 7
+    assert len(ledger.incidents) == fails.count("compute")
+    assert (ray.killed, ray.hired) == (len(fails), 2 + len(fails))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "count", "needs", "workers"),
+    [
+        ([{"CPU": 8.0}, {"CPU": 8.0}], None, {"num_cpus": 4.0}, 4),
+        ([{"CPU": 2.0}], None, {"num_cpus": 2.0}, 1),
+        ([{"CPU": 2.0}], 2, {"num_cpus": 1.0}, 2),
+        ([{"CPU": 16.0, "GPU": 4.0}], None, {"num_gpus": 1.0, "num_cpus": 1.0}, 4),
+        ([{"CPU": 16.0, "GPU": 4.0}], 6, {"num_gpus": 0.5, "num_cpus": 1.0}, 6),
+    ],
+)
+def test_one_worker_a_gpu_or_a_share_of_the_cpus(hired, nodes, count, needs, workers):
+    ray, crew = hired(nodes, count=count)
+    assert (ray.needs, crew.count, ray.hired) == (needs, workers, workers)
+
+
+def test_the_address_is_ray_s_own(hired):
+    ray, _ = hired([{"CPU": 1}], address="ray://head:10001")
+    assert ray.started["address"] == "ray://head:10001"
+
+
+def test_workers_that_cannot_work_or_do_not_start_are_said(hired):
+    _, crew = hired([{"CPU": 1}], ["broken compute"])
+    with pytest.raises(AuditError, match="A Ray worker cannot answer: no module named audits"):
+        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
+    _, crew = hired([{"CPU": 1}], ["ready"] * 50)
+    with pytest.raises(AuditError, match="Ray workers do not start: ready"):
+        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
+    _, crew = hired([{"CPU": 1}], ["silence"])
+    with pytest.raises(AuditError, match="No Ray worker started within 600 s"):
+        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
+    assert room.FAILURES < 50
+
+
+def test_without_ray_the_engine_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        UsageError, match=r"must be local where ray is not installed.*Install pytest-diffprivacy\[ray\]"
+    ):
+        RayWorkers()
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(monkeypatch):
+    ray = Standin([])
+
+    def refused(**options):
+        raise ConnectionError("refused")
+
+    ray.init = refused
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with pytest.raises(UsageError, match=r"a Ray cluster that can be reached, got 'ray://head:1': refused"):
+        RayWorkers("ray://head:1")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "count", "share"),
+    [([1, 1], 2, 1), ([8, 8], 2, 8), ([8, 8], 4, 4), ([6, 2], 3, 2), ([2], 4, 0.5), ([16], 3, 5), ([], 1, 0.5)],
+)
+def test_every_worker_gets_as_many_cpus_as_the_nodes_can_give_all_of_them(nodes, count, share):
+    assert cpu_share(nodes, count) == share
