@@ -2,7 +2,7 @@
 
 The architectures of Stable Diffusion 1.5 and XL from their public configurations: the bytes that are alive at the peak
 of what detectors and attacks ask of the networks for one image, above the weights of all networks. Kernels' workspaces
-are not in it. The forward derivative is counted in float32: PyTorch's of group norm mixes precisions below that.
+are not in it. The forward derivative is counted in float32 only: in bfloat16 PyTorch cannot walk it without values.
 
 Targets: networks of the published size; nothing of 1.5 above 16 GiB.
 
@@ -99,7 +99,7 @@ def _asked(unet: Any, autoencoder: Any, side: int, dtype: torch.dtype) -> list[t
         ("encoding an image", 0, fused(lambda: autoencoder.encode(empty(1, 3, side, side)))),
         ("decoding an image", 0, fused(lambda: autoencoder.decode(rows(1)))),
     ]
-    if dtype == torch.float32:  # PyTorch's forward derivative of group norm mixes precisions below that
+    if dtype == torch.float32:  # below it, the derivative's formulas mix precisions on the meta device
         asked.append(("forward derivative of both branches", 2, lambda: forward_jvp(predict, rows(2), rows(2))))
     return asked
 
