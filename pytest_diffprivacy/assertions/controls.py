@@ -84,7 +84,7 @@ def negative_controls(scores: Scores, titles: Mapping[str, str], seed: int, find
             "Where nothing is to be found, nothing is found." if result.held else "Scores separate without a cause."
         )
         findings.controls.append(
-            _judged("negative", title, done, result, meaning, f"{size} against {size} non-members")
+            judged_control("negative", title, done, result, meaning, f"{size} against {size} non-members")
         )
     stop(findings, "negative", "so a difference between members and non-members proves nothing")
 
@@ -112,7 +112,7 @@ def control_finetune(
     )
     done = f"The same was measured of {name}, the base fine-tuned on other images than members and non-members."
     counts = f"{len(members)} members, {len(nonmembers)} non-members"
-    found = _judged("negative", title, done, result, meaning, counts)
+    found = judged_control("negative", title, done, result, meaning, counts)
     findings.controls.append(found.model_copy(update={"name": f"Control fine-tune: {title}"}))
     stop(findings, "negative", "so what the fine-tune changed proves nothing about its training images")
 
@@ -169,7 +169,7 @@ def _positive(
         if result.held
         else "The attack does not find a full leak: it is too weak with these parameters (a timestep?), or broken."
     )
-    return _judged("positive", title, done, result, meaning, f"{count} planted images, {count} others")
+    return judged_control("positive", title, done, result, meaning, f"{count} planted images, {count} others")
 
 
 def planted_probes(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
@@ -186,7 +186,8 @@ def planted_probes(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:
     )
 
 
-def _judged(kind: str, title: str, done: str, result: ControlResult, meaning: str, counts: str) -> Control:
+def judged_control(kind: str, title: str, done: str, result: ControlResult, meaning: str, counts: str) -> Control:
+    """A control's record with the AUROC that it was judged by; the title is the attack's."""
     outcome = ControlOutcome.HELD if result.held else ControlOutcome.FAILED
     found = control(kind, title, done, outcome, meaning)
     if result.area is None:

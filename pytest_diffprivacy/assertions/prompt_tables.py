@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.evidence import histogram_record, roc_record, table_method, tpr_recipe
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
@@ -50,6 +51,7 @@ def judge_prompt_table(
 
     def measure(findings: Findings) -> Measured:
         findings.methods = [table_method(table, column)]
+        no_positive_control(f"{column}, scores made elsewhere", ELSEWHERE, findings)
         findings.arrays |= {"prompt_scores": first, "reference_scores": second}
         findings.recipe = tpr_recipe([("prompt_scores", "reference_scores")], max_fpr, level)
         label, names = f"{column} (higher = more likely memorized)", ("prompts", "reference prompts")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
+from pytest_diffprivacy.assertions.prompt_controls import negative_prompt_control, positive_prompt_control
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
-from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Method
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.records import Method
 from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
 from pytest_diffprivacy.memorization.detector import Arrays
 from pytest_diffprivacy.memorization.units import joined_units, prompt_units
@@ -20,7 +21,6 @@ from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompt
 from pytest_diffprivacy.models.text_to_image import TextToImage
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
-from pytest_diffprivacy.statistics.controls import LEAST, halves_agree
 
 NAMES = ("audited prompts", "reference prompts")
 
@@ -129,8 +129,9 @@ def measure_share(
 
     Raises:
         InsufficientProbes: too few reference prompts for the quantile.
-        AuditError: two halves of the reference prompts differ.
+        AuditError: the detector does not find planted prompts, or two halves of the reference prompts differ.
     """
+    positive_prompt_control(judge, plan.model, plan.asked, plan.sampling, findings)
     scores, arrays = prompt_scores(judge, plan, plan.audited, findings)
     findings.arrays["prompt_scores"] = scores
     findings.notes += _notes(plan, arrays)
@@ -157,7 +158,7 @@ def measure_share(
 
     findings.needed = needed
     measured = tpr_at_fpr(scores, reference, max_fpr=max_fpr, confidence=confidence)
-    _control(findings, reference, judge.seed)
+    negative_prompt_control(findings, reference, judge.seed)
     return measured
 
 
@@ -214,32 +215,3 @@ def _notes(plan: PromptPlan, arrays: Arrays) -> list[str]:
         if "derivative" in plan.asked.chosen and plan.asked.chosen["derivative"] == "forward" and change > 0.0:
             notes.append("The network has no forward derivative, so central differences stand in for it.")
     return notes
-
-
-def _control(findings: Findings, reference: NDArray[np.float64], seed: int) -> None:
-    """Negative control: two halves of the reference prompts must not separate."""
-    name = "halves of the reference prompts"
-    done = "Two random halves of the reference prompts were told apart by score."
-    if len(reference) < 2 * LEAST:
-        findings.controls.append(
-            Control(
-                kind="negative", name=name, done=done, outcome=ControlOutcome.NOT_APPLICABLE,
-                meaning=f"A control needs at least {2 * LEAST} reference prompts, there are {len(reference)}.",
-            )
-        )  # fmt: skip
-        return
-    result = halves_agree(reference, seed=seed)
-    area = None if result.area is None else estimate("AUROC", result.area, f"{len(reference)} reference prompts")
-    findings.controls.append(
-        Control(
-            kind="negative", name=name, done=done,
-            outcome=ControlOutcome.HELD if result.held else ControlOutcome.FAILED,
-            meaning="Scores do not differ where they must not." if result.held else "Scores differ for no reason.",
-            estimate=area,
-        )
-    )  # fmt: skip
-    if not result.held:
-        raise AuditError(
-            "Two random halves of the reference prompts differ in their scores, so scores do not mean what they "
-            "should. Look for a model that answers differently from call to call."
-        )

@@ -95,7 +95,8 @@ def test_a_model_whose_prompts_are_like_the_reference_holds():
     claim = assert_no_memorized_prompts(prompted_model(), BROADS, auditor=judge(), **CLAIM | {"limit": 0.5})
     assert claim.verdict is Verdict.PASS
     assert claim.high <= 0.5
-    assert claim.controls[0].outcome is ControlOutcome.HELD
+    assert [c.kind for c in claim.controls] == ["positive", "negative"]
+    assert {c.outcome for c in claim.controls} == {ControlOutcome.HELD}
     assert len(claim.strips) >= 1  # the most conspicuous prompt is shown all the same
 
 
@@ -151,7 +152,7 @@ def test_cut_prompts_sampler_and_derivative_are_said():
     assert "1 of 2 prompts are longer than the 77 tokens that the text encoder takes" in said
     assert "own scheduler is PNDMScheduler; detectors walk by deterministic DDIM" in said
     assert "Derivative: central differences with an RMS change of x of" in said
-    assert caught.value.claim.controls[0].outcome is ControlOutcome.NOT_APPLICABLE
+    assert [c.outcome for c in caught.value.claim.controls] == [ControlOutcome.HELD, ControlOutcome.NOT_APPLICABLE]
     assert caught.value.claim.methods[0].evaluations_per_image == 6
 
 
