@@ -45,8 +45,8 @@ def emoji_prompts(folder: Path, pictures: Path, *, tuning: int, scored: int, oth
     Args:
         folder: the pipeline.
         pictures: emoji.npz.
-        tuning: prompts to take from the first half.
-        scored: prompts to take from the second half.
+        tuning: prompts to take first, of the first half.
+        scored: prompts to take after them; the second half was scored once, before stronger searches were tried.
         others: prompts that are not memorized.
     """
     model = load_model(folder)
@@ -57,7 +57,7 @@ def emoji_prompts(folder: Path, pictures: Path, *, tuning: int, scored: int, oth
     half = len(order) // 2
     first, second = (
         Half([exact_prompts[i] for i in part], [exact[i] for i in part])
-        for part in (order[:half][:tuning], order[half:][:scored])
+        for part in (order[:tuning], order[tuning:half][:scored])
     )
     distinct = list(dict.fromkeys(many_prompts))
     asked = first.prompts + second.prompts

@@ -77,7 +77,7 @@ def strengths(start: Start) -> dict[str, list[Any]]:
         "sail": [
             Sail(delta=delta, alpha=0.0, threshold=share * start.sharpness[delta], max_steps=steps)
             for delta in DELTAS
-            for share, steps in ((0.5, 10), (0.1, 20))
+            for share, steps in ((0.5, 10), (0.1, 20), (0.02, 40))
         ],
         "sail-reference": [SailReference(threshold=share * start.reference) for share in (0.9, 0.7, 0.5)],
         "wen": [EmbeddingOptimization(target_loss=share * start.embedding) for share in (0.75, 0.5, 0.25)],

@@ -1,9 +1,9 @@
 """Does SAIL keep the emoji model from copying, and what does it cost beside the other mitigations?
 
-The memorized prompts of `emoji-leaky` are split in two halves by a fixed seed. On the first half the guidance scale is
+The memorized prompts of the model are split in two parts by a fixed seed. On the first part the guidance scale is
 chosen (the one of 1, 2, 3 and 7.5 at which the model copies most; the larger one where two are alike), and for each
 method its strength: the one that leaves fewest copies among those that lose at most 5 % of the prompt alignment, or,
-where none is so gentle, the one that loses least. Nothing of the second half is seen before; all figures are of it. A
+where none is so gentle, the one that loses least. Nothing of the second part is seen before; all figures are of it. A
 copy lies within RMS 0.15 of the prompt's training image, the limit of Carlini et al. 2023.
 
 Prompt alignment is that of a text-image map fitted on pictures other than the memorized ones: those of the prompts that
@@ -11,6 +11,9 @@ stand for many pictures, and pictures of the memorized prompts' emoji that no mo
 
 Targets: SAIL leaves at most half of the copies and loses at most 5 % of the prompt alignment (estimates; the bounds
 stand beside them).
+
+The default is `emoji-v`: `emoji-leaky` copies from every start noise, so that no search of one can help there; its
+results were made with the memorized prompts of the second half and without the longest of SAIL's searches.
 
     python -m tests.benchmarks.mitigation_table --json tests/benchmarks/results/mitigation_table.json
 """
@@ -150,7 +153,7 @@ def alignment_lost(before: Generated, after: Generated) -> PairedChange | None:
 def main() -> int:
     """Print the table."""
     parser = arguments(__doc__ or "")
-    parser.add_argument("--model", type=Path, default=EXAMPLES / "emoji-leaky", help="the pipeline to mitigate")
+    parser.add_argument("--model", type=Path, default=EXAMPLES / "emoji-v", help="the pipeline to mitigate")
     parser.add_argument("--pictures", type=Path, default=EXAMPLES / "emoji.npz", help="its pictures")
     given = parser.parse_args()
     sizes = {"tuning": TUNING_PROMPTS, "scored": SCORED_PROMPTS, "others": OTHER_PROMPTS}
