@@ -45,6 +45,12 @@ def positive(claim: Claim) -> list[ControlOutcome]:
     return [control.outcome for control in claim.controls if control.kind == "positive"]
 
 
+def said(claim: Claim) -> str:
+    """What the record says of the positive control: what was done, and what it means."""
+    (control,) = (control for control in claim.controls if control.kind == "positive")
+    return f"{control.done} {control.meaning}"
+
+
 @pytest.mark.parametrize("breaking", [flipped, constant, image_only], ids=["flipped sign", "constant", "no model"])
 @pytest.mark.parametrize("name", ["loss", "secmi", "sima"])
 def test_an_attack_broken_on_purpose_is_an_error(
@@ -63,7 +69,7 @@ def test_a_wrong_timestep_is_an_error(population: AnalyticDenoiser, probes: Prob
     given = {"loss": {"timesteps": (timestep,)}, "secmi": {"timestep": min(timestep, 980)}}
     claim = error(population, probes, attack=name, parameters=given.get(name, {"timestep": timestep}))
     assert positive(claim) == [ControlOutcome.FAILED]
-    assert "from timestep" in claim.controls[0].done
+    assert "from timestep" in said(claim)
 
 
 def test_a_broken_attack_is_an_error_even_where_the_model_leaks(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:
@@ -115,8 +121,8 @@ def test_a_function_that_fails_on_the_planted_model_is_an_error_that_says_what_i
 
     claim = error(population, probes, attack=own)
     assert positive(claim) == [ControlOutcome.FAILED]
-    assert "AttributeError" in claim.controls[0].meaning
-    assert "or give its scores instead of the model" in claim.controls[0].meaning
+    assert "AttributeError" in said(claim)
+    assert "or give its scores instead of the model" in said(claim)
 
 
 def test_a_function_of_the_caller_is_controlled_like_any_attack(population: AnalyticDenoiser, probes: ProbeSet) -> None:

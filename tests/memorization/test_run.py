@@ -31,7 +31,7 @@ def together(model):
     return watch_prompts(model, TEXTS, asked(), FEW)
 
 
-def same(first, second, rtol=2e-4):
+def same(first, second, rtol=1e-3):  # what a central difference promises; all else agrees more closely
     assert first.keys() == second.keys()
     for name, array in first.items():
         if name != "moved_by_half":
@@ -159,11 +159,11 @@ def test_the_detectors_walk_by_ddim_whatever_the_pipelines_scheduler(model, sche
 
 
 def test_a_scheduler_without_a_noise_table_is_refused():
-    from diffusers import FlowMatchEulerDiscreteScheduler
+    from diffusers import ScoreSdeVeScheduler
 
     pipeline = golden_pipeline()
-    pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
-    with pytest.raises(ModelError, match="FlowMatchEulerDiscreteScheduler has no `alphas_cumprod`"):
+    pipeline.scheduler = ScoreSdeVeScheduler()
+    with pytest.raises(ModelError, match="ScoreSdeVeScheduler has no `alphas_cumprod`"):
         load_model(pipeline)
 
 
