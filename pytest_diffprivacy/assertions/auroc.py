@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks
+from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks, planned_evaluations
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     negative_controls,
@@ -17,6 +17,7 @@ from pytest_diffprivacy.assertions.controls import (
     positive_controls,
 )
 from pytest_diffprivacy.assertions.evidence import histogram_record, roc_record, table_method
+from pytest_diffprivacy.assertions.plans import Planned, planned_auroc, sides
 from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import UsageError
@@ -100,14 +101,20 @@ def assert_mia_auroc_below(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    given, how = dict(parameters or {}), ", judged pair by pair" if sequential else ""
+    if judge.planning:
+        evaluations, title = _planned_scorer(model, attack, given)
+        planned = Planned(
+            judge=judge, model=model, kind="membership", sentence=f"AUROC is at most {allowed:.4g} ({title}{how})",
+            limit=allowed, confidence=level, evaluations=evaluations,
+        )  # fmt: skip
+        return planned_auroc(planned, sides(probes), sequential=sequential)
     gate = judged_split(judge, probes)
-    given = dict(parameters or {})
     scorer = (
         _scored_elsewhere(model, probes, gate, attack, given)
         if isinstance(model, ScoreTable)
         else _scored_here(judge, model, gate.probes, attack, given)
     )
-    how = ", judged pair by pair" if sequential else ""
     question = Question(
         kind="membership",
         slug=f"auroc-{scorer.name}" + ("-sequential" if sequential else ""),
@@ -161,6 +168,13 @@ def _scored_here(
         positive_controls(judge, denoiser, probes, planned, findings)
 
     return _Scorer(task.name, method.title, denoiser.identity, method, tuple(notes), controls, scores)
+
+
+def _planned_scorer(model: object, attack: AttackLike, parameters: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Network evaluations an image, and what scores."""
+    if isinstance(model, ScoreTable):
+        return 0, ", ".join(model.choose(attack, "secmi"))
+    return planned_evaluations(attack, parameters)
 
 
 def _scored_elsewhere(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from pytest_diffprivacy.assertions.dataset_controls import (
     keep,
 )
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.plans import Planned, planned_effect, sides
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
@@ -26,7 +27,8 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
 from pytest_diffprivacy.membership.cdi import as_features, cdi_logits
 from pytest_diffprivacy.membership.cdi_features import VERSION, cdi_features
-from pytest_diffprivacy.membership.cdi_settings import WHITE_BOX, CdiSettings, affordable_features
+from pytest_diffprivacy.membership.cdi_settings import FAMILIES, WHITE_BOX, CdiSettings, affordable_features
+from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import Verdict, auroc
@@ -107,12 +109,17 @@ def assert_dataset_not_inferable(
     if not 0.0 <= limit < float("inf"):
         raise UsageError(f"`max_effect` must be finite and >= 0, got {max_effect!r}. 0.2 is a small effect.")
     sentence = f"As a set, members stand out from non-members by at most {limit:.4g} standard deviations"
+    planned = Planned(
+        judge=judge, model=model, kind="membership", sentence=sentence, limit=limit, confidence=level, evaluations=None
+    )
     design = _Design(limit, level, splits, test, combine, judge.seed)
     if _is_array(model) and _is_array(probes):
         if features is not None:
             raise UsageError("`features` must be left out where feature matrices are given.")
         members, nonmembers = _matrix("member", model), _matrix("non-member", probes)
         counts = _counts(len(members), len(nonmembers))
+        if judge.planning:
+            return planned_effect(replace(planned, evaluations=0), (len(members), len(nonmembers)), splits=splits)
         question = Question(
             "membership",
             "dataset-features",
@@ -137,6 +144,14 @@ def assert_dataset_not_inferable(
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments feature matrices), got {type(probes).__name__}."
         )
+    if judge.planning:
+        whole = FAMILIES if isinstance(model, PlannedModel) else affordable_features(model)  # pipelines are white boxes
+        cost = CdiSettings(whole if features is None else tuple(features))
+        backward = f"and {cost.backward_passes} backward passes " if cost.backward_passes else ""
+        case = replace(
+            planned, sentence=f"{sentence} (CDI)", evaluations=cost.forward_passes, unit=f"{backward}an image"
+        )
+        return planned_effect(case, sides(probes), splits=splits)
     denoiser = require_denoiser(model, "Dataset inference")
     chosen = CdiSettings(affordable_features(denoiser) if features is None else tuple(features))
     if set(chosen.features) & set(WHITE_BOX):
@@ -162,10 +177,10 @@ def assert_dataset_not_inferable(
         findings.notes += _left_out(denoiser, chosen)
         gate.note(findings)
         keep(findings, dataset_positive_control(judge, denoiser, split, task, chosen, design.control))
-        sides = split.members, split.nonmembers
-        found = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
+        both = split.members, split.nonmembers
+        found = [judge.scores(denoiser, side, task, findings.ledger) for side in both]
         # By digest, so that the splits do not depend on the order of the files.
-        members, nonmembers = (rows[side.digest_order] for rows, side in zip(found, sides, strict=True))
+        members, nonmembers = (rows[side.digest_order] for rows, side in zip(found, both, strict=True))
         keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
         return members, nonmembers
 

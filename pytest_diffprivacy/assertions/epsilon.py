@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks
+from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks, planned_evaluations
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     negative_controls,
@@ -18,6 +18,7 @@ from pytest_diffprivacy.assertions.controls import (
     positive_controls,
 )
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.plans import Planned, planned_epsilon
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Recipe
@@ -123,6 +124,19 @@ def assert_epsilon_lower_bound_below(
     counts = f"{len(canaries)} canaries, {len(sides[0])} included; {rule.top} guessed in, {rule.bottom} guessed out"
     sentence = f"The lower bound of epsilon at delta {small:g} is at most the claimed {claimed:.4g}"
     given = _scores(model, len(canaries)) if isinstance(model, (np.ndarray, torch.Tensor, list, tuple)) else None
+    if judge.planning:
+        evaluations, title = (
+            (0, "scores made elsewhere") if given is not None else planned_evaluations(attack, dict(parameters or {}))
+        )
+        case = Planned(
+            judge=judge, model=model, kind="differential privacy", limit=claimed, confidence=level,
+            sentence=f"{sentence} ({title}{', Gaussian mechanism declared' if rule.gaussian else ''})",
+            evaluations=evaluations,
+        )  # fmt: skip
+        return planned_epsilon(
+            case, len(canaries), rule.guesses, lambda right: rule.bound(right).value,
+            lambda: str(rule.too_few(claimed)),
+        )  # fmt: skip
     denoiser = None if given is not None else require_denoiser(model, "A one-run audit")
     probes = ProbeSet(sides[0], sides[1])
     planned = [] if denoiser is None else plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)[0]

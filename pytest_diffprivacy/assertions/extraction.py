@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.detected import corrected_copies
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
-from pytest_diffprivacy.assertions.plans import planned_rate
-from pytest_diffprivacy.assertions.prompted import judge_prompted
+from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_search, sides
+from pytest_diffprivacy.assertions.prompted import judge_prompted, prompted_sentence
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import ModelError, UsageError
@@ -108,10 +109,18 @@ def assert_no_extraction(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
     sentence = f"Share of generations that copy a training image is at most {max_rate:.4g}"
-    if judge.planning and search is None:
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=model, kind="extraction", sentence=sentence, limit=max_rate, confidence=level,
+            evaluations=steps, unit="a generation",
+        )  # fmt: skip
+        if search is not None:
+            sentence = prompted_sentence(max_rate, known=probes is not None)
+            return planned_search(replace(planned, sentence=sentence), probes, search, steps=steps)
         return planned_rate(
-            judge, model, probes, sentence, kind="extraction", limit=max_rate, trials=generations, confidence=level,
-            evaluations=steps,
+            planned, generations, trial="generations", clean="without a copy", controls=generations,
+            beside="{} members, {} non-members, duplicates counted".format(*sides(probes)),
+            note=_conditions(early_stop, detector),
         )  # fmt: skip
     generator = require_generator(model, "Extraction")
     if search is not None:
@@ -122,7 +131,7 @@ def assert_no_extraction(
         raise UsageError("`probes` must be a ProbeSet where no prompts are searched, got None. Pass the training set.")
     if detector is not None and early_stop:
         raise UsageError("`early_stop` must be False with a `detector`: its correction needs a fixed number of trials.")
-    known, planned = probes, generations if early_stop else 0
+    known, at_most = probes, generations if early_stop else 0
     known.check_split()
     question = Question(
         kind="extraction",
@@ -146,7 +155,7 @@ def assert_no_extraction(
         )
         describe(findings, rule, generations, steps, early_stop)
         blocks = _generated(judge, generator, known, generations, steps, findings)
-        measured = _statistic(planned, level)
+        measured = _statistic(at_most, level)
         enough = (lambda found: measured(found).low > max_rate) if early_stop else None
         found = filter_generations(blocks, known.members, rule, exhibits=STRIPS_SHOWN, enough=enough)
         report(
@@ -158,6 +167,15 @@ def assert_no_extraction(
         return _needing(measured(found), findings, max_rate)
 
     return judge.judge(question, measure)
+
+
+def _conditions(early_stop: bool, detector: Detector | None) -> str:
+    """What a plan supposes that a claim with these arguments does not."""
+    if detector is not None:
+        return "a detector without an error: what its correction adds to the bounds depends on its counts"
+    if early_stop:
+        return "no early stop: a FAIL may need fewer generations, and all of them together show somewhat less"
+    return ""
 
 
 def _generated(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, plan_attacks, planned_evaluations
 from pytest_diffprivacy.assertions.controls import control_finetune, negative_controls, positive_controls
 from pytest_diffprivacy.assertions.finetune_evidence import model_table, recognised_table, show_increase
-from pytest_diffprivacy.assertions.plans import planned_tpr
+from pytest_diffprivacy.assertions.plans import Planned, planned_tpr, sides
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import AuditError, UsageError
@@ -104,10 +104,11 @@ def assert_finetune_adds_no_leak(
     if judge.planning:
         evaluations, titles = planned_evaluations(attack, dict(parameters or {}))
         asked = 2 if control is None else 3
-        return planned_tpr(
-            judge, finetuned, probes, f"{sentence} ({titles})", kind="membership", limit=allowed, max_fpr=max_fpr,
-            confidence=level, evaluations=None if evaluations is None else asked * evaluations, chance=max_fpr,
+        case = Planned(
+            judge=judge, model=finetuned, kind="membership", sentence=f"{sentence} ({titles})", limit=allowed,
+            confidence=level, evaluations=None if evaluations is None else asked * evaluations,
         )  # fmt: skip
+        return planned_tpr(case, sides(probes), max_fpr=max_fpr, chance=max_fpr)
     models = _checked(base, finetuned, control)
     gate = judged_split(judge, probes)
     planned, notes = plan_attacks(models.finetuned, gate.probes, attack, dict(parameters or {}), judge.seed)

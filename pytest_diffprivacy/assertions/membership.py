@@ -23,7 +23,7 @@ from pytest_diffprivacy.assertions.controls import (
     positive_controls,
 )
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, table_method, tpr_recipe
-from pytest_diffprivacy.assertions.plans import planned_tpr
+from pytest_diffprivacy.assertions.plans import Planned, planned_tpr, sides
 from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
 from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
@@ -111,6 +111,8 @@ def assert_mia_tpr_below(
     level = judge.confidence(confidence)
     max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     sentence, terms = f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}", {"max_fpr": max_fpr}
+    if judge.planning:
+        return _plan(judge, model, probes, sentence, attack, dict(parameters or {}), max_fpr, limit, level)
     if _is_scores(model) and _is_scores(probes):
         members, nonmembers = _scores("member", model), _scores("non-member", probes)
         counts = f"{len(members)} members, {len(nonmembers)} non-members"
@@ -167,12 +169,6 @@ def assert_mia_tpr_below(
             return _measure(findings, scores, max_fpr, limit, level, judge.seed, elsewhere)
 
         return judge.judge(question, measure_table)
-    if judge.planning:
-        evaluations, titles = planned_evaluations(attack, dict(parameters or {}))
-        return planned_tpr(
-            judge, model, probes, f"{sentence} ({titles})", kind="membership", limit=limit, max_fpr=max_fpr,
-            confidence=level, evaluations=evaluations,
-        )  # fmt: skip
     denoiser = require_denoiser(model, "Membership inference")
     planned, notes = plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)
     if combine and len(planned) < 2:
@@ -207,6 +203,35 @@ def assert_mia_tpr_below(
         return _measure(findings, scores, max_fpr, limit, level, judge.seed, gate)
 
     return judge.judge(question, measure)
+
+
+def _plan(
+    judge: Auditor,
+    model: object,
+    probes: object,
+    sentence: str,
+    attack: AttackLike | Sequence[AttackLike],
+    parameters: Mapping[str, Any],
+    max_fpr: float,
+    limit: float,
+    confidence: float,
+) -> Claim:
+    """What the probes, or scores made elsewhere, can show."""
+    evaluations: int | None = 0
+    if _is_scores(model) and _is_scores(probes):
+        counts = len(_scores("member", model)), len(_scores("non-member", probes))
+        titles = "scores made elsewhere"
+    else:
+        counts = sides(probes)
+        if isinstance(model, ScoreTable):
+            titles = ", ".join(model.choose(attack, "secmi"))
+        else:
+            evaluations, titles = planned_evaluations(attack, parameters)
+    planned = Planned(
+        judge=judge, model=model, kind="membership", sentence=f"{sentence} ({titles})", limit=limit,
+        confidence=confidence, evaluations=evaluations,
+    )  # fmt: skip
+    return planned_tpr(planned, counts, max_fpr=max_fpr)
 
 
 def _computed(

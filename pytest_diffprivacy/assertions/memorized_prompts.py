@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.plans import Planned, planned_prompt_table, planned_prompts
 from pytest_diffprivacy.assertions.prompt_tables import judge_prompt_table
 from pytest_diffprivacy.assertions.prompts import PromptPlan, measure_share, plan_prompts, prompt_method, watch
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
@@ -94,17 +96,26 @@ def assert_no_memorized_prompts(
     sampling = Sampling(images_per_prompt, sampling_steps, guidance_scale, judge.seed)
     sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"
     terms = {"reference_quantile": reference_quantile}
+    max_fpr = round(1.0 - reference_quantile, 12)
+    planned = Planned(
+        judge=judge, model=model, kind="memorization", sentence=sentence, limit=limit, confidence=level, evaluations=0,
+        at_least=True,
+    )  # fmt: skip
     if isinstance(model, ScoreTable):
         (column, *others) = model.choose(detector, "hessian_score")
         if others:
             raise UsageError(f"`detector` must name one column of {model.origin}, got {(column, *others)!r}.")
+        if judge.planning:
+            return planned_prompt_table(planned, prompts, reference, column=column, max_fpr=max_fpr)
         asked = Question(
             "memorization", "prompts-table", sentence, limit, HEADLINES, None, None, "", level, name=NAME, terms=terms
         )
-        max_fpr = round(1.0 - reference_quantile, 12)
         return judge_prompt_table(judge, asked, model, prompts, reference, column=column, max_fpr=max_fpr)
     plan = plan_prompts(model, prompts, reference, detector, parameters, sampling)
     title = plan.asked.detector.title
+    if judge.planning:
+        case = replace(planned, sentence=f"{sentence} ({title})")
+        return planned_prompts(case, plan, reference_quantile=reference_quantile)
     question = Question(
         kind="memorization",
         slug=f"prompts-{plan.asked.detector.name}",

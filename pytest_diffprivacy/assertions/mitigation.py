@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from pytest_diffprivacy.assertions.compared_prompts import compared_prompts
 from pytest_diffprivacy.assertions.mitigation_evidence import (
     alignment_lost,
     difference_table,
@@ -15,17 +15,18 @@ from pytest_diffprivacy.assertions.mitigation_evidence import (
     strips,
     trade_off,
 )
+from pytest_diffprivacy.assertions.plans import Planned, evaluations_a_step, planned_mitigation
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
-from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Recipe
 from pytest_diffprivacy.mitigation import (
     AlignmentScorer,
     Closeness,
-    ComparedPrompts,
     Mitigation,
     MitigationComparison,
     PixelDistance,
+    PlannedComparison,
     Sampling,
+    all_methods,
     fit_text_image_map,
     run_comparison,
 )
@@ -84,7 +85,8 @@ def compare_mitigations(
         auditor: gives seed and engine; the session's by default.
 
     Returns:
-        The comparison: `.outcomes`, the first of them without mitigation.
+        The comparison: `.outcomes`, the first of them without mitigation. While a run is only planned, a stand-in for
+        it: nothing is sampled.
 
     Raises:
         UsageError: a bad argument, two methods of one name, or a model that takes no texts.
@@ -93,15 +95,22 @@ def compare_mitigations(
     Source: Implements METHODS 5.7.
     """
     judge = auditor or current_auditor()
-    denoiser = require_prompted(model, "Comparing mitigations")
-    chosen = _prompt_set(prompts, training_images, other_prompts, denoiser.image_shape)
     sampling = Sampling(check_count("steps", steps, least=1), as_number("guidance_scale", guidance_scale))
+    images = check_count("images_per_prompt", images_per_prompt, least=1)
+    if judge.planning:
+        asked = compared_prompts(prompts, training_images, other_prompts, None)
+        cards = tuple(method.card for method in all_methods(mitigations)[1:])
+        return PlannedComparison(  # type: ignore[return-value]  # it stands for one, and the claims only plan with it
+            model, len(asked.memorized), len(asked.others), asked.excluded, images, sampling, cards
+        )
+    denoiser = require_prompted(model, "Comparing mitigations")
+    chosen = compared_prompts(prompts, training_images, other_prompts, denoiser.image_shape)
     scorer = fit_text_image_map(denoiser, alignment, seed=judge.seed) if isinstance(alignment, ImageSet) else alignment
     return run_comparison(
         denoiser,
         chosen,
         list(mitigations),
-        images_per_prompt=check_count("images_per_prompt", images_per_prompt, least=1),
+        images_per_prompt=images,
         sampling=sampling,
         closeness=similarity or PixelDistance(),
         alignment=scorer,
@@ -143,8 +152,11 @@ def assert_mitigation_reduces_copies(
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
     limit = check_fraction("limit", limit, zero=True)
+    sentence = f"{{}} leaves at most {limit:.4g} of the copies that the model makes without it"
+    if judge.planning:
+        return _plan(judge, comparison, mitigation, sentence, limit, level, copies=True)
     chosen, original = comparison.outcome(mitigation), comparison.original
-    sentence = f"{chosen.card.title} leaves at most {limit:.4g} of the copies that the model makes without it"
+    sentence = sentence.format(chosen.card.title)
     question = _question(comparison, f"copies-{mitigation}", sentence, limit, COPIES, level)
 
     def measure(findings: Findings) -> Measured:
@@ -191,8 +203,11 @@ def assert_mitigation_keeps_alignment(
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
     limit = check_fraction("limit", limit, zero=True)
+    sentence = f"{{}} loses at most {limit:.4g} of the prompt alignment"
+    if judge.planning:
+        return _plan(judge, comparison, mitigation, sentence, limit, level, copies=False)
     chosen, original = comparison.outcome(mitigation), comparison.original
-    sentence = f"{chosen.card.title} loses at most {limit:.4g} of the prompt alignment"
+    sentence = sentence.format(chosen.card.title)
     question = _question(comparison, f"alignment-{mitigation}", sentence, limit, ALIGNMENT, level)
 
     def measure(findings: Findings) -> Measured:
@@ -207,40 +222,24 @@ def assert_mitigation_keeps_alignment(
     return judge.judge(question, measure)
 
 
-def _prompt_set(
-    prompts: Sequence[str],
-    training_images: Sequence[ArrayLike | None],
-    other_prompts: Sequence[str],
-    shape: tuple[int, int, int],
-) -> ComparedPrompts:
-    if len(prompts) != len(training_images) or not len(prompts):
-        raise UsageError(
-            f"`training_images` must be one for each prompt, at least one, got {len(training_images)} for "
-            f"{len(prompts)}. Pass None where a training image is gone."
-        )
-    everything = [*prompts, *other_prompts]
-    if len(set(everything)) != len(everything):
-        twice = next(prompt for prompt in everything if everything.count(prompt) > 1)
-        raise UsageError(f"`prompts` and `other_prompts` must be different texts, got {twice!r} more than once.")
-    kept = [
-        (p, _images(p, image, shape)) for p, image in zip(prompts, training_images, strict=True) if image is not None
-    ]
-    if not kept:
-        raise UsageError("`training_images` must hold at least one image, got None for every prompt.")
-    return ComparedPrompts(
-        tuple(p for p, _ in kept), tuple(i for _, i in kept), tuple(other_prompts), len(prompts) - len(kept)
-    )
-
-
-def _images(prompt: str, image: ArrayLike, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    array = np.asarray(image, dtype=np.float32)
-    array = array[None] if array.ndim == 3 else array
-    if array.shape[1:] != shape or not len(array) or not (array.min() >= 0.0 and array.max() <= 1.0):
-        raise UsageError(
-            f"`training_images` must have the model's shape {shape} with values in [0, 1], got {array.shape} for "
-            f"{prompt!r}. Resize and rescale them as the training pipeline did."
-        )
-    return array
+def _plan(
+    judge: Auditor,
+    comparison: MitigationComparison | PlannedComparison,
+    mitigation: str,
+    sentence: str,
+    limit: float,
+    confidence: float,
+    *,
+    copies: bool,
+) -> Claim:
+    """What the prompts can show about a mitigation, whose title belongs into the sentence."""
+    sizes = comparison if isinstance(comparison, PlannedComparison) else PlannedComparison.of(comparison)
+    planned = Planned(
+        judge=judge, model=sizes.model, kind="mitigation", sentence=sentence.format(sizes.title(mitigation)),
+        limit=limit, confidence=confidence, unit="an image", at_least=True,
+        evaluations=sizes.sampling.steps * evaluations_a_step(sizes.sampling.guidance_scale),
+    )  # fmt: skip
+    return planned_mitigation(planned, sizes, copies=copies)
 
 
 def _question(

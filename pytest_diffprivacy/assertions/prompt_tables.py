@@ -38,13 +38,7 @@ def judge_prompt_table(
         UsageError: no reference prompts, a prompt on both sides, or a table of other prompts.
         ProbeError: the prompts cannot be read.
     """
-    if reference is None:
-        raise UsageError("`reference` must be prompts known not to be memorized, got None.")
-    audited = prompts.prompts if isinstance(prompts, ProbeSet) else PromptSet.of(prompts, "prompt")
-    others = PromptSet.of(reference, "reference prompt")
-    shared = set(audited.texts) & set(others.texts)
-    if shared:
-        raise UsageError(f"`reference` must be other prompts, got {len(shared)} that are audited as well.")
+    audited, others = table_sides(prompts, reference)
     scores = table.of([*audited.texts, *others.texts], column)
     first, second = scores[: len(audited)], scores[len(audited) :]
     limit, level = question.limit, question.confidence
@@ -72,3 +66,20 @@ def judge_prompt_table(
         prompts=(audited, others),
     )
     return judge.judge(sides, measure)
+
+
+def table_sides(prompts: object, reference: object) -> tuple[PromptSet, PromptSet]:
+    """Audited prompts and reference prompts.
+
+    Raises:
+        UsageError: no reference prompts, or a prompt on both sides.
+        ProbeError: the prompts cannot be read.
+    """
+    if reference is None:
+        raise UsageError("`reference` must be prompts known not to be memorized, got None.")
+    audited = prompts.prompts if isinstance(prompts, ProbeSet) else PromptSet.of(prompts, "prompt")
+    others = PromptSet.of(reference, "reference prompt")
+    shared = set(audited.texts) & set(others.texts)
+    if shared:
+        raise UsageError(f"`reference` must be other prompts, got {len(shared)} that are audited as well.")
+    return audited, others

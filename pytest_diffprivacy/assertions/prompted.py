@@ -71,11 +71,10 @@ def judge_prompted(
     if probes is not None:
         probes.check_split()
     asked = choose_prompts(search, None if probes is None else probes.members)
-    what = "one and the same image" if probes is None else "a training image"
     question = Question(
         kind="extraction",
         slug="extraction-prompted",
-        sentence=f"Share of prompts that bring {what} back is at most {max_rate:.4g}",
+        sentence=prompted_sentence(max_rate, known=probes is not None),
         limit=max_rate,
         headlines=ALONE if probes is None else COMPARED,
         model=generator.identity,
@@ -95,6 +94,12 @@ def judge_prompted(
         return measured
 
     return judge.judge(question, measure)
+
+
+def prompted_sentence(max_rate: float, *, known: bool) -> str:
+    """The claim, where the training set is known or not."""
+    what = "a training image" if known else "one and the same image"
+    return f"Share of prompts that bring {what} back is at most {max_rate:.4g}"
 
 
 def _ask(judge: Auditor, case: _Case, number: int, findings: Findings) -> list[PromptFindings]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from pytest_diffprivacy.evidence.records import Method
 from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
 from pytest_diffprivacy.memorization.detector import Arrays
 from pytest_diffprivacy.memorization.units import joined_units, prompt_units
+from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.models.text_to_image import TextToImage
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
@@ -30,7 +31,7 @@ class PromptPlan:
     """Which prompts are asked for, and what watches them.
 
     Attributes:
-        model: a text-to-image model.
+        model: a text-to-image model, or what stands for one while an audit is planned.
         audited: the prompts in question.
         reference: prompts that are known not to be memorized; None: the claim has an absolute threshold.
         asked: the detector with its parameters.
@@ -93,6 +94,8 @@ def plan_prompts(
             f"`reference` must hold none of the audited prompts, got {len(shared)} of {len(audited)} "
             f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}). Remove them from one side."
         )
+    if isinstance(model, PlannedModel):  # it stands for one while an audit is planned, and nobody asks it
+        return PromptPlan(cast("PromptedDenoiser", model), audited, others, asked, sampling)
     denoiser = require_prompted(model, f"The claim about prompts ({found.title})")
     return PromptPlan(denoiser, audited, others, asked, sampling)
 

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.plans import Planned, planned_difference
+from pytest_diffprivacy.assertions.plans import sides as planned_sides
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.engine import ScoreTask
@@ -102,13 +104,28 @@ def assert_no_reconstruction(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
-    denoiser = require_denoiser(model, "Reconstruction")
-    other = None if reference is None else require_denoiser(reference, "The reference of a reconstruction")
     allowed, count = check_fraction("limit", limit, zero=True), check_count("images", images, least=1)
     if not isinstance(probes, ProbeSet):
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    draws, steps = check_count("draws", draws, least=1), check_count("steps", steps, least=1)
+    name = mask if isinstance(mask, str) else mask.name
+    sentence = (
+        f"Hidden parts ({name}) of members are restored better than those of non-members by at most {allowed:.4g} RMS"
+        + ("" if reference is None else ", compared with a reference model")
+    )
+    evaluations = draws * (steps * (10 if restoration == "repaint" else 1) + loss_draws)
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=model, kind="extraction", sentence=sentence, limit=allowed, confidence=level,
+            evaluations=evaluations,
+        )  # fmt: skip
+        first, second = (min(count, side) for side in planned_sides(probes))
+        asked = 1 if reference is None else 2
+        return planned_difference(planned, (first, second), asked=asked, paired=reference is not None)
+    denoiser = require_denoiser(model, "Reconstruction")
+    other = None if reference is None else require_denoiser(reference, "The reference of a reconstruction")
     if other is not None and other.identity.digest == denoiser.identity.digest:
         raise UsageError("`reference` must be another model than the audited one, got the same weights.")
     gate = judged_split(judge, probes)
@@ -116,17 +133,16 @@ def assert_no_reconstruction(
     sides = tuple(_chosen(side, count, judge.seed, stream) for stream, side in enumerate(_sides(probes), start=5))
     parameters: dict[str, Any] = {
         "mask": mask,
-        "draws": check_count("draws", draws, least=1),
+        "draws": draws,
         "keep": keep,
         "restoration": restoration,
-        "steps": check_count("steps", steps, least=1),
+        "steps": steps,
         "loss_draws": loss_draws,
         "timestep": ReferenceTimestep(100) if timestep is None else timestep,
     }
     task = ScoreTask(
         "reconstruction", VERSION, reconstruction_errors, {**parameters, "seed": judge.seed}, shape=(len(COLUMNS),)
     )
-    name = mask if isinstance(mask, str) else mask.name
     method = method_record(
         name="reconstruction",
         title="Inpainting, chosen by the model's own loss",
@@ -134,14 +150,13 @@ def assert_no_reconstruction(
         source="Carlini et al. 2023, section 5.4; honest choice and control of METHODS 2.2",
         parameters={**parameters, "mask": name, "reference": "none" if other is None else other.identity.name},
         timesteps=[denoiser.schedule.match(parameters["timestep"])],
-        evaluations=draws * (steps * (10 if restoration == "repaint" else 1) + loss_draws),
+        evaluations=evaluations,
         threshold="none; mean errors on hidden pixels are compared",
     )
     question = Question(
         kind="extraction",
         slug="reconstruction",
-        sentence=f"Hidden parts ({name}) of members are restored better than those of non-members by at most "
-        f"{allowed:.4g} RMS" + ("" if other is None else ", compared with a reference model"),
+        sentence=sentence,
         limit=allowed,
         headlines=HEADLINES,
         model=denoiser.identity,

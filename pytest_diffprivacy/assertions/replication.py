@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.plans import Planned, evaluations_a_step, planned_rate, sides
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.distances import Embedding
@@ -39,6 +40,10 @@ HEADLINES: Mapping[Verdict, str] = {
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 CELL_SHARE = 20
 MAX_FALSE_MATCH_RATE = 0.01
+INDEPENDENT = (
+    "each generation has a nearest image of its own; those that share one count as fewer, and how many is undefined "
+    "before they are drawn"
+)
 
 
 def assert_not_closer_to_members(
@@ -87,7 +92,6 @@ def assert_not_closer_to_members(
     """
     judge = auditor or current_auditor()
     level = judge.confidence(confidence)
-    generator = require_generator(model, "Closeness to the training set")
     count, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
     if not 0.5 <= as_number("limit", limit) < 1.0:
         raise UsageError(f"`limit` must be at least 0.5 and below 1, got {limit!r}. 0.5 is what no copying gives.")
@@ -95,15 +99,25 @@ def assert_not_closer_to_members(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    asked = _shared_out(count, prompts)
+    sentence = f"Share of generations nearer to the training set than to as many unseen images is at most {limit:.4g}"
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=model, kind="extraction", sentence=sentence, limit=float(limit), confidence=level,
+            evaluations=steps * (1 if prompts is None else evaluations_a_step(guidance_scale)), unit="a generation",
+        )  # fmt: skip
+        return planned_rate(
+            planned, count, trial="generations", clean="of which half are nearer", unleaked=0.5, note=INDEPENDENT,
+            beside="{} members, {} non-members, duplicates counted".format(*sides(probes)),
+        )  # fmt: skip
+    generator = require_generator(model, "Closeness to the training set")
     gate = judged_split(judge, probes)
     probes = gate.probes
     training, holdout = equal_sides(probes, seed=judge.seed)
-    asked = _shared_out(count, prompts)
     question = Question(
         kind="extraction",
         slug="replication",
-        sentence="Share of generations nearer to the training set than to as many unseen images is at most "
-        f"{limit:.4g}",
+        sentence=sentence,
         limit=float(limit),
         headlines=HEADLINES,
         model=generator.identity,

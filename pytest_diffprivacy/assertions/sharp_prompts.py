@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_diffprivacy.assertions.plans import Planned, planned_prompts
 from pytest_diffprivacy.assertions.prompts import measure_share, plan_prompts, prompt_method
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
@@ -67,13 +68,20 @@ def judge_sharp_prompts(
         )
     plan = plan_prompts(model, prompts, reference, statistic, None, Sampling(images_per_prompt, seed=judge.seed))
     title = plan.asked.detector.title
+    sentence = (
+        f"Share of prompts where the landscape is sharper than {sharp.said('reference prompts')} is at most "
+        f"{limit:.4g} ({title})"
+    )
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=model, kind="sharpness", sentence=sentence, limit=limit, confidence=confidence,
+            evaluations=None,
+        )  # fmt: skip
+        return planned_prompts(planned, plan, reference_quantile=sharp.quantile)
     question = Question(
         kind="sharpness",
         slug=f"sharpness-prompts-{statistic}",
-        sentence=(
-            f"Share of prompts where the landscape is sharper than {sharp.said('reference prompts')} is at most "
-            f"{limit:.4g} ({title})"
-        ),
+        sentence=sentence,
         limit=limit,
         headlines=HEADLINES,
         model=plan.model.identity,

@@ -19,7 +19,7 @@ from pytest_diffprivacy.assertions.evidence import (
     tpr_recipe,
 )
 from pytest_diffprivacy.assertions.landscape import landscape_charts
-from pytest_diffprivacy.assertions.plans import planned_tpr
+from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_tpr, sides
 from pytest_diffprivacy.assertions.sharp_prompts import Sharp, judge_sharp_prompts
 from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
@@ -132,11 +132,15 @@ def assert_sharpness_below(
     sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
     max_fpr = round(1.0 - reference_quantile, 12)
     evaluations = images_per_prompt * (1 if chosen.access == "grey box" else 2)
-    if judge.planning and sharp.above is None:
-        return planned_tpr(
-            judge, model, probes, f"{sentence} ({chosen.title})", kind="sharpness", limit=limit, max_fpr=max_fpr,
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=model, kind="sharpness", sentence=f"{sentence} ({chosen.title})", limit=limit,
             confidence=level, evaluations=evaluations,
         )  # fmt: skip
+        if sharp.above is None:
+            return planned_tpr(planned, sides(probes), max_fpr=max_fpr)
+        count = probes.members.source_count
+        return planned_rate(planned, count, trial="members", clean="none of which is sharper")
     purpose = f"The claim about sharpness ({chosen.title})"
     needs = require_white_box if chosen.access == "white box" else require_denoiser
     denoiser = needs(model, purpose)
@@ -207,16 +211,26 @@ def _judge_table(
     """The claim about images from sharpness that was measured elsewhere."""
     if not isinstance(probes, ProbeSet) or not probes.has_members:
         raise UsageError(f"`probes` must be a ProbeSet of images for a score table, got {type(probes).__name__}.")
-    gate = judged_split(judge, probes)
     (column, *others) = table.choose(statistic, "curvature")
     if others:
         raise UsageError(f"`statistic` must name one column of {table.origin}, got {(column, *others)!r}.")
-    joined, title = table.join(probes, column, kept=gate.probes), f"{column}, scores made elsewhere"
+    title, max_fpr = f"{column}, scores made elsewhere", round(1.0 - reference_quantile, 12)
+    sentence = (
+        f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at most "
+        f"{limit:.4g} ({title})"
+    )
+    if judge.planning:
+        planned = Planned(
+            judge=judge, model=table, kind="sharpness", sentence=sentence, limit=limit, confidence=confidence,
+            evaluations=0,
+        )  # fmt: skip
+        return planned_tpr(planned, sides(probes), max_fpr=max_fpr)
+    gate = judged_split(judge, probes)
+    joined = table.join(probes, column, kept=gate.probes)
     question = Question(
         kind="sharpness",
         slug="sharpness-table",
-        sentence=f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at "
-        f"most {limit:.4g} ({title})",
+        sentence=sentence,
         limit=limit,
         headlines=HEADLINES,
         model=None,
@@ -231,7 +245,6 @@ def _judge_table(
         findings.methods = [table_method(table, column)]
         gate.note(findings)
         no_positive_control(title, ELSEWHERE, findings)
-        max_fpr = round(1.0 - reference_quantile, 12)
         return _beside_reference(findings, joined, title, max_fpr, limit, confidence, judge.seed, gate)
 
     return judge.judge(question, measure)

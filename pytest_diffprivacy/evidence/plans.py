@@ -15,15 +15,16 @@ class ClaimPlan:
     """A claim that is planned and not judged.
 
     Attributes:
-        kind: "extraction", "membership" or "sharpness".
+        kind: of the claim, e.g. "extraction" or "membership".
         sentence: the claim.
         limit: the largest value that is allowed.
         confidence: of each one-sided bound.
         facts: label -> what its probes can show.
-        evaluations: network evaluations `unit`; None: unknown.
+        evaluations: network evaluations `unit`; 0: scores were made elsewhere; None: unknown.
         total: network evaluations in all; None: unknown.
         model: name of the model.
-        unit: "an image" or "a generation".
+        unit: "an image", "a generation" or "a prompt".
+        at_least: whether more evaluations may follow, which depend on what is found.
     """
 
     kind: str
@@ -35,14 +36,18 @@ class ClaimPlan:
     total: int | None
     model: str
     unit: str = "an image"
+    at_least: bool = False
 
 
 def plan_lines(plan: ClaimPlan, cost: Cost | None) -> list[str]:
     """The plan, with the time by what earlier runs took; None: there was none."""
     text = "unknown: neither model nor attack says how often the network is asked"
-    if plan.evaluations is not None and plan.total is not None:
+    if plan.evaluations == 0:
+        text = "no network evaluation: the scores were made elsewhere"
+    elif plan.evaluations is not None and plan.total is not None:
         time = "time unknown: no earlier run tells" if cost is None else _duration(plan.total, cost)
-        text = f"{plan.evaluations} network evaluations {plan.unit}, {plan.total} in all; {time}"
+        least = "at least " if plan.at_least else ""
+        text = f"{least}{plan.evaluations} network evaluations {plan.unit}, {plan.total} in all; {time}"
     return [plan.sentence, *(f"  {label:<9}{fact}" for label, fact in {**plan.facts, "cost": text}.items())]
 
 

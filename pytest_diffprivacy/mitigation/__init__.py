@@ -8,6 +8,7 @@ from pytest_diffprivacy.mitigation.compare import (
     Generated,
     MethodOutcome,
     MitigationComparison,
+    all_methods,
     image_seeds,
     run_comparison,
 )
@@ -19,6 +20,7 @@ from pytest_diffprivacy.mitigation.embedding_optimization import (
     token_gradients,
 )
 from pytest_diffprivacy.mitigation.method import Cost, Mitigated, Mitigation, MitigationCard, Sampling
+from pytest_diffprivacy.mitigation.planned import PlannedComparison
 from pytest_diffprivacy.mitigation.prompt_augmentation import RandomNumberAddition, RandomTokenAddition
 from pytest_diffprivacy.mitigation.sail import Sail, StartNoise, sail_paper
 from pytest_diffprivacy.mitigation.sail_reference import SailReference, sail_reference
@@ -42,6 +44,7 @@ __all__ = [
     "MitigationComparison",
     "OptimizedEmbedding",
     "PixelDistance",
+    "PlannedComparison",
     "RandomNumberAddition",
     "RandomTokenAddition",
     "Sail",
@@ -50,6 +53,7 @@ __all__ = [
     "StartNoise",
     "TextImageMap",
     "Unmitigated",
+    "all_methods",
     "fit_text_image_map",
     "image_seeds",
     "optimize_embedding",

@@ -158,10 +158,7 @@ def run_comparison(
 
     Source: Implements METHODS 5.7.
     """
-    methods: list[Mitigation] = [Unmitigated(), *mitigations]
-    names = [method.card.name for method in methods]
-    if len(set(names)) != len(names):
-        raise UsageError(f"`mitigations` must have different names, none of them 'none', got {names[1:]}.")
+    methods = all_methods(mitigations)
     ledger = Ledger()
 
     def generated(method: Mitigation, group: Sequence[str]) -> Generated:
@@ -188,6 +185,19 @@ def run_comparison(
         tuple(outcomes),
         ledger,
     )
+
+
+def all_methods(mitigations: Sequence[Mitigation]) -> list[Mitigation]:
+    """No mitigation, then each of them.
+
+    Raises:
+        UsageError: two methods of one name, or a name that is taken by the original.
+    """
+    methods: list[Mitigation] = [Unmitigated(), *mitigations]
+    names = [method.card.name for method in methods]
+    if len(set(names)) != len(names):
+        raise UsageError(f"`mitigations` must have different names, none of them 'none', got {names[1:]}.")
+    return methods
 
 
 def image_seeds(prompt: str, count: int, seed: int) -> list[int]:

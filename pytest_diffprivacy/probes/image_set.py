@@ -112,6 +112,11 @@ class ImageSet:
         """How many images the source holds, duplicates counted; reads none of them."""
         return len(self._positions)
 
+    @property
+    def source_prompts(self) -> int:
+        """How many different prompts the source's images have; reads no image."""
+        return 0 if self._prompts is None else len({self._prompts[position] for position in self._positions})
+
     def __len__(self) -> int:
         return len(self._catalogue[0])
 

@@ -55,7 +55,7 @@ def trials_needed(value: float, limit: float, *, confidence: float = 0.95, power
         raise UsageError(f"`value` must be between 0 and 1, got {value!r}. Write 1 % as 0.01.")
     allowed = check_fraction("limit", limit, zero=True)
     rates = np.array([truth])
-    return _search(lambda n: _chance(n, rates, allowed, significance, truth > allowed), power)
+    return search_size(lambda n: _chance(n, rates, allowed, significance, truth > allowed), power)
 
 
 def probes_needed_for_tpr(
@@ -100,7 +100,7 @@ def probes_needed_for_tpr(
     def chance(n: int) -> float:
         return _tpr_chance(n, lambda f: np.interp(f, fpr, tpr), allowed, now.max_fpr, 1.0 - now.confidence)
 
-    return _search(chance, power, start)
+    return search_size(chance, power, start)
 
 
 def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, power: float = 0.8) -> int | None:
@@ -124,7 +124,7 @@ def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, po
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     if allowed <= x:
         return None
-    return _search(lambda n: _tpr_chance(n, lambda f: f, allowed, x, significance), power)
+    return search_size(lambda n: _tpr_chance(n, lambda f: f, allowed, x, significance), power)
 
 
 def probes_needed_for_auroc(measured: Auroc, limit: float, *, power: float = 0.8) -> int | None:
@@ -179,7 +179,8 @@ def _chance(n: int, rates: FloatArray, limit: float, a: float, fails: bool) -> f
     return float(special.betainc(n + 1 - ranks.low, ranks.low, 1.0 - rates).mean()) if ranks.low else 0.0
 
 
-def _search(chance: Callable[[int], float], power: float, start: int = 1) -> int | None:
+def search_size(chance: Callable[[int], float], power: float, start: int = 1) -> int | None:
+    """Return the first size whose chance of a verdict reaches `power`, as the module says; None beyond 10 million."""
     goal = check_fraction("power", power)
     short, n = start - 1, min(start, MOST)
     while chance(n) < goal:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_fraction, check_significance
+from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.planning import tpr_pass_needs, trials_needed
 from pytest_diffprivacy.statistics.ranks import find_ranks
 from pytest_diffprivacy.statistics.tpr import nonmembers_needed
@@ -46,8 +48,8 @@ class RatePlan:
     """What so many independent trials can show about a rate.
 
     Attributes:
-        pass_chance: chance that a rate of 0 passes, 0 or 1.
-        pass_needs: trials with which it passes.
+        pass_chance: chance that a model without a leak passes.
+        pass_needs: trials with which it passes with probability `power`; None: never.
         smallest: the smallest true rate that fails with probability `power`; None: not even 1 does.
         power: the probability.
     """
@@ -97,12 +99,20 @@ def plan_tpr(
         pass_chance=passes,
         pass_needs=tpr_pass_needs(allowed, x, confidence, power=goal),
         fail_needs=nonmembers_needed(x, confidence),
-        smallest=_smallest(fails, max(x, allowed), goal),
+        smallest=smallest_shown(fails, max(x, allowed), goal),
         power=goal,
     )
 
 
-def plan_rate(trials: int, *, limit: float, confidence: float = 0.95, power: float = POWER) -> RatePlan:
+def plan_rate(
+    trials: int,
+    *,
+    limit: float,
+    confidence: float = 0.95,
+    power: float = POWER,
+    unleaked: float = 0.0,
+    controls: int = 0,
+) -> RatePlan:
     """Plan a claim about a rate, e.g. of copies among generations.
 
     Args:
@@ -110,23 +120,34 @@ def plan_rate(trials: int, *, limit: float, confidence: float = 0.95, power: flo
         limit: the largest rate allowed, in [0, 1).
         confidence: of each bound, in (0.5, 1).
         power: probability that a plan asks for, in (0, 1).
+        unleaked: the rate of a model without a leak, at most the limit.
+        controls: trials of a control whose rate is taken off before a FAIL, as in `excess_rate`; the plan supposes that
+            it has no match. 0: there is none.
 
     Raises:
         UsageError: an argument is out of range.
 
-    Source: Implements the power of the Clopper-Pearson bounds of METHODS 7.1.
+    Source: Implements the power of the Clopper-Pearson bounds of METHODS 7.1, those of 1.4 where there is a control.
     """
     n, allowed = check_count("trials", trials, least=1), check_fraction("limit", limit, zero=True)
-    goal = check_fraction("power", power)
-    ranks = find_ranks(n, allowed, check_significance(confidence))
+    goal, significance = check_fraction("power", power), check_significance(confidence)
+    clean = check_fraction("unleaked", unleaked, zero=True)
+    if clean > allowed:
+        raise UsageError(f"`unleaked` must be at most the limit {allowed:g}, got {unleaked!r}. No model would pass.")
+    low = find_ranks(n, allowed, significance).low
+    against, half = allowed, significance
+    if check_count("controls", controls, least=0):
+        half = significance / 2.0
+        against = min(1.0, allowed + upper_bound(0, controls, half))
+    high = find_ranks(n, against, half).high if against < 1.0 else None
 
     def fails(rate: float) -> float:
-        return float(special.betainc(ranks.high, n + 1 - ranks.high, rate)) if ranks.high else 0.0
+        return float(special.betainc(high, n + 1 - high, rate)) if high else 0.0
 
     return RatePlan(
-        pass_chance=float(ranks.low is not None),
-        pass_needs=trials_needed(0.0, allowed, confidence=confidence, power=goal),
-        smallest=_smallest(fails, allowed, goal),
+        pass_chance=float(special.betainc(n + 1 - low, low, 1.0 - clean)) if low else 0.0,
+        pass_needs=trials_needed(clean, allowed, confidence=confidence, power=goal),
+        smallest=smallest_shown(fails, allowed, goal),
         power=goal,
     )
 
@@ -136,7 +157,14 @@ def _thresholds(rank: int, n: int) -> FloatArray:
     return np.asarray(special.betaincinv(rank, n + 1 - rank, _NODES), dtype=np.float64)
 
 
-def _smallest(chance: Callable[[float], float], start: float, goal: float) -> float | None:
+def smallest_shown(chance: Callable[[float], float], start: float, goal: float) -> float | None:
+    """The smallest leak above `start` that is shown with probability `goal`; None: not even the largest one is.
+
+    Args:
+        chance: of a FAIL by the size of the leak, which it does not fall with.
+        start: a leak that is none.
+        goal: a probability.
+    """
     low, high = start, 1.0 - 1e-9
     if chance(high) < goal:
         return None
