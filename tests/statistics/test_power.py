@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics import Verdict, decide, rate, tpr_at_fpr
+from pytest_diffprivacy.statistics import Verdict, decide, excess_rate, rate, tpr_at_fpr
 from pytest_diffprivacy.statistics.power import plan_rate, plan_tpr
 
 PASS_WITHOUT_A_LEAK = [
@@ -55,3 +55,26 @@ def test_impossible_plans_are_refused():
         plan_tpr(10, 0, limit=0.1, max_fpr=0.01)
     with pytest.raises(UsageError, match="`power` must be strictly between"):
         plan_rate(10, limit=0.1, power=1.0)
+
+
+def test_a_control_makes_the_smallest_rate_larger_as_its_bounds_do():
+    plan = plan_rate(500, limit=0.01, controls=500)
+    counts = np.arange(501)
+    refuted = np.array([excess_rate(int(k), 500, 0, 500).low > 0.01 for k in counts])
+
+    def chance(true):
+        return stats.binom.pmf(counts, 500, true)[refuted].sum()
+
+    assert chance(plan.smallest) == pytest.approx(0.8, abs=1e-6)
+    assert plan.smallest > plan_rate(500, limit=0.01).smallest
+
+
+def test_a_model_without_a_leak_may_have_a_rate_of_its_own():
+    plan = plan_rate(400, limit=0.6, unleaked=0.5)
+    counts = np.arange(401)
+    passed = np.array([rate(int(k), 400).high <= 0.6 for k in counts])
+    assert plan.pass_chance == pytest.approx(stats.binom.pmf(counts, 400, 0.5)[passed].sum(), abs=1e-9)
+    assert plan_rate(plan.pass_needs, limit=0.6, unleaked=0.5).pass_chance >= 0.8
+    assert plan_rate(400, limit=0.5, unleaked=0.5).pass_needs is None
+    with pytest.raises(UsageError, match=r"`unleaked` must be at most the limit 0\.5, got 0\.6"):
+        plan_rate(400, limit=0.5, unleaked=0.6)
