@@ -168,6 +168,7 @@ def assert_no_reconstruction(
 
     def measure(findings: Findings) -> MeanDifference:
         findings.methods = [method]
+        findings.sides = [side.digests for side in sides]
         gate.note(findings, decides=other is None)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]

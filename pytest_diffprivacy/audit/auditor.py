@@ -39,7 +39,7 @@ from pytest_diffprivacy.errors import (
 )
 from pytest_diffprivacy.evidence import RunFolder, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
-from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing
+from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing, why_unpaired
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.costs import evaluation_cost
 from pytest_diffprivacy.evidence.plans import ClaimPlan, plan_lines
@@ -232,15 +232,17 @@ class Auditor:
         """The claim beside that of the last release; what it leaves for the next one goes into the run's folder."""
         alike = [other for other in self.claims if other.id.startswith(f"{question.slug}-") and other.id != claim.id]
         number = 1 + sum(other.node_id == claim.node_id for other in alike)
-        probes = question.probes
-        sides = [probes.members.digests, probes.nonmembers.digests] if probes and probes.has_nonmembers else []
+        sides = findings.sides or question.sides
         left = standing(claim, f"{claim.node_id} {question.slug} {number}", findings.arrays, sides)
         if left is not None and last.update and self.run is not None:
             write_bytes(self.run.folder / STANDINGS / f"{claim.id}.json", record_json(left).encode("ascii"))
         if last.baseline is None:
             return claim
         before = last.baseline.find(f"{claim.node_id} {question.slug} {number}")
-        found = compare(before, left, run_id=last.baseline.run_id, rule=last.rule, confidence=question.confidence)
+        found = compare(
+            before, left, run_id=last.baseline.run_id, rule=last.rule, confidence=question.confidence,
+            unpaired=why_unpaired(claim),
+        )  # fmt: skip
         return claim.model_copy(update={"comparison": found})
 
     def _claim_id(self, node_id: str, question: Question, findings: Findings) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,13 +53,22 @@ class Question:
         """All that a policy may bind."""
         return {"limit": self.limit, "confidence": self.confidence, **self.terms}
 
+    @property
+    def sides(self) -> list[Sequence[bytes]]:
+        """Digests of members and non-members, or of prompts and reference prompts, in the order of their scores."""
+        if self.probes is not None and self.probes.has_members:
+            others = [self.probes.nonmembers.digests] if self.probes.has_nonmembers else []
+            return [self.probes.members.digests, *others]
+        return [[hashlib.sha256(text.encode()).digest() for text in prompts.texts] for prompts in self.prompts]
+
 
 @dataclass(slots=True)
 class Findings:
     """What an attack leaves behind besides its measurement; filled while it runs.
 
     `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
-    nothing here (ERROR in the place of PASS).
+    nothing here (ERROR in the place of PASS). `sides` are the digests of the probes that were scored, in the order of
+    their scores, where they are not all of the question's.
     """
 
     methods: list[records.Method] = field(default_factory=list)
@@ -76,4 +86,5 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     recipe: records.Recipe | None = None
+    sides: Sequence[Sequence[bytes]] = ()
     ledger: Ledger = field(default_factory=Ledger)

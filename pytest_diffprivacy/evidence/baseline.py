@@ -10,6 +10,7 @@ alone, so nothing is lost for the comparison; but the probes must be the same, o
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +22,31 @@ from pydantic import Field, ValidationError
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
-from pytest_diffprivacy.evidence.records import Claim, Method, Record, Run
+from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Record, Run
 from pytest_diffprivacy.evidence.seals import record_json
 
 BASELINE_VERSION: Final = 1
 STANDINGS: Final = "baseline"
+PAIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "family_tpr": ("members", "nonmembers"),
+    "excess_tpr": ("members", "nonmembers"),
+    "auroc": ("members", "nonmembers"),
+    "mean_difference": ("first", "second"),
+    "rate": ("hits",),
+    "copy_rate": ("copy",),
+}
+"""Statistic -> roles of its values by probe: what takes part in a comparison."""
+UNPAIRED: Final[Mapping[str, str]] = {
+    "sequential_mean": "a sequential test stops where it decides, so two releases score different pairs",
+    "dataset_inference": "dataset inference gives one p-value for all probes, and no score of each",
+    "dcr_share": "generations are compared with all records, and none has a partner in another release",
+    "prompt_rate": "what is flagged at a prompt depends on its cliques of generations, which differ between releases",
+    "corrected_rate": "a corrected rate rests on the rule's measured errors besides the generations",
+    "relative_loss": "a mitigation is judged by its own pair of runs, with and without it",
+    "share_left": "a mitigation is judged by its own pair of runs, with and without it",
+    "one_run": "canaries are tossed anew for each training run, so no canary is the same probe twice",
+    "one_run_gaussian": "canaries are tossed anew for each training run, so no canary is the same probe twice",
+}
 
 
 class Ranked(Record):
@@ -48,6 +69,9 @@ class Standing(Record):
     ranked: dict[str, Ranked] = Field(default={}, description="Attack -> ranks.")
     copies: tuple[bool, ...] = Field(
         default=(), description="Whether each generation, in order of its seed, is a copy."
+    )
+    flagged: tuple[bool, ...] = Field(
+        default=(), description="Whether each prompt or member, in order of the digests, is beyond the threshold."
     )
 
 
@@ -124,27 +148,32 @@ def standing(
         claim: the record.
         key: the same in every release.
         arrays: the arrays that its verdict was computed from.
-        sides: digests of members and of non-members, in the order of their scores.
+        sides: digests of members and of non-members, or of prompts and reference prompts, in the order of their scores.
     """
     recipe = claim.recipe
-    if recipe is None or len(sides) != 2:
+    if recipe is None or not sides or recipe.statistic not in PAIRED:
         return None
     method = "|".join([*(_asked(m) for m in claim.methods), str(claim.seed)])
+    members, nonmembers = [*sides, ()][:2]
     shared: dict[str, Any] = {
         "key": key,
         "sentence": claim.sentence,
         "model": claim.model.digest if claim.model else "",
         "method": hashlib.sha256(method.encode()).hexdigest(),
-        "members": _set_digest(sides[0]),
-        "nonmembers": _set_digest(sides[1]),
+        "members": _set_digest(members),
+        "nonmembers": _set_digest(nonmembers),
     }
     if recipe.statistic == "copy_rate":
         return Standing(**shared, copies=tuple(arrays["copy"].astype(bool).tolist()))
-    if recipe.statistic not in ("family_tpr", "excess_tpr"):
-        return None
+    orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in (members, nonmembers)]
+    if recipe.statistic == "rate" or claim.prompts:
+        flags = _flags(recipe, arrays)
+        if flags is None or len(flags) != len(members):
+            return None
+        return Standing(**shared, flagged=tuple(flags[orders[0]].tolist()))
     orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
     names = [method.name for method in claim.methods]
-    pairs = list(zip(recipe.arrays["members"], recipe.arrays["nonmembers"], strict=True))
+    pairs = list(zip(*(recipe.arrays[role] for role in PAIRED[recipe.statistic]), strict=True))
     ranked = {}
     for place, (first, second) in enumerate(pairs):
         scores = arrays[first], arrays[second]
@@ -156,7 +185,31 @@ def standing(
         ranked[name] = Ranked(
             members=tuple(twice[: len(ordered[0])].tolist()), nonmembers=tuple(twice[len(ordered[0]) :].tolist())
         )
-    return Standing(**shared, ranked=ranked, max_fpr=float(recipe.arguments["max_fpr"]))
+    max_fpr = recipe.arguments.get("max_fpr")
+    return Standing(**shared, ranked=ranked, max_fpr=None if max_fpr is None else float(max_fpr))
+
+
+def why_unpaired(claim: Claim) -> str:
+    """Why a claim leaves nothing that could be paired with another release."""
+    statistic = "" if claim.recipe is None else claim.recipe.statistic
+    if statistic in PAIRED:
+        return (
+            "its values by probe have no threshold or no digests to be paired by: there are too few reference prompts "
+            "for the quantile, or only a part of the probes was scored"
+        )
+    return UNPAIRED.get(statistic, "this claim leaves no scores by probe that could be paired")
+
+
+def _flags(recipe: Recipe, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
+    """What is beyond an absolute value, or beyond the reference's quantile; None: too few for the quantile."""
+    if recipe.statistic == "rate":
+        (hits,) = recipe.arrays["hits"]
+        return arrays[hits].astype(bool)
+    (scores,), (reference,) = recipe.arrays["members"], recipe.arrays["nonmembers"]
+    place = math.floor(float(recipe.arguments["max_fpr"]) * (arrays[reference].size + 1))
+    if place < 1:
+        return None
+    return np.asarray(arrays[scores] > np.sort(arrays[reference])[::-1][place - 1])
 
 
 def _asked(method: Method) -> str:

@@ -50,14 +50,20 @@ class _Increase:
 
 
 def compare(
-    old: Standing | None, new: Standing | None, *, run_id: str, rule: CompareRule, confidence: float
+    old: Standing | None,
+    new: Standing | None,
+    *,
+    run_id: str,
+    rule: CompareRule,
+    confidence: float,
+    unpaired: str = "this claim leaves no scores by probe that could be paired",
 ) -> Comparison:
     """Compare one claim with that of the last release.
 
     "Not worse" is a claim of its own: its upper bound of the increase is at most the margin; "worse" needs the lower
-    bound above it. For scores the increase is that of the AUROC (of the worst attack of a family), for generations that
-    of the share of copies. Exact McNemar tests of the flagged probes stand beside it, at thresholds that a half of the
-    non-members set.
+    bound above it. For scores the increase is that of the AUROC (of the worst attack of a family); for generations that
+    of the share of copies; for prompts and absolute limits that of the share beyond each release's own threshold. Exact
+    McNemar tests stand beside it, of members at thresholds that a half of the non-members set.
 
     Args:
         old: what the last release left; None: it had no such claim.
@@ -65,10 +71,11 @@ def compare(
         run_id: of the last release.
         rule: margin, and which outcomes fail.
         confidence: of each bound.
+        unpaired: why this release leaves nothing, where it does.
 
     Source: Implements METHODS 7.7; DeLong et al. 1988 and McNemar 1947.
     """
-    reason = _incomparable(old, new)
+    reason = _incomparable(old, new, unpaired)
     if old is None or new is None or reason:
         return Comparison(
             baseline_run=run_id if old else "",
@@ -79,19 +86,18 @@ def compare(
             margin=rule.margin,
             fails=rule.fails_on(ComparisonOutcome.NOT_COMPARABLE),
         )
-    increase = _of_copies(old, new, confidence) if new.copies else _of_auroc(old, new, confidence)
+    increase = _of_auroc(old, new, confidence) if new.ranked else _of_share(old, new, confidence)
     flags = _flags(old, new, increase.name, confidence)
     decision = decide(increase, rule.margin)
-    counts = (
-        f"the same {len(new.copies)} seeds"
-        if new.copies
-        else f"the same {len(new.ranked[increase.name].members)} members and "
-        f"{len(new.ranked[increase.name].nonmembers)} non-members"
-    )
+    if new.ranked:
+        own = new.ranked[increase.name]
+        counts = f"the same {len(own.members)} members and {len(own.nonmembers)} non-members"
+    else:
+        counts = f"the same {len(_answers(new))} {'seeds' if new.copies else 'probes'}"
     return Comparison(
         baseline_run=run_id,
         baseline_model=old.model,
-        measured="share of copies" if new.copies else f"AUROC of {increase.name}",
+        measured=f"AUROC of {increase.name}" if new.ranked else f"share of {increase.name}",
         outcome=OUTCOMES[decision.verdict],
         reason=f"increase: {decision.reason.replace('limit', 'margin')}",
         margin=rule.margin,
@@ -112,25 +118,33 @@ def compare(
     )
 
 
-def _incomparable(old: Standing | None, new: Standing | None) -> str:
+def _incomparable(old: Standing | None, new: Standing | None, unpaired: str) -> str:
     """Why two claims cannot be paired; empty where they can."""
     if new is None:
-        return "this claim leaves no scores by probe that could be paired"
+        return unpaired
     if old is None:
         return "the last release has no such claim"
     if (old.members, old.nonmembers) != (new.members, new.nonmembers):
         return "the probes are not the same as in the last release: audit its model again on these"
     if old.method != new.method:
         return "the attack's parameters or the seed are not the same as in the last release"
-    if set(old.ranked) != set(new.ranked) or len(old.copies) != len(new.copies):
+    sizes = [(set(s.ranked), len(s.copies), len(s.flagged)) for s in (old, new)]
+    if sizes[0] != sizes[1]:
         return "the attacks or the number of generations are not the same as in the last release"
     return ""
 
 
-def _of_copies(old: Standing, new: Standing, confidence: float) -> _Increase:
-    found = mcnemar(np.array(old.copies), np.array(new.copies), confidence=confidence)
-    rates = float(np.mean(old.copies)), float(np.mean(new.copies))
-    return _Increase(found.value, found.low, found.high, confidence, *rates, name="copies")
+def _answers(standing: Standing) -> NDArray[np.bool_]:
+    """Copies of generations, or flags of prompts and members."""
+    return np.array(standing.copies or standing.flagged, dtype=bool)
+
+
+def _of_share(old: Standing, new: Standing, confidence: float) -> _Increase:
+    sides = _answers(old), _answers(new)
+    found = mcnemar(*sides, confidence=confidence)
+    rates = float(sides[0].mean()), float(sides[1].mean())
+    name = "copies" if new.copies else "flagged probes"
+    return _Increase(found.value, found.low, found.high, confidence, *rates, name=name)
 
 
 def _of_auroc(old: Standing, new: Standing, confidence: float) -> _Increase:
@@ -151,9 +165,9 @@ def _of_auroc(old: Standing, new: Standing, confidence: float) -> _Increase:
 
 
 def _flags(old: Standing, new: Standing, name: str, confidence: float) -> McNemar | None:
-    """Exact McNemar test of flagged members, or of copies; None where the non-members are too few for a threshold."""
-    if new.copies:
-        return mcnemar(np.array(old.copies), np.array(new.copies), confidence=confidence)
+    """Exact McNemar test of flagged probes or of copies; None where the non-members are too few for a threshold."""
+    if not new.ranked:
+        return mcnemar(_answers(old), _answers(new), confidence=confidence)
     flagged = [_flagged(s.ranked[name], s.max_fpr or 0.0) for s in (old, new)]
     return None if flagged[0] is None or flagged[1] is None else mcnemar(flagged[0], flagged[1], confidence=confidence)
 
