@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
+from filelock import FileLock
+
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.arrays import Arrays, write_arrays, write_bytes
 from pytest_diffprivacy.evidence.records import Artifact, Claim
@@ -41,14 +43,17 @@ class RunFolder:
         try:
             prepare(self.root)
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                _append(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
-        except OSError as error:
+            # A line that another worker is writing must not be taken for one that was cut off.
+            with FileLock(self.root / "locks" / "events.lock"):
+                descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+                try:
+                    _append(descriptor, line.encode())
+                finally:
+                    os.close(descriptor)
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise EvidenceError(
-                f"Cannot write {str(path)!r}: {error.strerror or error}. Free space or change diffprivacy_cache_dir."
+                f"Cannot write {str(path)!r}: {reason}. Free space or change diffprivacy_cache_dir."
             ) from error
 
     def events(self, kind: str) -> list[dict[str, Any]]:
