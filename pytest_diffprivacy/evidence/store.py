@@ -48,9 +48,9 @@ class Store:
         try:
             arrays = read_arrays(path)
         except EvidenceError:
-            if path.exists():
-                raise
-            return None  # another process pruned it in between
+            if not path.exists():
+                return None  # another process pruned it in between
+            arrays = read_arrays(path)  # or pruned it and wrote it again; a damaged file is damaged twice
         with suppress(OSError):  # its time of use only orders what goes first
             os.utime(path)
         return arrays
@@ -65,7 +65,8 @@ class Store:
         path = self.path(key)
         write_arrays(path, arrays, description)
         if self._limit is not None:
-            self._bound(path.stat().st_size, self._limit)
+            size = path.stat().st_size if path.exists() else 0  # another process may have pruned it at once
+            self._bound(size, self._limit)
 
     def _bound(self, written: int, limit: int) -> None:
         """Remove what is too much; the folder is listed once, and again only when the limit is passed."""
