@@ -4,8 +4,7 @@ The two digit models of `example_audits`, 10,000 generations each, by `assert_no
 training images that came back, by how often the training set holds them, with one-sided 95 % bounds; the generations
 that the same rule takes for copies of unseen images; and the verdicts.
 
-Targets: no share of the leaky model lies surely below that of fewer repetitions (upper bound below lower bound; ten
-images stand behind each share), its lower bound at 64 lies above its upper bound at 1; no
+Targets: the leaky model's share grows with the repetitions, its lower bound at 64 above its upper bound at 1; no
 generation of it matches an unseen image; it fails, and the release model's bound is below its limit.
 
     python -m tests.benchmarks.extraction_curve --json tests/benchmarks/results/extraction_curve.json
@@ -14,7 +13,6 @@ generation of it matches an unseen image; it fails, and the release model's boun
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +45,6 @@ def row(model: str, name: str, value: float, low: float, high: float) -> dict[st
     return {"model": model, "what": name, "value": bounds(value, low, high), "low": low, "high": high}
 
 
-def surely_falls(low: Sequence[float], high: Sequence[float]) -> bool:
-    """Does an upper bound lie below a lower bound of fewer repetitions?"""
-    return any(high[later] < low[place] for place in range(len(low)) for later in range(place + 1, len(low)))
-
-
 def main() -> int:
     """Print the table."""
     parser = arguments(__doc__ or "")
@@ -68,7 +61,7 @@ def main() -> int:
             rows.append(row(model, f"extracted of those held {times:g} times", share, low, high))
         if model == "digits-leaky":
             targets |= {
-                "leaky: no share lies surely below that of fewer repetitions": not surely_falls(curve.low, curve.high),
+                "leaky: shares do not fall with repetitions": list(curve.y) == sorted(curve.y),
                 "leaky: lower bound at 64 above the upper bound at 1": curve.low[-1] > curve.high[0],
                 "leaky: no generation matches an unseen image": claim.also_measured[0].value == 0.0,
                 "leaky: FAIL": claim.verdict == "FAIL",

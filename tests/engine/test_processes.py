@@ -29,11 +29,10 @@ def test_two_processes_give_what_one_gives_though_one_of_them_is_killed(crew, tm
     found = np.array([arrays["value"] for arrays in results])
     np.testing.assert_allclose(found, work.values(LocalEngine(), model, work.units(12)), rtol=1e-6)
     assert marker.exists()
-    assert 1 <= len(ledger.incidents) <= 2  # both may find no marker yet, and die
-    assert {text.split(" in ")[0] for text in ledger.incidents} == {"A worker was lost"}
+    assert [text.split(" in ")[0] for text in ledger.incidents] == ["A worker was lost"]
     assert ledger.computed == 12
     processes = {int(arrays["process"][0]) for arrays in results}
-    assert 2 <= len(processes) <= 4
+    assert 2 <= len(processes) <= 3
     again = Ledger()
     np.testing.assert_array_equal(work.values(LocalEngine(Store(tmp_path)), model, asked, again), found)
     assert (again.reused, again.computed) == (12, 0)

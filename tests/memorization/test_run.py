@@ -23,7 +23,7 @@ def asked(*names):
 
 @pytest.fixture(scope="module")
 def model():
-    return golden_text_model("eps", torch.float32)
+    return golden_text_model("eps", torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,11 @@ def together(model):
     return watch_prompts(model, TEXTS, asked(), FEW)
 
 
-def same(first, second, rtol=1e-3):  # what a central difference promises; all else agrees more closely
+def same(first, second, rtol=1e-6):
     assert first.keys() == second.keys()
     for name, array in first.items():
         if name != "moved_by_half":
-            np.testing.assert_allclose(second[name].astype(float), array.astype(float), rtol=rtol, atol=1e-5)
+            np.testing.assert_allclose(second[name].astype(float), array.astype(float), rtol=rtol, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -47,7 +47,7 @@ def test_a_detector_sees_alone_what_it_sees_in_company(model, together, name):
 def test_the_batch_does_not_matter(model, together, batch_size):
     batched = watch_prompts(model, TEXTS, asked(), FEW, batch_size=batch_size)
     for name, arrays in together.items():
-        same(arrays, batched[name], rtol=2e-3)
+        same(arrays, batched[name])
 
 
 def test_a_prompts_score_does_not_depend_on_the_others(model, together):

@@ -35,4 +35,4 @@ def test_workers_that_share_a_gpu_are_warned(device, gpus, said, given):
 def test_as_many_workers_as_gpus_are_no_reason_to_warn():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        worker_device("cuda", worker(1, 2), 2)
+        assert worker_device("cuda", worker(1, 2), 2) == "cuda:1"
