@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +32,19 @@ def noise_norm(number, model, batch_size):
 
 def dies_once(number, marker: Path, model, batch_size):
     """Kills its own process the first time, and only one, however many come at once."""
-    try:
+    with suppress(FileExistsError):
         marker.touch(exist_ok=False)
-    except FileExistsError:
-        return noise_norm(number, model, batch_size)
-    os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return noise_norm(number, model, batch_size)
+
+
+def meets(number, folder: Path, model, batch_size):
+    """Answers once units have come to two processes, or after a minute."""
+    (folder / str(os.getpid())).touch()
+    end = time.monotonic() + 60.0
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    return noise_norm(number, model, batch_size)
 
 
 def dies(model, batch_size):
