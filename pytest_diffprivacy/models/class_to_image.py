@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, final
+from collections.abc import Iterator, Sequence
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -15,14 +15,12 @@ from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families.family import each_row
-from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.labels import LABELS, ClassLabels
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
-
-NOTHING_LEFT_OUT: Final[Mapping[str, Any]] = {}
 
 
 @final
@@ -49,9 +47,9 @@ class ClassToImage:
     ) -> None:
         self.schedule = schedule_of(pipeline.scheduler)
         self._parametrization = parametrization_of(pipeline.scheduler)
-        digest = pipeline_digest(pipeline, NOTHING_LEFT_OUT)
+        digest = pipeline_digest(pipeline)
         self._adapters = AdapterGuard(pipeline.components, name)
-        settle_networks(networks_of(pipeline, NOTHING_LEFT_OUT), device, dtype)
+        settle_networks(networks_of(pipeline), device, dtype)
         self._network, self._scheduler = pipeline.transformer, pipeline.scheduler
         self.device, self.dtype = self._network.device, self._network.dtype
         config = self._network.config
@@ -61,14 +59,13 @@ class ClassToImage:
         self.image_shape = self._codec.image_shape
         classes = int(config.num_embeds_ada_norm)
         self._labels = ClassLabels(classes, classes, self.device)
-        self.identity = ModelIdentity(
-            name=name,
-            family=f"class-conditional latents, {self._parametrization.name}",
-            digest=digest,
-            parameters=sum(p.numel() for p in self._network.parameters()),
-            dtype=str(self.dtype).removeprefix("torch."),
-            device=self.device.type,
-            access="white box",
+        self.identity = network_identity(
+            name,
+            f"class-conditional latents, {self._parametrization.name}",
+            digest,
+            [self._network],
+            dtype=self.dtype,
+            device=self.device,
             adapters=self._adapters.loaded,
         )
 

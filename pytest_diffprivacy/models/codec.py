@@ -1,4 +1,4 @@
-"""How do images become latents and back? The posterior mode of a variational autoencoder, scaled as in training."""
+"""How do images become what a network sees, and back? Pixels in [-1, 1], or an autoencoder's latents of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,37 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+
+
+@final
+class PixelCodec:
+    """Between images in [0, 1] and pixels x0 in [-1, 1].
+
+    Args:
+        image_shape: (channels, height, width) of one image.
+        device: of the pixels.
+        dtype: of the pixels.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> None:
+        self.image_shape, self._device, self._dtype = image_shape, device, dtype
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Pixels in [0, 1] to [-1, 1], computed in float64.
+
+        Raises:
+            ModelError: the images have another size or number of channels than the model.
+        """
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise ModelError(
+                f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}. "
+                "Resize them as the training pipeline did."
+            )
+        return (images.to(device=self._device, dtype=torch.float64) * 2.0 - 1.0).to(self._dtype)
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Pixels in [-1, 1] to [0, 1], clamped."""
+        return ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
 
 
 @final
@@ -40,6 +71,7 @@ class LatentCodec:
             )
             self._scale = self._scale / deviation
         self.image_shape = (int(config.out_channels), height * self.factor, width * self.factor)
+        self._pixels = PixelCodec(self.image_shape, vae.device, vae.dtype)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -48,17 +80,10 @@ class LatentCodec:
         Raises:
             ModelError: the images have another size or number of channels than the model.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise ModelError(
-                f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}. "
-                "Resize them as the training pipeline did."
-            )
-        pixels = (images.to(device=self._vae.device, dtype=torch.float64) * 2.0 - 1.0).to(self._vae.dtype)
-        mode: Tensor = self._vae.encode(pixels).latent_dist.mode()
+        mode: Tensor = self._vae.encode(self._pixels.encode(images)).latent_dist.mode()
         return (mode - self._shift) * self._scale
 
     @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
         """Images in [0, 1], clamped."""
-        pixels: Tensor = self._vae.decode(x0 / self._scale + self._shift, return_dict=False)[0]
-        return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
+        return self._pixels.decode(self._vae.decode(x0 / self._scale + self._shift, return_dict=False)[0])

@@ -63,6 +63,30 @@ class ModelIdentity:
     deviation: str = ""
 
 
+def network_identity(
+    name: str,
+    family: str,
+    digest: str,
+    networks: Iterable[torch.nn.Module],
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    access: str = "white box",
+    adapters: tuple[Adapter, ...] = (),
+) -> ModelIdentity:
+    """The identity of trained networks that run in this precision on this device."""
+    return ModelIdentity(
+        name=name,
+        family=family,
+        digest=digest,
+        parameters=sum(parameter.numel() for network in networks for parameter in network.parameters()),
+        dtype=str(dtype).removeprefix("torch."),
+        device=device.type,
+        access=access,
+        adapters=adapters,
+    )
+
+
 def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:
     """sha256 over a canonical configuration and all tensors in name order."""
     digest = hashlib.sha256(json.dumps(configuration, sort_keys=True, default=str).encode())

@@ -15,10 +15,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
-from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, weights_digest
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, network_identity, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from
 from pytest_diffprivacy.models.protocols import Prompt
@@ -96,14 +97,14 @@ class NetworkDenoiser:
         self.dtype = (dtype or torch.float32) if first is None else first.dtype
         self.image_shape = image_shape
         self.sample_shape: tuple[int, ...] = image_shape
-        self.identity = ModelIdentity(
-            name=name,
-            family=f"network, {self._kind.value}",
-            digest=digest,
-            parameters=sum(p.numel() for p in module.parameters()) if module else 0,
-            dtype=str(self.dtype).removeprefix("torch."),
-            device=self.device.type,
-            access="white box",
+        self._codec = PixelCodec(self.image_shape, self.device, self.dtype)
+        self.identity = network_identity(
+            name,
+            f"network, {self._kind.value}",
+            digest,
+            [] if module is None else [module],
+            dtype=self.dtype,
+            device=self.device,
         )
 
     def facts(self) -> dict[str, object]:
@@ -166,13 +167,11 @@ class NetworkDenoiser:
         Raises:
             ModelError: the images have another shape than the model's.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise ModelError(f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}.")
-        return (images.to(device=self.device, dtype=torch.float64) * 2.0 - 1.0).to(self.dtype)
+        return self._codec.encode(images)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Pixels in [-1, 1] to [0, 1], clamped."""
-        return ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
+        return self._codec.decode(x0)
 
     @torch.no_grad()
     def generate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import torch
 
@@ -11,11 +12,13 @@ from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
 from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.running import refuse_offloaded, refuse_unreadable, tiled
 
+NOTHING_LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType({})
+"""Every part of the pipeline is part of the model under audit."""
 DEPENDENT = ("dtype", "torch_dtype", "transformers_version", "architectures")
 """Entries of a transformers configuration that depend on how it was loaded."""
 
 
-def networks_of(pipeline: Any, left_out: Mapping[str, Any]) -> dict[str, Any]:
+def networks_of(pipeline: Any, left_out: Mapping[str, Any] = NOTHING_LEFT_OUT) -> dict[str, Any]:
     """The parts with weights that images depend on, by name."""
     parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
     return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
@@ -33,7 +36,11 @@ def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype
 
 
 def pipeline_digest(
-    pipeline: Any, left_out: Mapping[str, Any], *, settings: tuple[str, ...] = (), resolution: int | None = None
+    pipeline: Any,
+    left_out: Mapping[str, Any] = NOTHING_LEFT_OUT,
+    *,
+    settings: tuple[str, ...] = (),
+    resolution: int | None = None,
 ) -> str:
     """sha256 over the weights and configurations of all parts, tokenizers and schedulers included.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, final
+from collections.abc import Sequence
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,12 +13,10 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import AdapterGuard
-from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
 from pytest_diffprivacy.models.protocols import Prompt
-
-NOTHING_LEFT_OUT: Final[Mapping[str, Any]] = {}
 
 
 @final
@@ -46,10 +44,10 @@ class PipelineGenerator:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        networks = networks_of(pipeline, NOTHING_LEFT_OUT)
+        networks = networks_of(pipeline)
         if not networks:
             raise ModelError(f"`pipeline` must hold networks, got a {type(pipeline).__name__} without any.")
-        digest = pipeline_digest(pipeline, NOTHING_LEFT_OUT, resolution=resolution)
+        digest = pipeline_digest(pipeline, resolution=resolution)
         self._adapters = AdapterGuard(pipeline.components, name)
         settle_networks(networks, device, dtype)
         # A shallow copy shares every part; only its progress bar is not the user's.
@@ -58,13 +56,13 @@ class PipelineGenerator:
         self._size = {} if resolution is None else {"height": resolution, "width": resolution}
         parameter = next(next(iter(networks.values())).parameters())
         self._device = parameter.device
-        self.identity = ModelIdentity(
-            name=name,
-            family=type(pipeline).__name__,
-            digest=digest,
-            parameters=sum(p.numel() for network in networks.values() for p in network.parameters()),
-            dtype=str(parameter.dtype).removeprefix("torch."),
-            device=parameter.device.type,
+        self.identity = network_identity(
+            name,
+            type(pipeline).__name__,
+            digest,
+            networks.values(),
+            dtype=parameter.dtype,
+            device=parameter.device,
             access="black box",
             adapters=self._adapters.loaded,
         )

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
+from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families.family import each_row
-from pytest_diffprivacy.models.identity import ModelIdentity, public, weights_digest
+from pytest_diffprivacy.models.identity import network_identity, public, weights_digest
 from pytest_diffprivacy.models.labels import LABELS, ClassLabels
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.protocols import Prompt
@@ -79,14 +80,14 @@ class PixelDiffusion:
             self._pipeline.set_progress_bar_config(disable=True)
         self.image_shape = _image_shape(unet)
         self.sample_shape: tuple[int, ...] = self.image_shape
-        self.identity = ModelIdentity(
-            name=name,
-            family=f"pixel diffusion, {self._parametrization.name}",
-            digest=digest,
-            parameters=sum(p.numel() for p in self._unet.parameters()),
-            dtype=str(self.dtype).removeprefix("torch."),
-            device=self.device.type,
-            access="white box",
+        self._codec = PixelCodec(self.image_shape, self.device, self.dtype)
+        self.identity = network_identity(
+            name,
+            f"pixel diffusion, {self._parametrization.name}",
+            digest,
+            [self._unet],
+            dtype=self.dtype,
+            device=self.device,
             adapters=self._adapters.loaded,
         )
 
@@ -135,16 +136,11 @@ class PixelDiffusion:
         Raises:
             ModelError: the images have another size or number of channels than the model.
         """
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise ModelError(
-                f"Images must have the model's shape {self.image_shape}, got {tuple(images.shape[1:])}. "
-                "Resize them as the training pipeline did."
-            )
-        return (images.to(device=self.device, dtype=torch.float64) * 2.0 - 1.0).to(self.dtype)
+        return self._codec.encode(images)
 
     def decode(self, x0: Tensor) -> Tensor:
         """Pixels in [-1, 1] to [0, 1], clamped."""
-        return ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
+        return self._codec.decode(x0)
 
     @torch.no_grad()
     def generate(

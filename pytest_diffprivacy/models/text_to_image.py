@@ -17,7 +17,7 @@ from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families import family_of
-from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
 from pytest_diffprivacy.models.prompts import PromptEncoder
@@ -86,14 +86,13 @@ class TextToImage:
         self.substitute = family.substitute
         if family.maps:  # an attribute and no method: without it, the model does not satisfy CrossAttention
             self.cross_attention = partial(watch_cross_attention, self._network)
-        self.identity = ModelIdentity(
-            name=name,
-            family=f"{family.name}, {self._parametrization.name}{', guidance-distilled' if family.substitute else ''}",
-            digest=digest,
-            parameters=sum(p.numel() for p in self._network.parameters()),
-            dtype=str(self.dtype).removeprefix("torch."),
-            device=self.device.type,
-            access="white box",
+        self.identity = network_identity(
+            name,
+            f"{family.name}, {self._parametrization.name}{', guidance-distilled' if family.substitute else ''}",
+            digest,
+            [self._network],
+            dtype=self.dtype,
+            device=self.device,
             adapters=self._adapters.loaded,
         )
 

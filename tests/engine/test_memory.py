@@ -43,6 +43,19 @@ def test_shapes_alone_are_enough():
     assert peak_bytes(lambda: torch.zeros(MEGABYTE, device="meta") * 2) == 2_000_000
 
 
+def test_what_is_kept_outside_adds_up():
+    kept = []
+
+    def collect():
+        kept.extend(torch.empty(MEGABYTE, device="meta") * 2.0 for _ in range(3))
+
+    assert peak_bytes(collect) == 4_000_000  # three products and the latest factor
+
+
+def test_precision_counts():
+    assert peak_bytes(lambda: torch.empty(MEGABYTE, device="meta").to(torch.bfloat16)) == 1_500_000
+
+
 def test_an_evaluation_takes_more_than_its_input_and_less_than_the_bound_that_is_not_measured():
     model = golden_model()
     each = evaluation_bytes(model)

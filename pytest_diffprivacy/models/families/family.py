@@ -79,6 +79,25 @@ def clip_reader(tokenizer: Any, text_encoder: Any) -> tuple[Any, int]:
     return tokenizer, min(int(tokenizer.model_max_length), int(text_encoder.config.max_position_embeddings))
 
 
+def pooled_arguments(pooled: str, told: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
+    """A pipeline's arguments where an embedding of the whole prompt goes with those of its tokens.
+
+    Args:
+        pooled: that embedding's name in the conditioning.
+        told: the prompts' conditioning.
+        away: what guidance leads away from; None: nothing.
+        scale: of guidance.
+    """
+    negative = {} if away is None else dict(away.items())
+    return {
+        "prompt_embeds": told[EMBEDDING],
+        "pooled_prompt_embeds": told[pooled],
+        "negative_prompt_embeds": negative.get(EMBEDDING),
+        "negative_pooled_prompt_embeds": negative.get(pooled),
+        "guidance_scale": scale,
+    }
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without diffusers' messages, which would print the text that a prompt loses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,15 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.families.family import EMBEDDING, Family, Tensors, clip_reader, each_row, quiet
+from pytest_diffprivacy.models.families.family import (
+    EMBEDDING,
+    Family,
+    Tensors,
+    clip_reader,
+    each_row,
+    pooled_arguments,
+    quiet,
+)
 
 POOLED = "pooled_projections"
 T5_TOKENS = 256
@@ -48,17 +57,6 @@ def _predict(transformer: Any, x_t: Tensor, time: float, told: Conditioning) -> 
     return output
 
 
-def _arguments(told: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
-    negative = {} if away is None else dict(away.items())
-    return {
-        "prompt_embeds": told[EMBEDDING],
-        "pooled_prompt_embeds": told[POOLED],
-        "negative_prompt_embeds": negative.get(EMBEDDING),
-        "negative_pooled_prompt_embeds": negative.get(POOLED),
-        "guidance_scale": scale,
-    }
-
-
 STABLE_DIFFUSION_3 = Family(
     name="Stable Diffusion 3",
     network="transformer",
@@ -66,6 +64,6 @@ STABLE_DIFFUSION_3 = Family(
     reader=_reader,
     embed=_embed,
     predict=_predict,
-    arguments=_arguments,
+    arguments=partial(pooled_arguments, POOLED),
     left_out=MappingProxyType({"feature_extractor": None, "image_encoder": None}),
 )

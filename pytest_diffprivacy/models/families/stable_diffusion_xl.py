@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.families.family import EMBEDDING, Family, Size, Tensors, clip_reader, quiet
+from pytest_diffprivacy.models.families.family import (
+    EMBEDDING,
+    Family,
+    Size,
+    Tensors,
+    clip_reader,
+    pooled_arguments,
+    quiet,
+)
 from pytest_diffprivacy.models.families.stable_diffusion import unet_latents
 
 POOLED = "text_embeds"
@@ -53,17 +62,6 @@ def _predict(unet: Any, x_t: Tensor, time: float, told: Conditioning) -> Tensor:
     return output
 
 
-def _arguments(told: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
-    negative = {} if away is None else dict(away.items())
-    return {
-        "prompt_embeds": told[EMBEDDING],
-        "pooled_prompt_embeds": told[POOLED],
-        "negative_prompt_embeds": negative.get(EMBEDDING),
-        "negative_pooled_prompt_embeds": negative.get(POOLED),
-        "guidance_scale": scale,
-    }
-
-
 def _check(pipeline: Any) -> None:
     if pipeline.text_encoder is None or pipeline.text_encoder_2 is None:
         raise ModelError(f"The pipeline has one text encoder, as the Stable Diffusion XL refiner has. {REFINER}")
@@ -90,7 +88,7 @@ STABLE_DIFFUSION_XL = Family(
     reader=_reader,
     embed=_embed,
     predict=_predict,
-    arguments=_arguments,
+    arguments=partial(pooled_arguments, POOLED),
     zeros=_zeros,
     fixed=_sizes,
     check=_check,
