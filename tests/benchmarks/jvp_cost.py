@@ -2,8 +2,8 @@
 
 Jeon's score of one prompt with 4 images on a text-to-image model, one thread, processor time: by its default derivative
 (central differences) and by forward-mode differentiation, against one bare evaluation of the same 8 rows, alternating
-in one process, median of pairs. Peak memory with 32 images against that of a bare evaluation, each in a process of its
-own. Relative error against a float64 forward-mode product, worst of 16 prompts.
+in one process, median of pairs. Peak bytes of the tensors alive with 32 images, against those of a bare evaluation;
+kernels' workspaces are not in them. Relative error against a float64 forward-mode product, worst of 16 prompts.
 
 Targets for the default: at most 4 evaluations; memory at most 2.5 times; error at most 1e-3. Forward mode is shown.
 
@@ -12,7 +12,6 @@ Targets for the default: at most 4 evaluations; memory at most 2.5 times; error 
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy import load_model
+from pytest_diffprivacy.engine.memory import peak_bytes
 from pytest_diffprivacy.memorization import hessian_score_scores
 from pytest_diffprivacy.models.guidance import predict_pair
 from pytest_diffprivacy.models.noise import prompt_noise
@@ -51,14 +51,14 @@ def jeon(folder: Path, model: Any, derivative: str) -> dict[str, Any]:
         lambda: hessian_score_scores(model, PROMPTS[:1], latents=noise, derivative=derivative),  # type: ignore[arg-type]
         PAIRS,
     )
-    taken = peak_megabytes(folder, derivative)
+    taken, bare = peaks(model, derivative)
     return {
         "derivative": derivative,
         "evaluations": found.ratio,
         "bare s": found.bare,
         "score s": found.work,
-        "peak MB": taken,
-        "memory": taken / peak_megabytes(folder, "evaluation"),
+        "peak MB": taken / 1e6,
+        "memory": taken / bare,
         "worst error": error(folder, model, derivative),
     }
 
@@ -71,31 +71,13 @@ def error(folder: Path, model: Any, derivative: str) -> float:
     return float(np.abs(scores / reference - 1.0).max())
 
 
-def peak_megabytes(folder: Path, work: str) -> float:
-    """Memory that a process takes for the work beyond what it held before."""
-    code = f"from tests.benchmarks.jvp_cost import peak; peak({str(folder)!r}, {work!r})"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return float(result.stdout.split()[-1])
-
-
-def peak(folder: str, work: str) -> None:
-    """Do the work once small and once large, and print what the large one added to this process's peak memory."""
-    import resource
-
-    torch.set_num_threads(1)
-    model: Any = load_model(folder, dtype="float32")
-
-    def run(images: int) -> None:
-        noise = prompt_noise(PROMPTS[:1], images, model.sample_shape, 0)
-        if work == "evaluation":
-            evaluate(model, noise[0].to(model.dtype), PROMPTS[:1] * images)
-        else:
-            hessian_score_scores(model, PROMPTS[:1], latents=noise, derivative=work)  # type: ignore[arg-type]
-
-    run(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    run(MEMORY_IMAGES)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+def peaks(model: Any, derivative: str) -> tuple[float, float]:
+    """Peak bytes of the tensors that the score holds, and that a bare evaluation of the same images does."""
+    noise = prompt_noise(PROMPTS[:1], MEMORY_IMAGES, model.sample_shape, 0)
+    score = peak_bytes(
+        lambda: hessian_score_scores(model, PROMPTS[:1], latents=noise, derivative=derivative)  # type: ignore[arg-type]
+    )
+    return score, peak_bytes(lambda: evaluate(model, noise[0].to(model.dtype), PROMPTS[:1] * MEMORY_IMAGES))
 
 
 def main() -> int:
