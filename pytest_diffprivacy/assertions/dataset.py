@@ -33,12 +33,12 @@ from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, requ
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import Verdict, auroc
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction
+from pytest_diffprivacy.statistics.control_splits import control_splits
 from pytest_diffprivacy.statistics.controls import SIGNIFICANCE as CONTROL_SIGNIFICANCE
 from pytest_diffprivacy.statistics.dataset_inference import (
     Combine,
     DatasetInference,
     ShiftTest,
-    control_splits,
     dataset_inference,
 )
 from pytest_diffprivacy.statistics.dataset_power import images_needed

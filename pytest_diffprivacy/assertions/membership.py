@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import (
     AttackLike,
@@ -18,30 +17,22 @@ from pytest_diffprivacy.assertions.attacks import (
 )
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
-    negative_controls,
     no_positive_control,
     positive_controls,
 )
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, roc_record, table_method, tpr_recipe
+from pytest_diffprivacy.assertions.evidence import method_record, table_method
+from pytest_diffprivacy.assertions.membership_evidence import Scores, Vector, combined_scores, measure_scores
 from pytest_diffprivacy.assertions.plans import Planned, planned_tpr, sides
 from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
-from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
-from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.assertions.split import judged_split
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
-from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import (
     FamilyTpr,
     Verdict,
-    auroc,
-    check_coherence,
-    epsilon_lower_bound,
-    family_tpr,
-    nonmembers_needed,
-    probes_needed_for_tpr,
-    tpr_pass_needs,
 )
 from pytest_diffprivacy.statistics.arguments import check_fraction
 
@@ -52,11 +43,6 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide how often members can be recognised.",
     Verdict.ERROR: "Membership could not be judged.",
 }
-
-MANY_TIES = 0.5
-
-Vector: TypeAlias = NDArray[np.float64]
-Scores: TypeAlias = dict[str, tuple[Vector, Vector]]
 
 
 def assert_mia_tpr_below(
@@ -133,7 +119,7 @@ def assert_mia_tpr_below(
         def measure_given(findings: Findings) -> FamilyTpr:
             findings.methods = [_given_scores()]
             no_positive_control(findings.methods[0].title, ELSEWHERE, findings)
-            return _measure(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level, judge.seed)
+            return measure_scores(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level, judge.seed)
 
         return judge.judge(question, measure_given)
     if not isinstance(probes, ProbeSet):
@@ -165,8 +151,8 @@ def assert_mia_tpr_below(
             elsewhere.note(findings)
             for method in findings.methods:
                 no_positive_control(method.title, ELSEWHERE, findings)
-            scores = _combined(joined, judge.seed, findings) if combine else joined
-            return _measure(findings, scores, max_fpr, limit, level, judge.seed, elsewhere)
+            scores = combined_scores(joined, judge.seed, findings) if combine else joined
+            return measure_scores(findings, scores, max_fpr, limit, level, judge.seed, elsewhere)
 
         return judge.judge(question, measure_table)
     denoiser = require_denoiser(model, "Membership inference")
@@ -199,8 +185,8 @@ def assert_mia_tpr_below(
             if plan.task.name == "drc":
                 _show_restorations(judge, denoiser, split, plan.task.parameters, findings, level)
         if combine:
-            scores = _combined(scores, judge.seed, findings)
-        return _measure(findings, scores, max_fpr, limit, level, judge.seed, gate)
+            scores = combined_scores(scores, judge.seed, findings)
+        return measure_scores(findings, scores, max_fpr, limit, level, judge.seed, gate)
 
     return judge.judge(question, measure)
 
@@ -268,105 +254,6 @@ def _show_restorations(
         redacted = judge.images == "redacted"
         findings.strips_title = TITLE
         findings.strips = restored_strips(model, probes, parameters, seed=judge.seed, redacted=redacted)
-
-
-def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
-    for name, (members, nonmembers) in scores.items():
-        findings.arrays |= {f"member_scores {name}": members, f"nonmember_scores {name}": nonmembers}
-    members = np.stack([both[0] for both in scores.values()], axis=1)
-    nonmembers = np.stack([both[1] for both in scores.values()], axis=1)
-    findings.notes.append(
-        "The attacks' scores were combined by cross-fitted logistic regression: labels train the combination, but no "
-        "image is scored by a model that saw its label. The interval is approximate."
-    )
-    return {"combined": cross_fitted_scores(members, nonmembers, seed=seed)}
-
-
-def _measure(
-    findings: Findings,
-    scores: Scores,
-    max_fpr: float,
-    limit: float,
-    confidence: float,
-    seed: int,
-    gate: JudgedSplit | None = None,
-) -> FamilyTpr:
-    """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
-    several = len(scores) > 1
-    titles = {method.name: method.title for method in findings.methods}
-    arrays = {name: (f"member_scores {name}", f"nonmember_scores {name}") for name in scores}
-    arrays = arrays if several else dict.fromkeys(scores, ("member_scores", "nonmember_scores"))
-    findings.recipe = tpr_recipe(list(arrays.values()), max_fpr, confidence)
-    _check(findings, scores, titles, seed)
-    for name, (members, nonmembers) in scores.items():
-        findings.arrays |= dict(zip(arrays[name], (members, nonmembers), strict=True))
-        of = f": {titles.get(name, name)}" if several else ""
-        counts = f"{len(members)} members, {len(nonmembers)} non-members"
-        area = auroc(members, nonmembers, confidence=confidence)
-        findings.also_measured.append(estimate(f"AUROC{of}", area, counts))
-        label = "score (higher = more likely member)"
-        findings.histograms.append(histogram_record(f"Scores{of}", label, members, nonmembers))
-        findings.curves.append(roc_record(f"ROC{of}", members, nonmembers, max_fpr, limit, confidence))
-    if gate is not None:
-        for name, both in scores.items():
-            gate.compare(findings, f" ({titles.get(name, name)})" if several else "", *both)
-    # A FAIL is judged at the family's corrected confidence, a PASS at the plain one.
-    corrected = 1.0 - (1.0 - confidence) / len(scores)
-    measured = family_tpr(scores, max_fpr=max_fpr, confidence=confidence)
-    members, nonmembers = scores[measured.worst]
-    if several:
-        counts = f"{len(members)} members, {len(nonmembers)} non-members"
-        for name, own in measured.attacks.items():
-            title = f"TPR at FPR <= {max_fpr:.4g}: {titles.get(name, name)}"
-            findings.also_measured.append(estimate(title, own, counts))
-        findings.notes.append(
-            f"One family of {len(scores)} attacks: the upper bound is the largest of theirs; the lower bound is the "
-            f"largest at confidence {corrected:.4g} each."
-        )
-    if min(len(members), len(nonmembers)) > 1:
-        bound = epsilon_lower_bound(members, nonmembers, confidence=confidence, seed=seed)
-        findings.notes.append(
-            f"Empirical epsilon of this split, from TPR and FPR at a threshold chosen on one half: at least "
-            f"{bound.value:.3g}. It describes this model on these images. Members are no independent trials of the "
-            "training, so it is no bound of a training procedure; that takes canaries (plant_canaries)."
-        )
-    decisive = corrected if measured.attacks[measured.worst].value > limit else confidence
-    findings.needed = lambda: _needed(members, nonmembers, max_fpr, limit, decisive)
-    least = nonmembers_needed(max_fpr, corrected)
-    if len(nonmembers) < least:
-        findings.notes.append(
-            f"With {len(nonmembers)} non-members no lower bound above 0 exists at this FPR: the claim can PASS but "
-            f"never FAIL. At least {least} non-members are needed for that."
-        )
-    return measured
-
-
-def _check(findings: Findings, scores: Scores, titles: Mapping[str, str], seed: int) -> None:
-    """Coherence of all scores and the negative controls; an attack that ranks members last may not pass."""
-    found = {name: check_coherence(*both, title=titles.get(name, name)) for name, both in scores.items()}
-    negative_controls(scores, titles, seed, findings)
-    last = [titles.get(name, name) for name, coherence in found.items() if coherence.ranked_last]
-    if last:
-        text = (
-            f"{', '.join(last)} ranks members last beyond chance: its reverse recognises them. The sign was fixed "
-            "before labels were seen and is not turned now"
-        )
-        findings.notes.append(f"{text}; this attack's low TPR shows nothing.")
-        if len(last) == len(scores):
-            findings.cannot_pass = f"{text}, so a low TPR proves nothing. Judge by another attack."
-    tied = max(coherence.tied for coherence in found.values())
-    if tied > MANY_TIES:
-        findings.notes.append(f"{tied:.0%} of the scores are tied with another: bounds are wider than they need be.")
-
-
-def _needed(members: Vector, nonmembers: Vector, max_fpr: float, limit: float, confidence: float) -> str:
-    decided = probes_needed_for_tpr(members, nonmembers, limit, max_fpr=max_fpr, confidence=confidence)
-    if decided is None:
-        return (
-            f"at the observed rate no number of probes decides; a model without any leak passes with "
-            f"{tpr_pass_needs(limit, max_fpr, confidence) or 'no number'} a side"
-        )
-    return f"about {decided} members and as many non-members would decide at the observed rate"
 
 
 def _given_scores() -> Method:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.statistics.dataset_inference import ControlSplit, SplitLogits
+from pytest_diffprivacy.statistics.control_splits import ControlSplit
+from pytest_diffprivacy.statistics.dataset_inference import SplitLogits
 
 TOLERANCE = 1e-6
 MOST_STEPS = 10_000

@@ -23,16 +23,13 @@ from numpy.typing import ArrayLike
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
-    IntArray,
     as_number,
     check_count,
-    check_fraction,
     check_scores,
     check_significance,
 )
 from pytest_diffprivacy.statistics.mean_shift import LEAST, PERMUTATIONS, PermutationShift, Shift, WelchShift
 
-MOST = 10_000_000
 BISECTIONS = 200
 
 ShiftTest = Literal["welch", "permutation"]
@@ -42,16 +39,6 @@ COMBINERS: Final[Mapping[str, Callable[[FloatArray], float]]] = {
     "mean": lambda p: float(np.mean(p)),  # Rüschendorf 1982; Vovk and Wang 2020
     "median": lambda p: float(np.median(p)),  # Meinshausen, Meier and Bühlmann 2009, with gamma = 1/2
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ControlSplit:
-    """Positions of one random split: control images fit the scorer, test images are judged."""
-
-    member_control: IntArray
-    member_test: IntArray
-    nonmember_control: IntArray
-    nonmember_test: IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,46 +93,6 @@ class DatasetInference:
     nonmembers: int
     test: ShiftTest
     combine: Combine
-
-
-def control_splits(
-    members: int, nonmembers: int, *, splits: int, seed: int, control: float = 0.5
-) -> tuple[ControlSplit, ...]:
-    """Split members and non-members at random into disjoint control and test parts.
-
-    Args:
-        members: number of members.
-        nonmembers: number of non-members.
-        splits: how many splits; split i depends on the seed and i alone.
-        seed: seed of the splits.
-        control: share of each side that fits the scorer, rounded down.
-
-    Returns:
-        The splits, each with sorted positions.
-
-    Raises:
-        UsageError: an argument out of range.
-        InsufficientProbes: fewer than 10 images a side are left for the control or the test part.
-
-    Source: Implements METHODS 3.13: one disjoint control/test split, repeated at random.
-    """
-    sizes = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
-    count, start = check_count("splits", splits, least=1), check_count("seed", seed, least=0)
-    share = check_fraction("control", control)
-    if any(min(int(n * share), n - int(n * share)) < LEAST for n in sizes):
-        needed = next(n for n in range(2 * LEAST, MOST) if min(int(n * share), n - int(n * share)) >= LEAST)
-        raise InsufficientProbes(
-            f"Cannot split {sizes[0]} members and {sizes[1]} non-members into control and test parts of at least "
-            f"{LEAST} images each: at least {needed} of each are needed. Add probes.",
-            needed=needed,
-        )
-
-    def halves(stream: np.random.Generator, n: int) -> tuple[IntArray, IntArray]:
-        order = stream.permutation(n)
-        return np.sort(order[: int(n * share)]), np.sort(order[int(n * share) :])
-
-    drawn = (np.random.default_rng([start, index]) for index in range(count))
-    return tuple(ControlSplit(*halves(stream, sizes[0]), *halves(stream, sizes[1])) for stream in drawn)
 
 
 def dataset_inference(

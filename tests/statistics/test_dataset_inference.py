@@ -6,10 +6,10 @@ from scipy import stats
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics import Verdict, decide
+from pytest_diffprivacy.statistics.control_splits import control_splits
 from pytest_diffprivacy.statistics.dataset_inference import (
     SplitLogits,
     combined_p_value,
-    control_splits,
     dataset_inference,
 )
 from pytest_diffprivacy.statistics.dataset_power import images_needed
