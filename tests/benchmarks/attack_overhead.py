@@ -14,7 +14,6 @@ images at most 32 MB above that over 1,000.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from typing import Any
@@ -31,6 +30,7 @@ from pytest_diffprivacy.models import FiniteData
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks.networks import DENOISER, bare_evaluations, example_pipeline, networks_of, shares, watched
+from tests.benchmarks.resident import peak_resident
 from tests.benchmarks.table import Figure, arguments, conclude
 from tests.benchmarks.timing import compared, seconds
 
@@ -118,7 +118,7 @@ def score_stream(count: int) -> None:
     model = AnalyticDenoiser(FiniteData(torch.zeros(2, 3 * 64 * 64)), (3, 64, 64))
     task = ScoreTask("pia", 1, ATTACKS["pia"].scores, ATTACKS["pia"].defaults)
     Auditor().scores(model, ImageSet(DrawnImages(count), "member"), task, Ledger())
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_resident() / 1e6)
 
 
 def main() -> int:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from pytest_diffprivacy.membership import ATTACKS
 from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from tests.benchmarks.full_architectures import PARAMETERS, stable_diffusion_15
+from tests.benchmarks.resident import peak_resident
 from tests.benchmarks.table import Figure, arguments, conclude
 from tests.benchmarks.timing import seconds
 
@@ -71,7 +71,7 @@ def _measured(work: Callable[[], object], answer: Connection) -> None:
     except Exception as error:
         answer.send({"how": f"{type(error).__name__}: {str(error).splitlines()[0]}"})
         return
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    peak = peak_resident() / GIB
     answer.send({"peak GiB": round(peak, 2), "seconds": round(taken, 1), "how": "measured"})
 
 
@@ -108,7 +108,7 @@ def measured_rows() -> tuple[list[dict[str, Any]], int]:
     loaded: list[Any] = []
     taken = seconds(lambda: loaded.append(load_model(stable_diffusion_15())))
     model = loaded[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    peak = peak_resident() / GIB
     rows = [
         {"model": MODEL, "what": "loading", "peak GiB": round(peak, 2), "seconds": round(taken, 1), "how": "measured"}
     ]

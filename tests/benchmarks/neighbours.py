@@ -18,7 +18,6 @@ this project's and torch.cdist's.
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pytest_diffprivacy.distances import ArrayImages, nearest_images, pairwise_l2, pairwise_tiled_l2
+from tests.benchmarks.resident import peak_resident
 from tests.benchmarks.table import Figure, arguments, conclude
 
 QUERIES, SEARCHED, K = 10_000, 50_000, 50
@@ -120,12 +120,12 @@ def search_stream(queries: int, searched: int) -> None:
     """Search block by block as the audit does; print the peak above the start in megabytes."""
     from pytest_diffprivacy.distances import query_rows
 
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = peak_resident()
     found = 0
     for _, images in Drawn(queries, 1).batches(query_rows(int(np.prod(SHAPE)))):
         found += len(nearest_images(images, Drawn(searched, 2), K).indices)
     assert found == queries
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) / 1024)
+    print((peak_resident() - start) / 1e6)
 
 
 def peak_megabytes(queries: int, searched: int) -> float:

@@ -13,7 +13,6 @@ Targets: every slope within 0.05 of 1; the largest peak at most 10 % above the s
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from pytest_diffprivacy.models import FiniteData
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks.attack_overhead import DrawnImages
+from tests.benchmarks.resident import peak_resident
 from tests.benchmarks.table import Figure, arguments, conclude
 from tests.benchmarks.timing import seconds
 
@@ -55,7 +55,7 @@ def score(name: str, count: int) -> None:
 
     audit(256)  # first calls load and allocate
     taken = seconds(lambda: audit(count))
-    print(json.dumps([taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    print(json.dumps([taken, peak_resident() / 1e6]))
 
 
 def measured(name: str, count: int) -> tuple[float, float]:
