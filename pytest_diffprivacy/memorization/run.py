@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,15 +178,15 @@ def _steps(
     for index in range(max(need.steps for need in needs)):
         readers = [need for need in needs if index in need.attention]
         maps = max((need.maps for need in readers), default=0)
-        watched = require_cross_attention(model, "").cross_attention(maps=maps) if readers else nullcontext()
-        with watched as record:
+        with _conditional_attention(model, maps, len(x_T)) if readers else nullcontext() as record:
             step = next(walk)
-        attention = _conditional_half(record, len(x_T)) if record is not None else None
+        attention = None if record is None else Attention(record.tokens, tuple(record.maps))
         yield Seen(model, index, total, times, step.x_t, step.eps_u, step.eps_c, step.x_next, told, counts, attention)
 
 
-def _conditional_half(record: AttentionRecord, rows: int) -> Attention:
-    return Attention(record.tokens[:, rows:], tuple(kept[rows:] for kept in record.maps))
+def _conditional_attention(model: PromptedDenoiser, maps: int, rows: int) -> AbstractContextManager[AttentionRecord]:
+    """Watch the conditional half, which a guided evaluation holds after so many rows without the prompt."""
+    return require_cross_attention(model, "").cross_attention(maps=maps, skip=rows)
 
 
 def _gathered(detector: Detector, parts: list[Arrays], prompts: int, images: int) -> Arrays:

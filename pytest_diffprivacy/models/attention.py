@@ -17,7 +17,7 @@ PLAIN = ("AttnProcessor", "AttnProcessor2_0")
 
 @final
 class AttentionRecord:
-    """Cross-attention probabilities of the network's latest evaluation, averaged over heads.
+    """Cross-attention probabilities of the watched rows in the network's latest evaluation, averaged over heads.
 
     Attributes:
         tokens: float32 or float64 (layers, rows, tokens), averaged over positions as well; layers down, mid, up.
@@ -52,16 +52,19 @@ class AttentionRecord:
 
 
 @contextmanager
-def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None) -> Iterator[AttentionRecord]:
+def watch_cross_attention(
+    unet: Any, *, maps: int = 0, edit: Edit | None = None, skip: int = 0
+) -> Iterator[AttentionRecord]:
     """Read, and optionally edit, the cross-attention of a UNet2DConditionModel inside the block.
 
-    Its processors are put back afterwards. Only cross-attention is computed step by step; self-attention keeps its
-    fused kernel.
+    Its processors are put back afterwards. Only cross-attention of the watched rows is computed step by step;
+    self-attention and other rows keep their fused kernel.
 
     Args:
         unet: a diffusers UNet2DConditionModel.
         maps: for how many of the first layers to keep positions.
         edit: (rows, heads, positions, tokens) logits -> logits, in every layer; None: read only.
+        skip: how many of the first rows to leave alone, such as the unconditional half of a guided evaluation.
 
     Raises:
         ModelError: the network has no cross-attention, or it runs through processors other than diffusers' plain ones.
@@ -79,7 +82,7 @@ def watch_cross_attention(unet: Any, *, maps: int = 0, edit: Edit | None = None)
     # A detector opens this block in every step, and diffusers' `set_attn_processor` would walk the whole network twice
     # each time: a tenth of a small network's evaluation.
     for layer, module in enumerate(layers):
-        module.set_processor(_Watched(record, layer, edit))
+        module.set_processor(_Watched(record, layer, edit, skip))
     try:
         yield record
     finally:
@@ -108,8 +111,8 @@ def _cross_attention_modules(unet: Any) -> list[Any]:
 class _Watched:
     """Attention processor that shows its probabilities to a record."""
 
-    def __init__(self, record: AttentionRecord, layer: int, edit: Edit | None) -> None:
-        self._record, self._layer, self._edit = record, layer, edit
+    def __init__(self, record: AttentionRecord, layer: int, edit: Edit | None, skip: int) -> None:
+        self._record, self._layer, self._edit, self._skip = record, layer, edit, skip
 
     def __call__(
         self,
@@ -131,23 +134,44 @@ class _Watched:
                 (attn.to_v, encoder_hidden_states),
             )
         )
-        # Half-precision logits overflow and entropies of half-precision probabilities underflow: at least float32.
-        wide = torch.promote_types(query.dtype, torch.float32)
-        query, key = query.to(wide), key.to(wide)
-        logits = query @ key.transpose(-1, -2) * attn.scale
+        mask = None
         if attention_mask is not None:
             mask = attn.prepare_attention_mask(attention_mask, key.shape[2], len(query))
-            logits = logits + mask.view(len(query), attn.heads, -1, key.shape[2])
-        if self._edit is not None:
-            logits = self._edit(logits)
-        probabilities = logits.softmax(-1)
-        self._record.keep(self._layer, probabilities.detach())
-        mixed = (probabilities.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+            mask = mask.view(len(query), attn.heads, -1, key.shape[2])
+        given = (query, key, value, mask)
+        mixed = self._watched(attn.scale, *_rows(slice(self._skip, None), given))
+        if self._skip:
+            unwatched = _fused(attn.scale, *_rows(slice(self._skip), given))
+            mixed = torch.cat([unwatched, mixed])
+        mixed = mixed.transpose(1, 2).flatten(2)
         output = attn.to_out[1](attn.to_out[0](mixed))
         if attn.residual_connection:
             output = output + residual
         result: Tensor = output / attn.rescale_output_factor
         return result
+
+    def _watched(self, scale: float, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention step by step, (rows, heads, positions, width), with its probabilities shown to the record."""
+        # Half-precision logits overflow and entropies of half-precision probabilities underflow: at least float32.
+        wide = torch.promote_types(query.dtype, torch.float32)
+        logits = (query.to(wide) * scale) @ key.to(wide).transpose(-1, -2)
+        if mask is not None:
+            logits = logits + mask
+        if self._edit is not None:
+            logits = self._edit(logits)
+        probabilities = logits.softmax(-1)
+        self._record.keep(self._layer, probabilities.detach())
+        return probabilities.to(value.dtype) @ value
+
+
+def _fused(scale: float, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention as the network's own processor computes it."""
+    mixed: Tensor = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
+    return mixed
+
+
+def _rows(part: slice, tensors: Sequence[Tensor | None]) -> list[Any]:
+    return [None if tensor is None else tensor[part] for tensor in tensors]
 
 
 def _by_head(states: Tensor, heads: int) -> Tensor:

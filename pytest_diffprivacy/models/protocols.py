@@ -133,8 +133,13 @@ class PromptedDenoiser(Denoiser, Protocol):
 class CrossAttention(Protocol):
     """A network whose cross-attention between positions and prompt tokens can be read and edited."""
 
-    def cross_attention(self, *, maps: int = 0, edit: Edit | None = None) -> AbstractContextManager[AttentionRecord]:
-        """A block in which the latest evaluation's attention is recorded, and edited if an edit is given."""
+    def cross_attention(
+        self, *, maps: int = 0, edit: Edit | None = None, skip: int = 0
+    ) -> AbstractContextManager[AttentionRecord]:
+        """A block in which the latest evaluation's attention is recorded, and edited if an edit is given.
+
+        The first `skip` rows are left alone.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.benchmarks import timing
 from tests.benchmarks.full_architectures import filled
 from tests.benchmarks.networks import DENOISER, bare_evaluations, shares, watched
 from tests.benchmarks.timing import compared
@@ -49,16 +50,30 @@ def test_shares_of_the_time_add_up():
     assert shares(calls, 10.0) == {"network %": 60.0, "other networks %": 10.0, "rest %": 30.0}
 
 
-def test_both_sides_run_once_more_than_they_are_timed_and_in_turns():
+def test_both_sides_take_turns_and_each_goes_first_as_often(monkeypatch):
     order = []
 
     def side(name):
         order.append(name)
         sum(range(10_000))  # long enough for the clock
 
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
     found = compared(lambda: side("bare"), lambda: side("work"), pairs=2)
-    assert order == ["bare", "work", "work", "bare", "bare", "work"]
+    assert order == ["bare", "work", *["work", "bare", "bare", "work"] * 2]
     assert found.ratio > 0.0
+
+
+def test_a_pair_lasts_and_its_seconds_are_those_of_a_call(monkeypatch):
+    clock = {"now": 0.0}
+    monkeypatch.setattr(timing.time, "process_time", lambda: clock["now"])
+
+    def takes(seconds):
+        clock["now"] += seconds
+
+    monkeypatch.setattr(timing, "SECONDS", 1.0)
+    found = compared(lambda: takes(0.25), lambda: takes(0.5), pairs=1)
+    assert (found.bare, found.work, found.ratio) == (0.25, 0.5, 2.0)
+    assert clock["now"] == 0.75 + 4 * 0.75  # the first calls, and four turns until the shorter side has had its second
 
 
 def test_random_weights_are_finite_and_the_same_again_and_positions_count():

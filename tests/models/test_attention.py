@@ -98,6 +98,34 @@ def test_an_edit_of_the_logits_reaches_the_network(unet):
     torch.testing.assert_close(record.tokens[..., 0], torch.ones_like(record.tokens[..., 0]))
 
 
+def test_rows_that_are_skipped_are_computed_and_not_recorded(unet):
+    plain = run(unet, rows=5)
+    with watch_cross_attention(unet, maps=1) as whole:
+        run(unet, rows=5)
+    with watch_cross_attention(unet, maps=1, skip=3) as part:
+        watched = run(unet, rows=5)
+    torch.testing.assert_close(watched, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(part.tokens, whole.tokens[:, 3:], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(part.maps[0], whole.maps[0][3:], rtol=1e-4, atol=1e-6)
+
+
+def test_a_masked_token_gets_no_attention_in_either_part(unet):
+    generator = torch.Generator().manual_seed(5)
+    size = unet.config.sample_size
+    x, text = torch.randn(4, 4, size, size, generator=generator), torch.randn(4, 7, 32, generator=generator)
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0, 0]] * 4)
+
+    def masked(text):
+        with torch.no_grad():
+            return unet(x, 500, encoder_hidden_states=text, encoder_attention_mask=mask, return_dict=False)[0]
+
+    with watch_cross_attention(unet, skip=2) as record:
+        eps = masked(text)
+    assert record.tokens.shape[1] == 2
+    assert float(record.tokens[..., 5:].max()) == 0.0
+    torch.testing.assert_close(eps, masked(text.index_fill(1, torch.tensor([5, 6]), 9.0)), rtol=1e-4, atol=1e-5)
+
+
 def test_half_precision_probabilities_are_kept_in_single_precision():
     unet = other_unet().to(torch.bfloat16)
     x, text = torch.zeros(1, 4, 6, 6, dtype=torch.bfloat16), torch.zeros(1, 7, 32, dtype=torch.bfloat16)
