@@ -137,9 +137,21 @@ def _layers(network: torch.nn.Module) -> Iterator[tuple[str, Any]]:
         return
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for name, module in network.named_modules():
-        if isinstance(module, BaseTunerLayer):
-            yield name, module
+    if _holds(network, BaseTunerLayer):
+        for name, module in network.named_modules():
+            if isinstance(module, BaseTunerLayer):
+                yield name, module
+
+
+def _holds(network: torch.nn.Module, kind: type) -> bool:
+    """Whether a layer is of that kind: asked at every evaluation, so without the names, which take most of the time."""
+    left = [network]
+    while left:
+        module = left.pop()
+        if isinstance(module, kind):
+            return True
+        left += [child for child in module._modules.values() if child is not None]
+    return False
 
 
 def _all_layers(parts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

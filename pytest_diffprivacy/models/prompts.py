@@ -22,7 +22,7 @@ SHOWN = 3
 
 @final
 class PromptEncoder:
-    """A tokenizer and what encodes prompts: each distinct prompt is encoded once.
+    """A tokenizer and what encodes prompts: each distinct prompt is counted and encoded once.
 
     Args:
         tokenizer: a transformers tokenizer, the one that takes most of a prompt.
@@ -38,6 +38,7 @@ class PromptEncoder:
         self._tokenizer, self.limit, self._embed = tokenizer, limit, embed
         self._convert = convert or (lambda prompt, tokenizer: prompt)
         self._known: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
+        self._lengths: OrderedDict[str, int] = OrderedDict()
 
     @cached_property
     def vocabulary(self) -> list[str]:
@@ -48,8 +49,15 @@ class PromptEncoder:
 
     def counts(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt with its start and end token, as many as there are, whatever the encoder takes."""
-        texts = [str(self._convert(text, self._tokenizer)) for text in _texts(prompts)]
-        return [len(ids) for ids in self._tokenizer(texts, verbose=False)["input_ids"]] if texts else []
+        texts = _texts(prompts)
+        new = [text for text in dict.fromkeys(texts) if text not in self._lengths]
+        if new:
+            asked = [str(self._convert(text, self._tokenizer)) for text in new]
+            ids = self._tokenizer(asked, verbose=False)["input_ids"]
+            self._lengths |= {text: len(tokens) for text, tokens in zip(new, ids, strict=True)}
+        counts = [self._lengths[text] for text in texts]
+        _forget_oldest(self._lengths)
+        return counts
 
     def encode(self, prompts: Sequence[Prompt]) -> Conditioning:
         """Named tensors, one row a prompt; embeddings (prompts, tokens, width) are padded to the encoder's length.
@@ -68,8 +76,7 @@ class PromptEncoder:
         for text in dict.fromkeys(texts):
             self._known[text] = rows[text]
             self._known.move_to_end(text)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+        _forget_oldest(self._known)
         return Conditioning({name: torch.stack([rows[text][name] for text in texts]) for name in rows[texts[0]]})
 
     def _say_what_is_cut(self, texts: list[str]) -> None:
@@ -82,6 +89,11 @@ class PromptEncoder:
                 PromptTruncated,
                 stacklevel=4,
             )
+
+
+def _forget_oldest(known: OrderedDict[str, Any]) -> None:
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
 
 
 def _texts(prompts: Sequence[Prompt]) -> list[str]:
