@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,16 +108,10 @@ def planned_evaluations(
 def family_task(planned: Sequence[PlannedAttack]) -> ScoreTask:
     """One task for several of our attacks, which share network evaluations on each batch of images."""
     tasks = [plan.task for plan in planned]
-
-    def scores(
-        model: Denoiser, images: torch.Tensor, *, batch_size: int, prompts: Any = None, **_: Any
-    ) -> NDArray[np.float64]:
-        return _shared_scores(model, images, tasks, batch_size, prompts)
-
     return ScoreTask(
         name="+".join(task.name for task in tasks),
         version=1,
-        function=scores,
+        function=partial(_shared_scores, tasks),
         parameters={task.name: {"version": task.version, **task.parameters} for task in tasks},
         stored=all(task.stored for task in tasks),
         shape=(len(tasks) + 1,),
@@ -124,9 +119,18 @@ def family_task(planned: Sequence[PlannedAttack]) -> ScoreTask:
 
 
 def _shared_scores(
-    model: Denoiser, images: torch.Tensor, tasks: Sequence[ScoreTask], batch_size: int, prompts: Any
+    tasks: Sequence[ScoreTask],
+    model: Denoiser,
+    images: torch.Tensor,
+    *,
+    batch_size: int,
+    prompts: Any = None,
+    **parameters: Any,
 ) -> NDArray[np.float64]:
-    """(images, attacks + 1): the scores, and in the last column the network evaluations that each image cost."""
+    """(images, attacks + 1): the scores, and in the last column the network evaluations that each image cost.
+
+    The family's own parameters are those of its tasks, by name, and describe the result; each task brings its own.
+    """
     rows = np.empty((len(images), len(tasks) + 1))
     for start in range(0, len(images), batch_size):
         part = slice(start, min(start + batch_size, len(images)))
@@ -226,12 +230,12 @@ def _callable(attack: ScoreFunction, parameters: Mapping[str, Any]) -> PlannedAt
     if parameters:
         raise UsageError("`parameters` must be left out for a callable attack. Bind them with functools.partial.")
     name = _name(attack)
-
-    def run(model: Any, images: torch.Tensor, *, batch_size: int) -> NDArray[np.float64]:
-        parts = [attack(model, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
-        return np.concatenate([np.asarray(p, dtype=np.float64) for p in parts])
-
     method = method_record(
         name=name, title=name, access="chosen by the caller", source="the caller's own function", parameters={}
     )
-    return PlannedAttack(ScoreTask(name, 1, run, {}, stored=False), method)
+    return PlannedAttack(ScoreTask(name, 1, partial(_in_batches, attack), {}, stored=False), method)
+
+
+def _in_batches(attack: ScoreFunction, model: Any, images: torch.Tensor, *, batch_size: int) -> NDArray[np.float64]:
+    parts = [attack(model, images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+    return np.concatenate([np.asarray(part, dtype=np.float64) for part in parts])

@@ -5,8 +5,9 @@ The classifier learns from shadow models, whose members are known; the target's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
@@ -243,19 +244,12 @@ def gsa_attack(shadows: ShadowScores, *, random_state: int = 0) -> Attack:
     classifier = GsaClassifier.fit(rows, shadows.membership.reshape(-1), random_state=random_state)
     fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest, "random_state": random_state}
 
-    def scores(
-        model: WhiteBoxDenoiser, images: Tensor | ArrayLike, *, batch_size: int = 1, **measured: Any
-    ) -> NDArray[np.float64]:
-        check_asked(measured, fixed)
-        shadows.check_target(model)
-        return classifier.scores(measure.function(model, images, batch_size=batch_size, **measure.parameters))
-
     return Attack(
         name="gsa",
         title=f"GSA, {measure.name}, {len(shadows)} shadow models",
         access="white box and shadow models",
         source="Pang et al. 2025 (GSA), algorithms 1 and 2",
-        scores=scores,
+        scores=partial(_attack_scores, shadows, classifier, fixed),
         defaults=fixed,
         version=1,
         seeded=False,
@@ -263,6 +257,22 @@ def gsa_attack(shadows: ShadowScores, *, random_state: int = 0) -> Attack:
         timesteps=lambda p: tuple(p.get("timesteps", ())),
         uncontrolled="Its classifier was fitted to gradients of shadow models; an ideal denoiser has no parameters.",
     )
+
+
+def _attack_scores(
+    given: ShadowScores,
+    classifier: GsaClassifier,
+    fixed: Mapping[str, Any],
+    model: WhiteBoxDenoiser,
+    images: Tensor | ArrayLike,
+    *,
+    batch_size: int = 1,
+    **measured: Any,
+) -> NDArray[np.float64]:
+    measure = given.asked
+    check_asked(measured, fixed)
+    given.check_target(model)
+    return classifier.scores(measure.function(model, images, batch_size=batch_size, **measure.parameters))
 
 
 def _rows(features: ArrayLike, width: int | None) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -181,29 +182,12 @@ def lira_attack(shadows: ShadowScores, *, variant: Variant = "online", variance:
     lira_scores(shadows.losses[0], shadows, variant=variant, variance=variance)  # refuses now, not after an hour
     fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest}
 
-    def scores(
-        model: Denoiser,
-        images: Tensor | ArrayLike,
-        *,
-        variant: Variant = variant,
-        variance: Variance = variance,
-        batch_size: int = BATCH_SIZE,
-        **measured: Any,
-    ) -> FloatArray:
-        check_asked(measured, fixed)
-        shadows.check_target(model)
-        checked = as_images(images)
-        digests = digests_of(checked)
-        shadows.positions(digests)
-        losses = measure.function(model, checked, batch_size=batch_size, **measure.parameters)
-        return lira_scores(losses, shadows, digests=digests, variant=variant, variance=variance)
-
     return Attack(
         name="lira",
         title=f"LiRA, {len(shadows)} shadow models",
         access="grey box and shadow models",
         source="Carlini et al. 2022 (LiRA), algorithm 1; Carlini et al. 2023, section 5.2",
-        scores=scores,
+        scores=partial(_attack_scores, shadows, fixed, variant=variant, variance=variance),
         defaults={**fixed, "variant": variant, "variance": variance},
         version=1,
         seeded=False,
@@ -211,6 +195,27 @@ def lira_attack(shadows: ShadowScores, *, variant: Variant = "online", variance:
         timesteps=lambda p: tuple(p.get("timesteps", ())),
         uncontrolled="Its shadow models belong to the audited model: their scores say nothing about an ideal denoiser.",
     )
+
+
+def _attack_scores(
+    given: ShadowScores,
+    fixed: Mapping[str, Any],
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    *,
+    variant: Variant,
+    variance: Variance,
+    batch_size: int = BATCH_SIZE,
+    **measured: Any,
+) -> FloatArray:
+    measure = given.asked
+    check_asked(measured, fixed)
+    given.check_target(model)
+    checked = as_images(images)
+    digests = digests_of(checked)
+    given.positions(digests)
+    losses = measure.function(model, checked, batch_size=batch_size, **measure.parameters)
+    return lira_scores(losses, given, digests=digests, variant=variant, variance=variance)
 
 
 def _moments(

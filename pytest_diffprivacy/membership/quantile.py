@@ -8,8 +8,9 @@ nominal: what share of fresh non-members is really accused must be measured on t
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from pytest_diffprivacy.membership.loss import LOSS
 from pytest_diffprivacy.membership.pia import PIA
 from pytest_diffprivacy.membership.secmi import SECMI
 from pytest_diffprivacy.membership.sima import SIMA
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
@@ -34,6 +36,12 @@ TREES = 50
 SIDE = 8
 SMALLEST = 1e-300
 VERSION = 1
+MODELS_KEPT = 4
+
+Bag: TypeAlias = list[GradientBoostingRegressor]
+
+_fitted: OrderedDict[tuple[Any, ...], Bag] = OrderedDict()
+"""The latest bags of this process: a worker is sent the attack with every call, and fits no bag again."""
 
 
 def quantile_attack(
@@ -101,7 +109,7 @@ def quantile_attack(
 
 @final
 class _Regressors:
-    """Calibration images, and the bags fitted on them for the models met so far."""
+    """Calibration images, and the bags fitted on them for the latest models."""
 
     def __init__(
         self, images: Tensor, prompts: Sequence[Prompt] | None, base: Attack, fpr: float, bag: int, seed: int
@@ -119,12 +127,12 @@ class _Regressors:
             )
         if prompts is not None and len(prompts) != len(images):
             raise UsageError(f"`prompts` must be one for each of the {len(images)} images, got {len(prompts)}.")
-        self._images, self._prompts, self._base = images, prompts, base
+        self._images, self._prompts = images, prompts
+        self._base_scores, self._base_title = base.scores, base.title
         self._fpr, self._bag, self._seed = fpr, bag, seed
         self._fixed = {"base": base.name, "fpr": fpr, "bag": bag, "training_seed": seed}
         described = b"" if prompts is None else repr(list(prompts)).encode()
         self.digest = hashlib.sha256(b"".join(digests) + described).hexdigest()
-        self._fitted: dict[tuple[Any, ...], list[GradientBoostingRegressor]] = {}
 
     def scores(
         self,
@@ -159,27 +167,37 @@ class _Regressors:
                 "Calibrate on non-members that are not in the probe set."
             )
         settings = {"batch_size": batch_size, **parameters}
-        # repr tells a ReferenceTimestep from a plain int.
-        key = (denoiser.identity.digest, denoiser.identity.dtype, repr(sorted(parameters.items())))
-        if key not in self._fitted:
-            self._fitted[key] = self._fit(self._log_errors(denoiser, self._images, self._prompts, settings))
         looks = _pixel_features(checked)
-        quantile = np.mean([regressor.predict(looks) for regressor in self._fitted[key]], axis=0)
+        quantile = np.mean([regressor.predict(looks) for regressor in self._bag_of(denoiser, settings)], axis=0)
         return np.asarray(quantile - self._log_errors(denoiser, checked, prompts, settings), dtype=np.float64)
+
+    def _bag_of(self, model: Denoiser, settings: Mapping[str, Any]) -> Bag:
+        """The regressors for a model, fitted where it is not among the latest."""
+        identity = model.identity
+        ours = id(self) if identity.digest == UNKNOWN_DIGEST else (self.digest, self._base_scores)
+        # repr tells a ReferenceTimestep from a plain int.
+        asked = repr(sorted((name, value) for name, value in settings.items() if name != "batch_size"))
+        key = (ours, *self._fixed.values(), identity.digest, identity.dtype, asked)
+        if key not in _fitted:
+            _fitted[key] = self._fit(self._log_errors(model, self._images, self._prompts, settings))
+        _fitted.move_to_end(key)
+        while len(_fitted) > MODELS_KEPT:
+            _fitted.popitem(last=False)
+        return _fitted[key]
 
     def _log_errors(
         self, model: Denoiser, images: Tensor, prompts: Sequence[Prompt] | None, settings: Mapping[str, Any]
     ) -> NDArray[np.float64]:
         given = {} if prompts is None else {"prompts": prompts}
-        errors = -self._base.scores(model, images, **settings, **given)
+        errors = -self._base_scores(model, images, **settings, **given)
         if not (errors >= 0.0).all():
             raise AuditError(
-                f"{self._base.title} cannot be the base of a quantile regression: its scores must be minus an error, "
+                f"{self._base_title} cannot be the base of a quantile regression: its scores must be minus an error, "
                 f"got {float(-errors.min()):g}. Choose one of {', '.join(BASES)}."
             )
         return np.log(np.maximum(errors, SMALLEST))
 
-    def _fit(self, log_errors: NDArray[np.float64]) -> list[GradientBoostingRegressor]:
+    def _fit(self, log_errors: NDArray[np.float64]) -> Bag:
         looks, count = _pixel_features(self._images), len(log_errors)
         bag = []
         for index in range(self._bag):

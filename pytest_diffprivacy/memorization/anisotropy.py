@@ -103,15 +103,23 @@ def _scores(arrays: Arrays, *, weights: tuple[float, float], output: PredictionT
     return np.asarray((weights[0] * arrays["norm"] + weights[1] * arrays["cosine"]).mean(1))
 
 
+def _observer(*, weights: tuple[float, float], output: PredictionType) -> _Terms:
+    return _Terms(output)
+
+
+def _evaluations(sampling_steps: int, *, weights: tuple[float, float], output: PredictionType) -> int:
+    return 4
+
+
 ANISOTROPY = Detector(
     name="anisotropy",
     title="Anisotropy of the log density",
     access="grey box",
     source="Asthana and Belagiannis 2026",
     needs=_needs,
-    observer=lambda *, weights, output: _Terms(output),
+    observer=_observer,
     scores=_scores,
     defaults={"weights": WEIGHTS, "output": PredictionType.EPS},
     version=1,
-    evaluations=lambda sampling_steps, *, weights, output: 4,
+    evaluations=_evaluations,
 )

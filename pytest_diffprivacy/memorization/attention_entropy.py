@@ -98,15 +98,23 @@ def _scores(arrays: Arrays, *, last: int, signed: bool) -> Scores:
     return np.asarray(per_image.mean(1))
 
 
+def _observer(*, last: int, signed: bool) -> _Entropies:
+    return _Entropies(last)
+
+
+def _evaluations(sampling_steps: int, *, last: int, signed: bool) -> int:
+    return 2 * sampling_steps
+
+
 ATTENTION_ENTROPY = Detector(
     name="attention_entropy",
     title="Attention entropy",
     access="cross-attention",
     source="Ren et al. 2024, Eq. 7 (AE), with the authors' sign",
     needs=_needs,
-    observer=lambda *, last, signed: _Entropies(last),
+    observer=_observer,
     scores=_scores,
     defaults={"last": LAST, "signed": True},
     version=1,
-    evaluations=lambda sampling_steps, *, last, signed: 2 * sampling_steps,
+    evaluations=_evaluations,
 )

@@ -109,15 +109,23 @@ def _scores(arrays: Arrays) -> Scores:
     return np.asarray(arrays["norms"].mean((1, 2)))
 
 
+def _needs(sampling_steps: int) -> Needs:
+    return Needs(sampling_steps, frozenset({sampling_steps - 1}), LAYERS)
+
+
+def _evaluations(sampling_steps: int) -> int:
+    return 2 * sampling_steps
+
+
 BRIGHT_ENDING = Detector(
     name="bright_ending",
     title="Bright ending",
     access="cross-attention",
     source="Chen et al. 2025 (Bright Ending), section 3.3",
-    needs=lambda sampling_steps: Needs(sampling_steps, frozenset({sampling_steps - 1}), LAYERS),
+    needs=_needs,
     observer=_Bright,
     scores=_scores,
     defaults={},
     version=1,
-    evaluations=lambda sampling_steps: 2 * sampling_steps,
+    evaluations=_evaluations,
 )

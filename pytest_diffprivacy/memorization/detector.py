@@ -100,7 +100,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A published detector with its defaults.
+    """A published detector with its defaults; its functions are a module's own, as other processes are given it.
 
     Attributes:
         name: short name, as in `detector="hessian_score"`.

@@ -222,6 +222,10 @@ def _scores(arrays: Arrays, *, steps: int, squared: bool, derivative: Derivative
     return np.asarray((norms**2 if squared else norms).mean((1, 2)))
 
 
+def _observer(*, steps: int, squared: bool, derivative: Derivative, change: float | None) -> _Products:
+    return _Products(derivative, change)
+
+
 def _evaluations(
     sampling_steps: int, *, steps: int, squared: bool, derivative: Derivative, change: float | None
 ) -> int:
@@ -235,7 +239,7 @@ HESSIAN_SCORE = Detector(
     access="grey box",
     source="Jeon et al. 2025, Eq. 8; the norm itself as in the authors' code",
     needs=_needs,
-    observer=lambda *, steps, squared, derivative, change: _Products(derivative, change),
+    observer=_observer,
     scores=_scores,
     defaults={"steps": STEPS, "squared": False, "derivative": "central", "change": None},
     version=2,

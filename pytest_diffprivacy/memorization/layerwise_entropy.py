@@ -101,15 +101,23 @@ def _scores(arrays: Arrays, *, layer: int) -> Scores:
     return np.asarray(entropy_terms(torch.from_numpy(arrays["attention"])).sum(-1).mean(1).numpy())
 
 
+def _observer(*, layer: int) -> _FirstLayer:
+    return _FirstLayer(layer)
+
+
+def _evaluations(sampling_steps: int, *, layer: int) -> int:
+    return 2
+
+
 LAYERWISE_ENTROPY = Detector(
     name="layerwise_entropy",
     title="Layer-wise attention entropy",
     access="cross-attention",
     source="Ren et al. 2024, section 4.3 (LE)",
     needs=_needs,
-    observer=lambda *, layer: _FirstLayer(layer),
+    observer=_observer,
     scores=_scores,
     defaults={"layer": LAYER},
     version=1,
-    evaluations=lambda sampling_steps, *, layer: 2,
+    evaluations=_evaluations,
 )

@@ -101,15 +101,23 @@ def _scores(arrays: Arrays, *, steps: int, form: Form) -> Scores:
     return np.asarray(arrays["norms"].mean((1, 2)))
 
 
+def _observer(*, steps: int, form: Form) -> _Norms:
+    return _Norms(form)
+
+
+def _evaluations(sampling_steps: int, *, steps: int, form: Form) -> int:
+    return 2 * steps
+
+
 SCORE_DIFFERENCE = Detector(
     name="score_difference",
     title="Score difference",
     access="grey box",
     source="Wen et al. 2024, section 3.1",
     needs=_needs,
-    observer=lambda *, steps, form: _Norms(form),
+    observer=_observer,
     scores=_scores,
     defaults={"steps": STEPS, "form": "eps"},
     version=1,
-    evaluations=lambda sampling_steps, *, steps, form: 2 * steps,
+    evaluations=_evaluations,
 )

@@ -107,16 +107,24 @@ def _scores(arrays: Arrays, *, reduction: Reduction, tile: int | str) -> Scores:
     return np.asarray(-_REDUCTIONS[reduction](pair_distances(arrays["images"], tile), axis=1))
 
 
+def _observer(*, reduction: Reduction, tile: int | str) -> Images:
+    return Images()
+
+
+def _evaluations(sampling_steps: int, *, reduction: Reduction, tile: int | str) -> int:
+    return 2 * sampling_steps
+
+
 TILED_L2 = Detector(
     name="tiled_l2",
     title="Tiled distance between generations",
     access="grey box",
     source="Carlini et al. 2023, section 4.2; the mean over pairs is ours",
     needs=_needs,
-    observer=lambda *, reduction, tile: Images(),
+    observer=_observer,
     scores=_scores,
     defaults={"reduction": "mean", "tile": GRID4},
     version=1,
-    evaluations=lambda sampling_steps, *, reduction, tile: 2 * sampling_steps,
+    evaluations=_evaluations,
     least_images=2,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import final
 
 import torch
@@ -29,7 +28,7 @@ class Conditioning:
         rows = {name: len(tensor) if tensor.ndim else None for name, tensor in tensors.items()}
         if not rows or None in rows.values() or len(set(rows.values())) != 1:
             raise UsageError(f"`tensors` must be at least one, all with the same number of rows first, got {rows}.")
-        self._tensors = MappingProxyType(dict(tensors))
+        self._tensors = dict(tensors)
         self._rows = len(next(iter(tensors.values())))
 
     def __len__(self) -> int:

@@ -36,7 +36,7 @@ class PromptEncoder:
         self, tokenizer: Any, limit: int, embed: Callable[[Sequence[str]], Mapping[str, Tensor]], convert: Any = None
     ) -> None:
         self._tokenizer, self.limit, self._embed = tokenizer, limit, embed
-        self._convert = convert or (lambda prompt, tokenizer: prompt)
+        self._convert = convert or _as_it_is
         self._known: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
         self._lengths: OrderedDict[str, int] = OrderedDict()
 
@@ -94,6 +94,10 @@ class PromptEncoder:
 def _forget_oldest(known: OrderedDict[str, Any]) -> None:
     while len(known) > REMEMBERED:
         known.popitem(last=False)
+
+
+def _as_it_is(prompt: str, tokenizer: Any) -> str:
+    return prompt
 
 
 def _texts(prompts: Sequence[Prompt]) -> list[str]:

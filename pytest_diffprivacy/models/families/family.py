@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -70,7 +69,7 @@ class Family:
     check: Callable[[Any], None] = _accepted
     maps: bool = False
     substitute: str = ""
-    left_out: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
 
 

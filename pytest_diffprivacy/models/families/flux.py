@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -95,5 +94,5 @@ FLUX = Family(
     arguments=_arguments,
     pack=_pack,
     substitute="Guidance was distilled into the network, which has no trained unconditional branch",
-    left_out=MappingProxyType({"feature_extractor": None, "image_encoder": None}),
+    left_out={"feature_extractor": None, "image_encoder": None},
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -70,7 +69,10 @@ STABLE_DIFFUSION = Family(
     arguments=_arguments,
     maps=True,
     # The safety checker is no part of the model under audit.
-    left_out=MappingProxyType(
-        {"safety_checker": None, "feature_extractor": None, "image_encoder": None, "requires_safety_checker": False}
-    ),
+    left_out={
+        "safety_checker": None,
+        "feature_extractor": None,
+        "image_encoder": None,
+        "requires_safety_checker": False,
+    },
 )

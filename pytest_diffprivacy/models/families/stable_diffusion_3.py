@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -65,5 +64,5 @@ STABLE_DIFFUSION_3 = Family(
     embed=_embed,
     predict=_predict,
     arguments=partial(pooled_arguments, POOLED),
-    left_out=MappingProxyType({"feature_extractor": None, "image_encoder": None}),
+    left_out={"feature_extractor": None, "image_encoder": None},
 )

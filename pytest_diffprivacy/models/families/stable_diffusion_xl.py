@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -93,6 +92,6 @@ STABLE_DIFFUSION_XL = Family(
     fixed=_sizes,
     check=_check,
     maps=True,
-    left_out=MappingProxyType({"feature_extractor": None, "image_encoder": None}),
+    left_out={"feature_extractor": None, "image_encoder": None},
     settings=("force_zeros_for_empty_prompt",),
 )

@@ -1,5 +1,7 @@
 """Every family is asked the same questions: its own images and arithmetic, an attack, a detector, a mitigation."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,19 @@ def test_generations_are_the_pipelines_own_for_the_same_noise_and_depend_on_noth
     assert not torch.allclose(ours[0], ours[1], atol=1e-3)
     alone = model.generate(SEEDS[1:], prompts=None if prompts is None else prompts[1:], **arguments)
     torch.testing.assert_close(alone, ours[1:], rtol=0, atol=case.rounding)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_model_that_was_sent_to_another_process_answers_the_same(case, loaded):
+    _, model = loaded(case)
+    sent = pickle.loads(pickle.dumps(model))
+    assert sent.identity == model.identity
+    arguments = {"prompts": case.prompts(len(SEEDS)), "steps": case.steps, "guidance_scale": case.scale}
+    assert torch.equal(sent.generate(SEEDS, **arguments), model.generate(SEEDS, **arguments))
+    if case.membership:
+        images = smooth_images(2, 3, side=model.image_shape[1], channels=model.image_shape[0])
+        parameters = {"prompts": case.prompts(2), **case.attacks[0]}
+        np.testing.assert_array_equal(loss_scores(sent, images, **parameters), loss_scores(model, images, **parameters))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
