@@ -51,7 +51,8 @@ def refuse_unreadable(networks: Mapping[str, Any], dtype: torch.dtype | None) ->
                 f"The {name} is quantized: {key!r} is a {kind.__name__}, whose bytes have no digest. Audit the network "
                 "as it was before, or after dequantize(); quantize with bitsandbytes to audit it as it is."
             )
-        if dtype is not None and getattr(network, "is_quantized", False):
+        packed = any(type(weight).__module__.startswith(HASHED) for weight in network.parameters())
+        if dtype is not None and (packed or getattr(network, "is_quantized", False)):
             raise ModelError(f"`dtype` must be None: the {name} is quantized and keeps its precision, got {dtype}.")
 
 

@@ -67,6 +67,45 @@ def test_a_quantized_network_keeps_its_precision():
         load_model(pipeline, dtype="float64")
 
 
+def eps_of(model):
+    x = torch.randn(2, *model.sample_shape, generator=torch.Generator().manual_seed(0))
+    return model.predict_eps(x, 500, model.condition(["a cat", "a dog"], 2))
+
+
+def test_weights_of_bitsandbytes_are_audited_as_they_are():
+    library = pytest.importorskip("bitsandbytes")
+
+    def quantize(module):
+        for name, layer in module.named_children():
+            if isinstance(layer, torch.nn.Linear):
+                sizes = (layer.in_features, layer.out_features, layer.bias is not None)
+                packed = library.nn.Linear8bitLt(*sizes, has_fp16_weights=False)
+                packed.load_state_dict(layer.state_dict())
+                setattr(module, name, packed)
+            else:
+                quantize(layer)
+
+    pipeline, plain = golden_pipeline(), load_model(golden_pipeline())
+    quantize(pipeline.unet)
+    pipeline.unet.to("cpu")  # which packs the weights
+    model = load_model(pipeline)
+    assert model.identity.digest == load_model(pipeline).identity.digest != plain.identity.digest
+    expected = eps_of(plain)
+    apart = float((eps_of(model) - expected).norm() / expected.norm())
+    assert 0.0 < apart < 0.05
+    with pytest.raises(ModelError, match=r"`dtype` must be None: the unet is quantized.*got torch\.float64"):
+        load_model(pipeline, dtype="float64")
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own import
+def test_weights_of_torchao_are_refused_by_name():
+    quantization = pytest.importorskip("torchao.quantization")
+    pipeline = golden_pipeline()
+    quantization.quantize_(pipeline.unet, quantization.Int8WeightOnlyConfig())
+    with pytest.raises(ModelError, match=r"unet is quantized: .* is a Int8Tensor, whose bytes have no digest"):
+        load_model(pipeline)
+
+
 @pytest.mark.parametrize("make", [golden_pipeline, tiny_unet])
 def test_autocast_is_refused_because_records_would_name_another_precision(make):
     scheduler = {"scheduler": DDPMScheduler()} if make is tiny_unet else {}
