@@ -102,7 +102,7 @@ class Auditor:
             seed=settings.whole("seed"),
             confidence=settings.number("confidence"),
             images=str(settings["images"]),
-            engine=session_engine(session, run),
+            engine=session_engine(session),
             run=run,
             pinned=frozenset(n for n in settings.values if settings.origin(n) == "command line"),
             policy=session.policy,

@@ -1,7 +1,7 @@
 """Where units of work run: in this process, in several, or on a Ray cluster; stored as soon as they are finished."""
 
 from pytest_diffprivacy.engine.budget import Budget
-from pytest_diffprivacy.engine.chosen import session_engine
+from pytest_diffprivacy.engine.chosen import current_engine, session_engine
 from pytest_diffprivacy.engine.cluster import RayWorkers
 from pytest_diffprivacy.engine.local import LocalEngine
 from pytest_diffprivacy.engine.pool import PooledEngine
@@ -21,6 +21,7 @@ __all__ = [
     "RayWorkers",
     "ScoreTask",
     "Unit",
+    "current_engine",
     "generation_units",
     "score_units",
     "session_engine",

@@ -53,11 +53,11 @@ class Books:
         if self._store and key:
             self._store.put(key, arrays, {"unit": unit.label, "model": model.identity.name})
 
-    def computed(self, unit: Unit, key: str | None, seconds: float, ledger: Ledger) -> None:
-        """Write down that a unit was computed."""
+    def computed(self, unit: Unit, key: str | None, seconds: float, ledger: Ledger, worker: int | None = None) -> None:
+        """Write down that a unit was computed, and by which worker; None: by this process."""
         ledger.computed += 1
         ledger.seconds += seconds
-        self.event("computed", unit, key, seconds)
+        self.event("computed", unit, key, seconds, **({} if worker is None else {"worker": worker}))
 
     def reused(self, unit: Unit, key: str | None, seconds: float, ledger: Ledger) -> None:
         """Write down that a unit was there already."""
@@ -70,10 +70,10 @@ class Books:
         ledger.incidents.append(text)
         self.event(kind, unit, None, 0.0)
 
-    def event(self, kind: str, unit: Unit, key: str | None, seconds: float) -> None:
+    def event(self, kind: str, unit: Unit, key: str | None, seconds: float, **more: int) -> None:
         """A line of events.jsonl."""
         if self._run is not None:
-            self._run.event(kind, unit=unit.label, key=key, items=unit.items, seconds=round(seconds, 4))
+            self._run.event(kind, unit=unit.label, key=key, items=unit.items, seconds=round(seconds, 4), **more)
 
     def bar(self, title: str, total: int) -> tqdm[None]:
         """A progress bar over images, with the remaining time."""

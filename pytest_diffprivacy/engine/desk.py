@@ -6,7 +6,8 @@ import pickle
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
@@ -19,6 +20,24 @@ from pytest_diffprivacy.evidence import Arrays
 
 MODELS_KEPT = 2
 """The audited one and a control, which are asked in turn; what lies longer on the desk makes room."""
+
+
+_at_work = False
+
+
+def at_work() -> bool:
+    """Whether this process computes a unit for another one just now."""
+    return _at_work
+
+
+@contextmanager
+def _working() -> Iterator[None]:
+    global _at_work
+    before, _at_work = _at_work, True
+    try:
+        yield
+    finally:
+        _at_work = before
 
 
 class CannotSend(Exception):
@@ -108,7 +127,7 @@ class Desk:
     ) -> Answer:
         """Compute a unit; what is not on the desk is fetched."""
         started = time.perf_counter()
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, _working():
             warnings.simplefilter("default")
             try:
                 model, unit = self._model(task, fetch_model), self._unit(task, fetch_units)

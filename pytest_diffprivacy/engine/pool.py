@@ -119,7 +119,8 @@ class _Work:
         self._keys = [books.key(model, unit) for unit in units]
         self._done: dict[int, Arrays | Exception] = {}
         self._running: dict[int, Task] = {}
-        self._again: list[int] = []
+        self._again: list[list[int]] = []
+        self._rest: dict[int, list[int]] = {}
         self._next = 0
         self._losses: Counter[int] = Counter()
         self._names: tuple[int, int] | None = None
@@ -160,22 +161,27 @@ class _Work:
             if lowered:
                 self._books.incident("batch size lowered", lowered, self._units[number], self._ledger)
         for worker in staff.workers.idle():
-            index = self._following(number + AHEAD * staff.workers.count)
-            if index is None:
-                return
+            waiting = self._rest.pop(worker, None) or self._bundle(number + AHEAD * staff.workers.count)
+            if not waiting:
+                continue
+            index, *self._rest[worker] = waiting
             size = staff.sizes.of(self._units[index], self._model.identity.digest)
             self._running[worker] = Task(*self._names, index, size)
             staff.workers.submit(worker, self._running[worker])
 
-    def _following(self, end: int) -> int | None:
-        """The next unit before `end` that must be computed."""
+    def _bundle(self, end: int) -> list[int]:
+        """The next unit before `end` that must be computed, and those that belong to it; none where all are."""
         if self._again:
             return self._again.pop(0)
-        while self._next < min(end, len(self._units)):
+        found: list[int] = []
+        while self._next < len(self._units):
+            bundle = self._units[self._next].bundle
+            if (bundle is None or bundle != self._units[found[0]].bundle) if found else self._next >= end:
+                break
             if not self._take(self._next):
+                found.append(self._next)
                 self._next += 1
-                return self._next - 1
-        return None
+        return found
 
     def _take(self, index: int) -> bool:
         """Take the next unit from the store, if it is there."""
@@ -191,28 +197,30 @@ class _Work:
     def _collect(self) -> None:
         """Wait until a worker answers, is lost or becomes idle, and put its answer where it belongs."""
         for worker, answer in self._staffed().workers.answers():
-            task = self._running.pop(worker)
+            task, rest = self._running.pop(worker), self._rest.pop(worker, [])
             if answer is None:
-                self._lost(task.index)
+                self._lost(task.index, rest)
             elif answer.out_of_memory:
-                self._halve(task, answer)
+                self._rest[worker] = self._halved(task, rest, answer)
             else:
                 for warning in answer.warned:
                     warnings.warn(warning, stacklevel=2)
-                self._keep(task.index, answer)
+                self._rest[worker] = rest if self._kept(worker, task.index, answer) else []
 
-    def _keep(self, index: int, answer: Answer) -> None:
+    def _kept(self, worker: int, index: int, answer: Answer) -> bool:
+        """Keep a result, or its error, which ends the call before what belongs to it has its turn."""
         unit, key = self._units[index], self._keys[index]
         if answer.arrays is None:
             assert answer.error is not None, "an answer holds a result or an error"
             self._done[index] = answer.error
-            return
+            return False
         self._books.keep(self._model, unit, key, answer.arrays)
         self._done[index] = answer.arrays
         self._pace.saw(unit, answer.seconds)
-        self._books.computed(unit, key, answer.seconds, self._ledger)
+        self._books.computed(unit, key, answer.seconds, self._ledger, worker)
+        return True
 
-    def _lost(self, index: int) -> None:
+    def _lost(self, index: int, rest: list[int]) -> None:
         self._losses[index] += 1
         unit = self._units[index]
         if self._losses[index] == LOSSES:
@@ -221,20 +229,18 @@ class _Work:
                 "with --diffprivacy-engine local."
             )
             return
-        self._again.append(index)
+        self._again.append([index, *rest])
         self._books.incident("worker lost", f"A worker was lost in {unit.label}: computed again.", unit, self._ledger)
 
-    def _halve(self, task: Task, answer: Answer) -> None:
-        """Try with a smaller batch, which another worker's answer may have found already."""
+    def _halved(self, task: Task, rest: list[int], answer: Answer) -> list[int]:
+        """The same once more with a smaller batch, which another worker's answer may have found already."""
         unit, digest, sizes = self._units[task.index], self._model.identity.digest, self._staffed().sizes
         assert answer.error is not None, "a lack of memory has its words"
-        self._again.append(task.index)
-        if task.batch_size > sizes.of(unit, digest):
-            return
-        try:
-            halved = sizes.halve(unit, digest, answer.error)
-        except AuditError as error:
-            self._again.remove(task.index)
-            self._done[task.index] = error
-            return
-        self._books.incident("out of memory", halved, unit, self._ledger)
+        if task.batch_size <= sizes.of(unit, digest):
+            try:
+                halved = sizes.halve(unit, digest, answer.error)
+            except AuditError as error:
+                self._done[task.index] = error
+                return []
+            self._books.incident("out of memory", halved, unit, self._ledger)
+        return [task.index, *rest]

@@ -1,6 +1,6 @@
-"""How are shadow models trained and asked? Train, measure, store, one after the other.
+"""How are shadow models trained and asked? Train, measure, store; each of them by one worker.
 
-The array that an attack needs is stored, not the model. A run that is killed continues with the shadow that was not
+The array that an attack needs is stored, not the model. A run that is killed continues with the shadows that were not
 finished.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.engine import Engine, Ledger, LocalEngine, Unit
+from pytest_diffprivacy.engine import Engine, Ledger, Unit, current_engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays, fingerprint
 from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
@@ -79,16 +79,19 @@ def train_shadows(
     """Train shadow models on known halves of the images and keep what they measure on all of them.
 
     A shadow is trained if one of its measures is not in the engine's store, measured, and dropped before the next one.
+    Where several workers share the work, each shadow is trained by one of them, on its GPU or its share of the CPU.
 
     Args:
         images: the pool: the probes of the audit, members and non-members alike.
-        train: (indices into `images`, int64, ascending; seed below 2^31) -> a model like the target.
+        train: (indices into `images`, int64, ascending; seed below 2^31) -> a model like the target. Workers import it:
+            a function of a module, not one that was made inside of another.
         measures: what to keep of each shadow, e.g. [loss_measure(draws=20)].
         recipe: names the training: everything that changes the trained model (code version, architecture, steps,
             library, device). It is part of every stored result's key; a function's own text cannot be.
         models: number of shadow models, even.
         seed: seed of the splits and, with the model's number, of each training.
-        engine: where work runs and is stored; in this process and nowhere by default.
+        engine: where work runs and is stored; as the pytest session's options say by default, and outside pytest in
+            this process and nowhere.
         ledger: counts what was computed and what was reused.
 
     Returns:
@@ -97,7 +100,8 @@ def train_shadows(
     Raises:
         UsageError: a bad argument, or `train` returned the same model twice.
         ModelError: `train` returned something that is no model.
-        AuditError: training ran out of memory.
+        AuditError: training ran out of memory, or workers were lost in it again and again.
+        BudgetSpent: the audit's time is over before a shadow that is not trained.
 
     Source: Follows Carlini et al. 2022 (LiRA), algorithm 1, with METHODS 3.2.
     """
@@ -110,10 +114,12 @@ def train_shadows(
         indices, own_seed = np.flatnonzero(inside).astype(np.int64), _training_seed(seed, number)
         members = hashlib.sha256(np.packbits(inside).tobytes()).hexdigest()
         for measure in _checked(measures):
-            depends = _depends(measure, images) | {"members": members, "training seed": own_seed}
-            compute = partial(_train_and_measure, number, indices, own_seed, images, measure)
-            units.append(Unit(f"shadow {number}, {measure.name}", depends, compute, len(images)))
-    runner, costs = engine or LocalEngine(), ledger or Ledger()
+            depends = _depends(measure, images.digest) | {"members": members, "training seed": own_seed}
+            last = measure is measures[-1]
+            compute = partial(_train_and_measure, number, indices, own_seed, images, measure, last)
+            label, bundle = f"shadow {number}, {measure.name}", f"shadow {number}"
+            units.append(Unit(label, depends, compute, len(images), bundle=bundle))
+    runner, costs = engine or current_engine(), ledger or Ledger()
     results = list(runner.run(trainer, units, title="shadow models", ledger=costs))
     return tuple(_collect(results[i :: len(measures)], membership, images, m) for i, m in enumerate(measures))
 
@@ -132,7 +138,8 @@ def score_shadows(
         shadows: checkpoints with their membership lists; none of them the target.
         images: the probes of the audit.
         measures: what to keep of each shadow.
-        engine: where work runs and is stored; in this process and nowhere by default.
+        engine: where work runs and is stored; as the pytest session's options say by default, and outside pytest in
+            this process and nowhere.
         ledger: counts what was computed and what was reused.
 
     Returns:
@@ -146,19 +153,13 @@ def score_shadows(
     if not shadows:
         raise UsageError("`shadows` must hold at least one model, got none.")
     membership = np.array([[digest in shadow.members for digest in images.digests] for shadow in shadows])
-    runner, costs = engine or LocalEngine(), ledger or Ledger()
+    runner, costs = engine or current_engine(), ledger or Ledger()
     results: list[Arrays] = []
     for shadow in shadows:
-        units = [
-            Unit(
-                f"{shadow.name}, {m.name}",
-                _depends(m, images),
-                partial(_measured, images=images, measure=m),
-                len(images),
-            )
-            for m in _checked(measures)
-        ]
-        results += runner.run(shadow.model, units, title=f"shadow model {shadow.name}", ledger=costs)
+        units = [unit for measure in _checked(measures) for unit in _asking(shadow, images, measure)]
+        parts = list(runner.run(shadow.model, units, title=f"shadow model {shadow.name}", ledger=costs))
+        each = len(parts) // len(measures)
+        results += [_joined(parts[start : start + each]) for start in range(0, len(parts), each)]
     return tuple(_collect(results[i :: len(measures)], membership, images, m) for i, m in enumerate(measures))
 
 
@@ -186,6 +187,10 @@ class _Trainer:
             self._latest = (number, require_denoiser(trained, f"Shadow model {number}"))
         return self._latest[1]
 
+    def drop(self) -> None:
+        """Nothing more is asked of the last model: a worker's memory is for the next one."""
+        self._latest = None
+
 
 def _train_and_measure(
     number: int,
@@ -193,19 +198,37 @@ def _train_and_measure(
     seed: int,
     images: ImageSet,
     measure: Measure,
+    last: bool,
     trainer: _Trainer,
     batch_size: int,
 ) -> Arrays:
-    return _measured(trainer.model(number, indices.copy(), seed), batch_size, images=images, measure=measure)
+    model = trainer.model(number, indices.copy(), seed)
+    parts = [_measured(images, start, measure, model, batch_size) for start in range(0, len(images), CHUNK)]
+    if last:
+        trainer.drop()
+    return _joined(parts)
 
 
-def _measured(model: Denoiser, batch_size: int, *, images: ImageSet, measure: Measure) -> Arrays:
-    parts = [
-        measure.function(model, torch.from_numpy(batch), batch_size=batch_size, **measure.parameters)
-        for _, batch in images.batches(CHUNK)
-    ]
+def _asking(shadow: Shadow, images: ImageSet, measure: Measure) -> list[Unit]:
+    """What a given shadow is asked: a unit for every 256 images."""
+    units = []
+    for start in range(0, len(images), CHUNK):
+        stop = min(start + CHUNK, len(images))
+        depends = _depends(measure, images.part_digest(start, stop))
+        label = f"{shadow.name}, {measure.name}, {start}-{stop - 1}"
+        units.append(Unit(label, depends, partial(_measured, images, start, measure), stop - start))
+    return units
+
+
+def _measured(images: ImageSet, start: int, measure: Measure, model: Denoiser, batch_size: int) -> Arrays:
+    batch = torch.from_numpy(images.load(range(start, min(start + CHUNK, len(images)))))
+    values = measure.function(model, batch, batch_size=batch_size, **measure.parameters)
     identity = np.frombuffer(model.identity.digest.encode(), dtype=np.uint8)
-    return {"values": np.concatenate(parts).astype(np.float64), "identity": identity.copy()}
+    return {"values": np.asarray(values, dtype=np.float64), "identity": identity.copy()}
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    return {"values": np.concatenate([part["values"] for part in parts]), "identity": parts[0]["identity"]}
 
 
 def _collect(
@@ -220,8 +243,8 @@ def _collect(
     return ShadowScores(values, membership, images.digests, models, measure)
 
 
-def _depends(measure: Measure, images: ImageSet) -> dict[str, Any]:
-    return {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images.digest}
+def _depends(measure: Measure, images: str) -> dict[str, Any]:
+    return {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images}
 
 
 def _checked(measures: Sequence[Measure]) -> Sequence[Measure]:

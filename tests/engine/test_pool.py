@@ -24,7 +24,7 @@ class Crew:
         self.count, self.lose = count, list(lose)
         self._sent, self._tasks = Sent(lambda thing: thing), {}
         self._desks = [Desk(1) for _ in range(count)]
-        self.asked = []
+        self.asked, self.places = [], {}
 
     def load(self, model, units):
         return self._sent.load(model, units)
@@ -34,6 +34,7 @@ class Crew:
 
     def submit(self, worker, task):
         self.asked.append((task.index, task.batch_size))
+        self.places.setdefault(task.index, []).append(worker)
         self._tasks[worker] = task
 
     def answers(self):
@@ -98,6 +99,46 @@ def test_a_unit_whose_worker_is_lost_is_computed_by_another(model, tmp_path):
     assert ledger.incidents == [f"A worker was lost in unit {n}: computed again." for n in (1, 4, 4)]
     assert len(folder.events("worker lost")) == 3
     assert len(folder.events("computed")) == ledger.computed == 6
+
+
+@pytest.mark.parametrize("lose", [[], [0], [1, 4], [7, 7]])
+def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_it(model, tmp_path, lose):
+    crew, ledger = Crew(3, lose), Ledger()
+    engine = pooled(crew, Store(tmp_path), RunFolder(tmp_path, "run"))
+    found = work.values(engine, model, work.bundles(4, 3), ledger)
+    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(12)))
+    order = [index for index, _ in crew.asked]
+    for bundle in range(4):
+        mine = [index for index in order if index // 3 == bundle]
+        assert mine == sorted(mine)
+        assert len({crew.places[3 * bundle + n][-1] for n in range(3)}) <= 1 + sum(n // 3 == bundle for n in lose)
+    assert Counter(order) == Counter([*range(12), *lose])
+    assert ledger.computed == 12
+    who = RunFolder(tmp_path, "run").events("computed")
+    assert {event["unit"]: event["worker"] for event in who} == {f"unit {n}": crew.places[n][-1] for n in range(12)}
+
+
+def test_what_is_stored_of_a_bundle_is_not_computed_again(model, tmp_path):
+    asked = work.bundles(2, 3)
+    work.values(LocalEngine(Store(tmp_path)), model, [asked[1], asked[3]])
+    crew, ledger = Crew(2), Ledger()
+    work.values(pooled(crew, Store(tmp_path)), model, asked, ledger)
+    assert sorted(index for index, _ in crew.asked) == [0, 2, 4, 5]
+    assert (ledger.reused, ledger.computed) == (2, 4)
+
+
+def test_a_lack_of_memory_in_a_bundle_leaves_it_with_its_worker(model):
+    crew = Crew(2)
+    work.values(pooled(crew, batch_size=8), model, work.bundles(2, 2, work.too_large, 4))
+    assert {index: set(places) for index, places in crew.places.items()} == {0: {0}, 1: {0}, 2: {1}, 3: {1}}
+
+
+def test_an_error_in_a_bundle_ends_it(model):
+    crew = Crew(1)
+    asked = [work.unit(n, work.broken, bundle="one") for n in range(3)]
+    with pytest.raises(ZeroDivisionError):
+        work.values(pooled(crew), model, asked)
+    assert crew.asked == [(0, 256)]
 
 
 def test_a_unit_in_which_every_worker_is_lost_is_given_up(model):

@@ -81,6 +81,11 @@ def units(count, function=noise_norm, *arguments):
     return [unit(number, partial(function, number, *arguments)) for number in range(count)]
 
 
+def bundles(count, size, function=noise_norm, *arguments):
+    """`count` bundles of `size` units each, in a row."""
+    return [unit(n, partial(function, n, *arguments), bundle=f"bundle {n // size}") for n in range(count * size)]
+
+
 def unit(number, compute, **options):
     return Unit(f"unit {number}", {"method": "norm", "number": number}, compute, 8, **options)
 
