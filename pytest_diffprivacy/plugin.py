@@ -224,7 +224,8 @@ class _AuditRun:
                 happened=self._incidents(),
                 policy=self.limits,
             )
-            if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or run.verdict == "FAIL"):
+            red = self.lost_workers or run.verdict == "FAIL" or (run.verdict != "PASS" and self._repeated(run))
+            if session.exitstatus == pytest.ExitCode.OK and red:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self.lines = run_lines(run)
             self._write(run)
@@ -270,6 +271,10 @@ class _AuditRun:
         except DiffPrivacyError as error:
             self.lines.append(f"ERROR         {error}")
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _repeated(self, run: Any) -> bool:
+        """Whether an audit failed and was run again: pytest sees the last attempt only, the run's verdict the worst."""
+        return any(self.outcomes.get(test.node_id, {}).get("failed_before") for test in run.tests)
 
     def _has_records(self) -> bool:
         """Whether this run left records, for tests that need no audit fixture and for workers that were lost."""

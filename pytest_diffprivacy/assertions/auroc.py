@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks, planned_evaluations
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     negative_controls,
@@ -88,7 +89,8 @@ def assert_mia_auroc_below(
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides.
         UsageError: a bad argument, a split with shared images, or a model without the access needed.
-        AuditError: the model returns NaN, or all scores are equal.
+        AuditError: the model returns NaN, all scores are equal, a control failed, or an attack that ranks members last
+            would pass.
 
     Source: AUROC by DeLong et al. 1988 (METHODS 7.3); pairs and stopping by Waudby-Smith and Ramdas 2024 (METHODS 7.9).
     """
@@ -265,7 +267,8 @@ def _show(
     confidence: float,
     seed: int,
 ) -> None:
-    """What a reader sees of the scores, whichever way they are judged, and the control on non-members."""
+    """What a reader sees of the scores, whichever way they are judged; their coherence and the negative control."""
+    check_order(findings, members, nonmembers, title=scorer.title)
     negative_controls({scorer.name: (members, nonmembers)}, {scorer.name: scorer.title}, seed, findings)
     findings.arrays |= {"member_scores": members, "nonmember_scores": nonmembers}
     findings.histograms.append(histogram_record("Scores", "score (higher = more likely member)", members, nonmembers))

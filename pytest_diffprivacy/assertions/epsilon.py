@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, plan_attacks, planned_evaluations
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     negative_controls,
@@ -29,7 +30,6 @@ from pytest_diffprivacy.statistics import (
     OneRunEpsilon,
     Verdict,
     auroc,
-    check_coherence,
     correct_guesses,
     gaussian_canaries_needed,
     gaussian_one_run_epsilon,
@@ -105,7 +105,8 @@ def assert_epsilon_lower_bound_below(
         PrivacyViolation: the claim is refuted.
         Inconclusive: too few guesses to refute such a claim.
         UsageError: a bad argument, or a model without the access needed.
-        AuditError: the model returns NaN, all scores are equal, or a control failed.
+        AuditError: the model returns NaN, all scores are equal, a control failed, or an attack that ranks included
+            canaries last would pass.
 
     Source: Implements Steinke, Nasr and Jagielski (2023), Algorithm 1 and Theorem 5.2; METHODS 7.5; with "gaussian" the
     GDP route of METHODS 7.4 (Dong, Roth and Su 2022).
@@ -251,7 +252,7 @@ def _describe(
     """Everything that a reader wants besides the bound."""
     inside, outside = scores[included], scores[~included]
     findings.arrays |= {"canary_scores": scores, "canary_included": included}
-    check_coherence(inside, outside, title=title)
+    check_order(findings, inside, outside, title=title, whom="included canaries")
     negative_controls({"canaries": (inside, outside)}, {"canaries": title}, seed, findings)
     counts = f"{len(inside)} canaries included, {len(outside)} not"
     findings.also_measured.append(estimate("AUROC", auroc(inside, outside, confidence=confidence), counts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.evidence import histogram_record, roc_record, table_method, tpr_recipe
 from pytest_diffprivacy.audit import Auditor, Findings, Question
@@ -46,6 +47,14 @@ def judge_prompt_table(
     def measure(findings: Findings) -> Measured:
         findings.methods = [table_method(table, column)]
         no_positive_control(f"{column}, scores made elsewhere", ELSEWHERE, findings)
+        check_order(
+            findings,
+            first,
+            second,
+            title=f"{column}, scores made elsewhere,",
+            whom="the audited prompts",
+            cure="Give scores that are higher for memorized prompts, and reference prompts of the same kind",
+        )
         findings.arrays |= {"prompt_scores": first, "reference_scores": second}
         findings.recipe = tpr_recipe([("prompt_scores", "reference_scores")], max_fpr, level)
         label, names = f"{column} (higher = more likely memorized)", ("prompts", "reference prompts")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, negative_controls, no_positive_control
 from pytest_diffprivacy.assertions.evidence import (
     histogram_record,
@@ -245,6 +246,7 @@ def _judge_table(
         findings.methods = [table_method(table, column)]
         gate.note(findings)
         no_positive_control(title, ELSEWHERE, findings)
+        check_order(findings, *joined, title=title, cure="Give a table in which a higher score is sharper")
         return _beside_reference(findings, joined, title, max_fpr, limit, confidence, judge.seed, gate)
 
     return judge.judge(question, measure)

@@ -51,7 +51,8 @@ def _against(claim: Claim, earlier: Mapping[str, object], run_id: str) -> Iterat
         return
     seed, verdict = earlier.get("seed"), earlier.get("verdict")
     if seed != claim.seed or verdict != claim.verdict:
+        whom = "about the same model" if claim.model else "from scores made elsewhere"
         yield (
-            f"{claim.node_id or claim.id} was judged before about the same model, in run {run_id} with seed {seed}: "
+            f"{claim.node_id or claim.id} was judged before {whom}, in run {run_id} with seed {seed}: "
             f"{verdict}; now with seed {claim.seed}: {claim.verdict.value}."
         )

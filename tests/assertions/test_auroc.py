@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy import (
+    AuditError,
     Auditor,
     Inconclusive,
     PrivacyViolation,
@@ -98,3 +99,20 @@ def test_what_cannot_be_judged_is_refused(memorizing: AnalyticDenoiser, probes: 
         assert_mia_auroc_below(
             memorizing, probes, attack="sima", parameters={"timestep": [50, 100]}, limit=0.6, auditor=Auditor()
         )
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda scores: -scores, "ranks members last beyond chance: its reverse recognises them"),
+        (np.zeros_like, "scores equal 0"),
+    ],
+    ids=["flipped sign", "constant"],
+)
+def test_a_broken_attack_is_an_error_and_no_pass(sequential: bool, broken: object, message: str) -> None:
+    scores, judge = np.concatenate(table(2.0).join(PROBES, "mine")), Auditor(seed=2)
+    given = ScoreTable({"mine": dict(zip(IDS, broken(scores).tolist(), strict=True))})
+    with pytest.raises(AuditError, match=message):
+        assert_mia_auroc_below(given, PROBES, limit=0.7, sequential=sequential, auditor=judge)
+    assert [claim.verdict for claim in judge.claims] == [Verdict.ERROR]

@@ -116,6 +116,16 @@ def test_a_broken_attack_is_an_error_and_no_pass(population: AnalyticDenoiser, c
     assert judge.claims[0].verdict is Verdict.ERROR
 
 
+@pytest.mark.parametrize("mechanism", ["any", "gaussian"])
+def test_scores_with_a_flipped_sign_are_an_error_and_no_pass(canaries: CanarySet, mechanism: str) -> None:
+    scores, judge = np.random.default_rng(3).normal(size=len(canaries)) - 3.0 * canaries.included, Auditor()
+    with pytest.raises(AuditError, match="ranks included canaries last beyond chance"):
+        assert_epsilon_lower_bound_below(
+            scores, canaries, claimed_epsilon=1.0, delta=DELTA, mechanism=mechanism, auditor=judge
+        )
+    assert judge.claims[0].verdict is Verdict.ERROR
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from pytest_diffprivacy import (
+    AuditError,
     Auditor,
     PrivacyViolation,
     ProbeSet,
@@ -85,3 +88,26 @@ def test_a_table_of_other_images_is_refused() -> None:
     other = ProbeSet(RNG.random((10, 1, 4, 4)), RNG.random((10, 1, 4, 4)))
     with pytest.raises(UsageError, match="ids are no probes"):
         assert_mia_tpr_below(table(mine=0.0), other, max_fpr=0.05, limit=0.3, auditor=Auditor())
+
+
+def test_sharpness_with_a_flipped_sign_is_an_error_and_no_pass() -> None:
+    judge = Auditor()
+    with pytest.raises(AuditError, match="ranks members last beyond chance"):
+        assert_sharpness_below(table(mine=-3.0), PROBES, reference_quantile=0.95, limit=0.3, auditor=judge)
+    assert judge.claims[0].verdict is Verdict.ERROR
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [(lambda i: -9.0 - i, "ranks the audited prompts last beyond chance"), (lambda i: 0.0, "scores equal 0")],
+    ids=["flipped sign", "constant"],
+)
+def test_prompts_with_broken_scores_are_an_error_and_no_pass(own: Callable[[int], float], message: str) -> None:
+    prompts, reference = [f"a photo of {i}" for i in range(120)], [f"a drawing of {i}" for i in range(200)]
+    broken = {text: own(i) for i, text in enumerate(prompts)} | dict.fromkeys(reference, 0.0)
+    judge = Auditor()
+    with pytest.raises(AuditError, match=message):
+        assert_no_memorized_prompts(
+            ScoreTable({"mine": broken}), prompts, reference=reference, limit=0.3, auditor=judge
+        )
+    assert judge.claims[0].verdict is Verdict.ERROR

@@ -108,6 +108,20 @@ def test_a_rerun_is_an_incident_and_buys_no_pass(project: Project) -> None:
     assert seen.line("INCIDENT").endswith("test_flaky was run again.")
 
 
+@pytest.mark.parametrize(
+    ("first", "verdict"),
+    [("scores(0.0, 5, 5)", "INCONCLUSIVE"), ("(HIDDEN[0] * np.nan, HIDDEN[1])", "ERROR")],
+    ids=["undecided", "not judged"],
+)
+def test_a_rerun_buys_no_green_exit_code_either(project: Project, first: str, verdict: str) -> None:
+    project.write("conftest.py", RERUNS)
+    project.write("test_release.py", SCORES, MARKED, FLAKY.replace("LEAKING", first))
+    seen = project.run()
+    assert project.record().verdict == verdict
+    assert seen.line("run ").startswith(f"run           {verdict}: 1 of 2 claims")
+    assert seen.exit_code == 1
+
+
 def test_a_claim_judged_twice_alike_counts_twice(project: Project) -> None:
     project.write(
         "test_release.py",
@@ -135,7 +149,7 @@ def test_another_seed_on_the_same_model_is_an_incident(project: Project) -> None
     assert not project.record().incidents  # the same computation again
     seen = project.run("--diffprivacy-seed=5")
     assert "with seed 0: PASS; now with seed 5: PASS." in project.record().incidents[-1]
-    assert "was judged before about the same model" in seen.text
+    assert "was judged before from scores made elsewhere, in run" in seen.text
 
 
 @pytest.mark.parametrize("restarts", [(), ("--max-worker-restart=0",)], ids=["replaced", "not replaced"])
