@@ -74,8 +74,14 @@ def _check_baseline(config: pytest.Config, settings: options.Settings, worker: b
     path, update = settings.text("baseline"), bool(settings["update-baseline"])
     if update and path is None:
         raise pytest.UsageError("--diffprivacy-update-baseline needs --diffprivacy-baseline: say where to write it.")
-    if update and (worker or config.getoption("numprocesses", None)):
+    several = config.getoption("dist", "no") != "no" and config.getoption("tx", None)  # xdist turns -n into these
+    if update and (worker or several):
         raise pytest.UsageError("--diffprivacy-update-baseline needs one process, got several workers. Leave out -n.")
+    if path is None and str(settings["compare-fail"]) != "never":
+        raise pytest.UsageError(
+            f"`diffprivacy_compare_fail` must be left out without a baseline, got {settings['compare-fail']}: nothing "
+            "would be compared. Name the last release by --diffprivacy-baseline."
+        )
     if path is not None and not update and not Path(path).is_file():
         raise pytest.UsageError(
             f"`diffprivacy_baseline` must be an existing file, got {Path(path).name!r}. "

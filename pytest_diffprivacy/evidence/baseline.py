@@ -24,6 +24,7 @@ from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Record, Run
 from pytest_diffprivacy.evidence.seals import record_json
+from pytest_diffprivacy.statistics.verdict import Verdict
 
 BASELINE_VERSION: Final = 1
 STANDINGS: Final = "baseline"
@@ -125,6 +126,9 @@ def update_baseline(path: Path, folder: Path, run: Run) -> int:
     found = [Standing.model_validate_json(file.read_bytes()) for file in sorted((folder / STANDINGS).glob("*.json"))]
     if run.verdict in ("ERROR", "INCOMPLETE"):
         raise UsageError(f"The baseline was not updated: the run is {run.verdict}: {run.verdict_reason}.")
+    unjudged = [*run.missing, *(f"{c.node_id or c.id}: ERROR" for c in run.claims if c.verdict is Verdict.ERROR)]
+    if unjudged:  # a run that FAILs for another claim may lack these as well
+        raise UsageError(f"The baseline was not updated: not every audit was judged, e.g. {unjudged[0]}. Run all.")
     if not found:
         raise UsageError("The baseline was not updated: no claim of this run leaves scores by probe.")
     lost = sorted(
@@ -137,6 +141,17 @@ def update_baseline(path: Path, folder: Path, run: Run) -> int:
         )
     write_baseline(path, run.run_id, found)
     return len(found)
+
+
+def claims_gone(baseline: Baseline, claims: Sequence[Claim]) -> tuple[str, ...]:
+    """The claims of the last release that a run did not judge, each by its test and kind."""
+    gone = []
+    for standing_ in baseline.claims:
+        node, slug, number = standing_.key.rsplit(" ", 2)
+        alike = sum(claim.node_id == node and claim.id.startswith(f"{slug}-") for claim in claims)
+        if alike < int(number):
+            gone.append(f"{node} ({standing_.sentence})")
+    return tuple(gone)
 
 
 def standing(

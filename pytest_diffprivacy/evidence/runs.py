@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from pytest_diffprivacy import policy as limits
+from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.attempts import counted_verdict, incidents, repeated_claims
+from pytest_diffprivacy.evidence.baseline import claims_gone, read_baseline
 from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.fingerprint import library_versions
-from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, OptionValue, Policy, Run, TestOutcome
+from pytest_diffprivacy.evidence.records import (
+    Attempts,
+    Claim,
+    ComparisonOutcome,
+    Family,
+    OptionValue,
+    Policy,
+    Run,
+    TestOutcome,
+)
 from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.evidence.seals import seal_run
-from pytest_diffprivacy.options import BY_NAME, Settings
+from pytest_diffprivacy.options import BY_NAME, CompareRule, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 CRASHED = "crashed"
@@ -60,7 +71,11 @@ def conclude_run(
     family = run_family(claims, tests, attempts, audits=len(expected), significance=significance)
     excused = {test.node_id for test in tests if test.expected_failure}
     bound = _policy(policy, [claim for claim in claims if claim.node_id not in excused]) if policy else None
-    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound)
+    gone = _gone(settings, claims)
+    rule = settings["compare-fail"]
+    assert isinstance(rule, CompareRule)
+    lacking = gone if rule.fails_on(ComparisonOutcome.NOT_COMPARABLE) else ()
+    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound, lacking=lacking)
     run = Run(
         run_id=folder.run_id,
         started=started,
@@ -75,7 +90,11 @@ def conclude_run(
         attempts=attempts,
         family=family,
         policy=bound,
-        incidents=(*happened, *incidents(folder, claims, attempts)),
+        incidents=(
+            *happened,
+            *(f"A claim of the last release was not judged: {claim}" for claim in gone),
+            *incidents(folder, claims, attempts),
+        ),
         options=tuple(_option(name, settings) for name in settings.values),
         versions=dict(library_versions()),
         platform=f"{platform.system()} {platform.machine()}",
@@ -107,6 +126,17 @@ def _policy(policy: limits.Policy, claims: Sequence[Claim]) -> Policy:
     )
 
 
+def _gone(settings: Settings, claims: Sequence[Claim]) -> tuple[str, ...]:
+    """What the last release was judged by and this run is not; where this run is to be the baseline, nothing."""
+    path = settings.text("baseline")
+    if path is None or settings["update-baseline"] or not Path(path).is_file():
+        return ()
+    try:
+        return claims_gone(read_baseline(Path(path)), claims)
+    except EvidenceError:  # every claim that was to be compared with it has failed and said so
+        return ()
+
+
 def _regressed(claim: Claim) -> bool:
     return claim.comparison is not None and claim.comparison.fails
 
@@ -129,6 +159,7 @@ def judge_run(
     family: Family | None = None,
     attempts: Sequence[Attempts] = (),
     policy: Policy | None = None,
+    lacking: Sequence[str] = (),
 ) -> tuple[str, str]:
     """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS.
 
@@ -139,6 +170,7 @@ def judge_run(
         family: the claims corrected for their number; without it a refuted claim counts as it is.
         attempts: the claims that were judged more than once; the worst verdict counts.
         policy: the limits that bound the run.
+        lacking: claims of the last release that this run must be compared with and did not judge.
     """
     excused = {test.node_id for test in tests if test.expected_failure}
     judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
@@ -162,6 +194,8 @@ def judge_run(
     regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in excused]
     if regressed:
         return "FAIL", f"{len(regressed)} of {len(judged)} claims failed beside the last release{suffix}"
+    if lacking:
+        return "FAIL", f"the last release was judged by what this run lacks: {'; '.join(lacking)}{suffix}"
     if policy and policy.lacking:
         return "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}{suffix}"
     if of[Verdict.ERROR] or broken:

@@ -20,7 +20,7 @@ NOT_DRAWN: Final = "Not drawn: this run has more figures than one page can show.
 EXPECTED: Final = "FAIL (expected by its test)"
 RUN_SENTENCES: Final = {
     "PASS": "Every claim held.",
-    "FAIL": "At least one claim is refuted.",
+    "FAIL": "What this audit demands is not met.",
     "INCONCLUSIVE": "At least one claim is neither shown nor refuted.",
     "ERROR": "At least one claim could not be judged.",
     "INCOMPLETE": "Not every audit test left a record, so nothing is concluded for the whole.",

@@ -100,6 +100,7 @@ def test_alone_and_with_two_workers_the_comparison_is_the_same(
     ("arguments", "exit_code", "message"),
     [
         (("-n", "2"), 4, "needs one process, got several workers"),
+        (("--tx", "2*popen", "--dist", "load"), 4, "needs one process, got several workers"),
         (("-k", "hidden"), 4, "only a part of the audits was selected"),
         (("test_release.py::test_members_hidden",), 4, "only a part of the audits was selected"),
     ],
@@ -121,6 +122,49 @@ def test_an_update_may_not_lose_a_claim(released: Project) -> None:
     assert "1 of its claims were not judged in this run, e.g. test_release.py::test_members_hidden" in seen.text
     assert seen.exit_code == 4
     assert (released.path / "baseline.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("second", "arguments", "message"),
+    [
+        ("def test_second(probe_set): ...", ("-x",), "selected, no claim was judged"),
+        ("def test_second():\n        assert_mia_tpr_below(*(np.ones(99),) * 2, limit=0.5)", (), "ERROR"),
+    ],
+    ids=["not reached", "not judged"],
+)
+def test_a_refuted_claim_does_not_hide_what_an_update_lacks(
+    project: Project, monkeypatch: pytest.MonkeyPatch, second: str, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setenv("LEAK", "5")
+    project.write("test_release.py", MODEL, LEAK, "    " + second)
+    project.ini(diffprivacy_baseline="baseline.json")
+    seen = project.run("--diffprivacy-update-baseline", *arguments)
+    assert project.record().verdict == "FAIL"
+    assert f"not every audit was judged, e.g. test_release.py::test_second: {message}" in seen.text
+    assert not (project.path / "baseline.json").exists()
+
+
+def test_a_claim_of_the_last_release_that_is_gone_is_said_and_fails_where_all_must_be_compared(
+    released: Project,
+) -> None:
+    released.write("test_release.py", MODEL, LEAK, LEAK.replace("test_members_hidden", "test_again"))
+    assert released.run("--diffprivacy-update-baseline").exit_code == 0
+    released.write("test_release.py", MODEL, LEAK)
+    seen = released.run("--diffprivacy-compare-fail=worse")
+    assert seen.exit_code == 0
+    assert "A claim of the last release was not judged: test_release.py::test_again (TPR at FPR" in seen.text
+    seen = released.run("--diffprivacy-compare-fail=undecided:0.02")
+    assert seen.exit_code == 1
+    assert seen.line("run ").startswith(
+        "run           FAIL: the last release was judged by what this run lacks: test_release.py::test_again (TPR"
+    )
+
+
+def test_a_rule_without_a_baseline_is_refused(project: Project) -> None:
+    project.write("test_release.py", MODEL, LEAK)
+    seen = project.run("--diffprivacy-compare-fail=worse")
+    assert seen.exit_code == 4
+    assert "must be left out without a baseline, got worse: nothing would be compared" in seen.errors
 
 
 def test_a_baseline_that_is_not_there_stops_the_run_before_it_starts(project: Project) -> None:
