@@ -30,8 +30,13 @@ def diffusion_model() -> Any:
         raise UsageError(_unset("model", "diffusion_model", "a diffusers folder"))
     from pytest_diffprivacy.models import load_model
 
-    channels_last = bool(settings["channels-last"])
-    return load_model(source, device=_device(settings), dtype=settings.text("dtype"), channels_last=channels_last)
+    return load_model(
+        source,
+        device=_device(settings),
+        dtype=settings.text("dtype"),
+        channels_last=bool(settings["channels-last"]),
+        compile=bool(settings["compile"]),
+    )
 
 
 @pytest.fixture(scope="session")

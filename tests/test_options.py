@@ -17,6 +17,7 @@ GIVEN = {
     "device": ("cuda:0", "cuda:0"),
     "dtype": ("bfloat16", "bfloat16"),
     "channels-last": ("true", True),
+    "compile": ("true", True),
     "batch-size": ("7", 7),
     "engine": ("ray://head:10001", "ray://head:10001"),
     "workers": ("2", 2),
@@ -38,6 +39,7 @@ GIVEN = {
 BAD = {
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
     "channels-last": ("perhaps", "true or false"),
+    "compile": ("perhaps", "true or false"),
     "batch-size": ("0", "a positive whole number"),
     "engine": ("ray://head", "local, ray or ray://host:port"),
     "workers": ("0", "a positive whole number"),

@@ -92,7 +92,8 @@ class Model(Record):
     access: str
     adapters: tuple[Adapter, ...] = Field(default=(), description="Loaded on top; part of the digest.")
     layout: str = Field(
-        default="", description="How the network's weights lie in memory, where it is not the usual way."
+        default="",
+        description="How the network's weights lie in memory and its code is run, where it is not the usual way.",
     )
     deviation: str = Field(default="", description="How far its predictions are from float32, where it runs otherwise.")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.compiled import as_it_is
 
 Edit: TypeAlias = Callable[[Tensor], Tensor]
 PLAIN = ("AttnProcessor", "AttnProcessor2_0")
@@ -58,7 +59,7 @@ def watch_cross_attention(
     """Read, and optionally edit, the cross-attention of a UNet2DConditionModel inside the block.
 
     Its processors are put back afterwards. Only cross-attention of the watched rows is computed step by step;
-    self-attention and other rows keep their fused kernel.
+    self-attention and other rows keep their fused kernel. A compiled network runs as it is.
 
     Args:
         unet: a diffusers UNet2DConditionModel.
@@ -84,7 +85,8 @@ def watch_cross_attention(
     for layer, module in enumerate(layers):
         module.set_processor(_Watched(record, layer, edit, skip))
     try:
-        yield record
+        with as_it_is():
+            yield record
     finally:
         for module, processor in zip(layers, before, strict=True):
             module.set_processor(processor)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from pytest_diffprivacy.models.compiled import as_it_is
+
 
 class _ContiguousGroupNorm(TorchFunctionMode):
     """Group norm whose input and tangent are laid out contiguously.
@@ -31,11 +33,11 @@ def forward_jvp(function: Callable[[Tensor], Tensor], x: Tensor, tangent: Tensor
     """function(x) and its Jacobian-vector product with `tangent`, in one forward pass.
 
     Fused attention kernels have no forward derivative, so the plain ("math") kernel is used inside and the caller's
-    choice is restored afterwards.
+    choice is restored afterwards. Neither has compiled code: a compiled network runs as it is.
 
     Source: Implements the product H v of Jeon et al. 2025 (forward mode; a reverse-mode product would be H^T v).
     """
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorm(), warnings.catch_warnings():
+    with as_it_is(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), _ContiguousGroupNorm(), warnings.catch_warnings():
         # PyTorch compiles its own formulas on the first use and warns about the way it does so.
         warnings.filterwarnings("ignore", "`torch.jit.script` is", DeprecationWarning)
         value, product = torch.func.jvp(function, (x,), (tangent,))  # type: ignore[misc]  # two without has_aux

@@ -47,7 +47,7 @@ class ModelIdentity:
         device: kind of device, e.g. "cpu".
         access: the strongest access it offers: "black box", "grey box" or "white box".
         adapters: what was loaded on top; part of the digest.
-        layout: how the network's weights lie in memory, where it is not the usual way.
+        layout: how the network's weights lie in memory and its code is run, where it is not the usual way.
         deviation: how far its predictions are from float32, in words, where it runs otherwise and was compared.
     """
 

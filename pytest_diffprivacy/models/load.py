@@ -38,6 +38,7 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     channels_last: bool = False,
+    compile: bool = False,
 ) -> Generator:
     """Bring a model behind the access protocols.
 
@@ -51,14 +52,16 @@ def load_model(
         dtype: precision to run in, e.g. "float32" or torch.float64. Half precision of a folder or hub model is compared
             with float32 on a sample; its identity, and every record, says how far it is off.
         channels_last: whether the network of a folder or hub model is laid out channels last; compared likewise.
+        compile: whether torch.compile makes the code of a folder or hub model's network, once a process, which takes
+            a minute or more; compared likewise. Derivatives and attention go on using the network itself.
 
     Returns:
         A model; pipelines offer white-box access. While a pytest run is only planned (--diffprivacy-plan), the
         stand-in of a folder or hub model: nothing is loaded.
 
     Raises:
-        ModelError: the path is missing, holds a pickle, an unsupported pipeline or remote code, or the object is none
-            of the above; the message names it and the cure.
+        ModelError: the path is missing, holds a pickle, an unsupported pipeline or remote code, the object is none of
+            the above, or the network cannot be compiled; the message names it and the cure.
     """
     session = options.active()
     if session is not None and session.settings["plan"] and isinstance(source, (str, Path)):
@@ -68,9 +71,14 @@ def load_model(
         source = _download(source)
     if isinstance(source, (str, Path)):
         load = partial(_from_folder, Path(source), scheduler, resolution, device)
-        return in_arithmetic(load, precision, channels_last=channels_last)
+        return in_arithmetic(load, precision, channels_last=channels_last, compiled=compile)
     if channels_last:
         raise ModelError("`channels_last` must be left out for an object: lay out its network before it is given.")
+    if compile:
+        raise ModelError(
+            "`compile` must be left out for an object, which has no second copy to be compared with. Save a pipeline "
+            "with save_pretrained(...) and give its folder; compile another network before it is wrapped."
+        )
     if isinstance(source, (Generator, Denoiser)):
         for name, given in (("scheduler", scheduler), ("resolution", resolution)):
             if given is not None:

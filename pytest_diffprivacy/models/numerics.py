@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.class_to_image import ClassToImage
+from pytest_diffprivacy.models.compiled import COMPILED, compile_network
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
@@ -23,9 +24,15 @@ INPUTS, TIMES = 4, 3
 
 
 def in_arithmetic(
-    load: Callable[[torch.dtype | None], Generator], dtype: torch.dtype | None, *, channels_last: bool
+    load: Callable[[torch.dtype | None], Generator],
+    dtype: torch.dtype | None,
+    *,
+    channels_last: bool = False,
+    compiled: bool = False,
 ) -> Generator:
-    """The model in a precision and memory layout; where they are not the plain ones, its identity says what they cost.
+    """The model in a precision and memory layout, compiled or not; what is not plain float32 is measured.
+
+    The model's identity says how far the predictions are from those of float32, in the usual layout, not compiled.
 
     The model is loaded twice then, one after the other: in float32 for the reference, and as it is audited. A black box
     makes no predictions that could be compared.
@@ -34,18 +41,18 @@ def in_arithmetic(
         load: precision -> the model, newly loaded.
         dtype: precision to run in; None: the model's own.
         channels_last: whether the network's weights are laid out channels last, which some GPUs prefer.
+        compiled: whether torch.compile makes the network's code.
 
     Raises:
-        ModelError: a black box is to be laid out channels last.
+        ModelError: a black box is to be laid out channels last or compiled, or a network cannot be compiled.
     """
-    if dtype not in HALVES and not channels_last:
+    if dtype not in HALVES and not channels_last and not compiled:
         return load(dtype)
     plain = load(torch.float32)
     if not isinstance(plain, DENOISERS):
-        if channels_last:
-            raise ModelError(
-                "`channels_last` must be left out for a model that only generates: its network is its own."
-            )
+        for name, given in (("channels_last", channels_last), ("compile", compiled)):
+            if given:
+                raise ModelError(f"`{name}` must be left out for a model that only generates: its network is its own.")
         return load(dtype)
     reference = sampled_eps(plain)
     del plain  # two of them may not fit
@@ -53,7 +60,9 @@ def in_arithmetic(
     assert isinstance(model, DENOISERS), "a precision changes no model's kind"
     if channels_last:
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    layout = CHANNELS_LAST if channels_last else ""
+    if compiled:
+        compile_network(model.network)
+    layout = ", ".join(name for name, given in ((CHANNELS_LAST, channels_last), (COMPILED, compiled)) if given)
     model.identity = replace(model.identity, layout=layout, deviation=deviation(sampled_eps(model), reference))
     return model
 

@@ -85,6 +85,14 @@ OPTIONS: Final[tuple[Option, ...]] = (
         switch=True,
     ),
     Option(
+        "compile",
+        "Run the network as code that torch.compile makes of it in minutes; the record says how far eps moves.",
+        "true or false",
+        default="false",
+        parse=values.switch,
+        switch=True,
+    ),
+    Option(
         "batch-size",
         "Images in one network call; halved when memory runs out.",
         "a positive whole number",
