@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, final
 
 from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task
@@ -67,7 +69,7 @@ class RayWorkers:
         share = cpu_share(cpus, self.count)
         needs = {"num_gpus": 1.0 / math.ceil(self.count / gpus), "num_cpus": min(1.0, share)} if gpus else {}
         self._actor = ray.remote(_Actor).options(**(needs or {"num_cpus": share}))
-        self._threads = max(1, int(share))
+        self._threads, self._paths = max(1, int(share)), [path for path in sys.path if path]
         self._sent = Sent(lambda thing: ray.put(ray.cloudpickle.dumps(thing)))
         self._asked: dict[Any, tuple[int, bool]] = {}
         self._idle: set[int] = set()
@@ -129,15 +131,16 @@ class RayWorkers:
         """A new actor in a worker's place; it is idle once it has started."""
         if self._actors[worker] is not None:
             self._ray.kill(self._actors[worker])
-        self._actors[worker] = self._actor.remote(self._threads)
+        self._actors[worker] = self._actor.remote(self._threads, self._paths)
         self._asked[self._actors[worker].ready.remote()] = (worker, False)
 
 
 @final
 class _Actor:
-    """A desk in a process of the cluster."""
+    """A desk in a process of the cluster, which looks for modules where the asking process does, too."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, paths: Sequence[str]) -> None:
+        sys.path += [path for path in dict.fromkeys(paths) if path not in sys.path and Path(path).is_dir()]
         self._desk = Desk(threads)
 
     def ready(self) -> bytes:

@@ -15,7 +15,7 @@ import torch
 
 from pytest_diffprivacy.engine.batches import is_out_of_memory, release_memory
 from pytest_diffprivacy.engine.units import Identified, Unit
-from pytest_diffprivacy.errors import AuditError
+from pytest_diffprivacy.errors import AuditError, DiffPrivacyError
 from pytest_diffprivacy.evidence import Arrays
 
 MODELS_KEPT = 2
@@ -144,15 +144,33 @@ class Desk:
         if task.model not in self._models:
             while len(self._models) >= MODELS_KEPT:
                 self._models.popitem(last=False)
-            self._models[task.model] = fetch()
+            self._models[task.model] = _read(fetch)
         self._models.move_to_end(task.model)
         model: Identified = self._models[task.model]
         return model
 
     def _unit(self, task: Task, fetch: Callable[[], Sequence[Unit]]) -> Unit:
         if self._units is None or self._units[0] != task.units:
-            self._units = (task.units, fetch())
+            self._units = (task.units, _read(fetch))
         return self._units[1][task.index]
+
+
+def _read(fetch: Callable[[], Any]) -> Any:
+    """What was sent, whose modules are imported here.
+
+    Raises:
+        AuditError: one of them cannot be.
+    """
+    try:
+        return fetch()
+    except DiffPrivacyError:
+        raise
+    except Exception as error:
+        raise AuditError(
+            f"A worker cannot read what it is sent: {type(error).__name__}: {error}. Keep functions and models of your "
+            "own in modules that the workers can import, on every node of a cluster, or run with "
+            "--diffprivacy-engine local --diffprivacy-workers 1."
+        ) from error
 
 
 def sendable(error: Exception) -> Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,7 +49,7 @@ class Standin:
     def remote(self, kind):
         def options(**needs):
             self.needs = needs
-            return SimpleNamespace(remote=lambda threads: self._hire(kind(threads)))
+            return SimpleNamespace(remote=lambda threads, paths: self._hire(kind(threads, paths)))
 
         return SimpleNamespace(options=options)
 
@@ -118,6 +119,15 @@ def test_results_are_those_of_this_process_whatever_is_lost(hired, fails):
 def test_one_worker_a_gpu_or_a_share_of_the_cpus(hired, nodes, count, needs, workers):
     ray, crew = hired(nodes, count=count)
     assert (ray.needs, crew.count, ray.hired) == (needs, workers, workers)
+
+
+def test_workers_look_for_modules_where_this_process_does_where_there_is_such_a_folder(hired, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(tmp_path / "not there"), ""])
+    before = [*sys.path]
+    _, crew = hired([{"CPU": 1}])
+    monkeypatch.setattr(sys, "path", ["their own"])  # the stand-in's actors share this process
+    crew._hire(0)
+    assert sys.path == ["their own", *dict.fromkeys(path for path in before if path and Path(path).is_dir())]
 
 
 def test_the_address_is_ray_s_own(hired):

@@ -173,6 +173,16 @@ def test_an_error_that_cannot_be_sent_comes_in_words(model):
     assert sendable(kept) is kept
 
 
+def test_what_a_worker_cannot_read_is_said_with_its_cure(model):
+    class Elsewhere(Crew):
+        def answers(self):
+            worker, task = self._tasks.popitem()
+            return [(worker, self._desks[worker].compute(task, lambda: __import__("audits_elsewhere"), list))]
+
+    with pytest.raises(AuditError, match=r"cannot read what it is sent: ModuleNotFoundError: .*Keep functions and"):
+        work.values(pooled(Elsewhere()), model, work.units(1))
+
+
 def test_warnings_of_workers_are_shown_here(model):
     with pytest.warns(UserWarning, match="prompts are too long"):
         work.values(pooled(Crew()), model, work.units(1, work.warns))
