@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, final
 
@@ -17,9 +15,10 @@ from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families.family import each_row
 from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.labels import LABELS, ClassLabels
-from pytest_diffprivacy.models.noise import sampler_seed, start_noise
+from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.sampler import walk
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
 
 
@@ -138,21 +137,16 @@ class ClassToImage:
         told = self.condition(prompts, count)
         guided = prompts is not None and guidance_scale > 1.0
         both = Conditioning.joined([told, self.condition(None, count)]) if guided else told
-        scheduler = copy.deepcopy(self._scheduler)
-        scheduler.set_timesteps(steps, device=self.device)
-        further: dict[str, Any] = {}
-        if "generator" in inspect.signature(scheduler.step).parameters:
-            further["generator"] = [torch.Generator(self.device).manual_seed(sampler_seed(seed)) for seed in seeds]
-        x = start_noise(seeds, self.sample_shape).to(device=self.device, dtype=self.dtype)
-        x = x * scheduler.init_noise_sigma
-        for time in scheduler.timesteps:
-            scaled = scheduler.scale_model_input(torch.cat([x, x]) if guided else x, time)
-            output = self._predict(scaled, time.expand(len(scaled)), both)
-            if guided:
-                conditional, unconditional = output.chunk(2)
-                output = unconditional + guidance_scale * (conditional - unconditional)
-            x = scheduler.step(output, time, x, **further).prev_sample
-        return self.decode(x)
+
+        def output(x: Tensor, times: Tensor) -> Tensor:
+            if not guided:
+                return self._predict(x, times, told)
+            asked = self._predict(torch.cat([x, x]), torch.cat([times, times]), both)
+            conditional, unconditional = asked.chunk(2)
+            return unconditional + guidance_scale * (conditional - unconditional)
+
+        x_T = start_noise(seeds, self.sample_shape).to(device=self.device, dtype=self.dtype)
+        return self.decode(walk(self._scheduler, output, x_T, steps=steps, seeds=seeds))
 
     def _predict(self, x: Tensor, times: Tensor, told: Conditioning) -> Tensor:
         output: Tensor = self._network(x, timestep=times, class_labels=told[LABELS], return_dict=False)[0]

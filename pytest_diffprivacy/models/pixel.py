@@ -13,13 +13,13 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
 from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families.family import each_row
 from pytest_diffprivacy.models.identity import network_identity, public, weights_digest
 from pytest_diffprivacy.models.labels import LABELS, ClassLabels
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.sampler import walk
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
 
 
@@ -30,15 +30,18 @@ class PixelDiffusion:
     Args:
         unet: a diffusers UNet2DModel, unconditional or class-conditional; put in eval mode, its weights frozen.
         scheduler: the diffusers scheduler that it was trained with: one with `alphas_cumprod` (DDPM, DDIM and
-            relatives), of rectified flow (FlowMatchEuler), or with EDM preconditioning (EDMEuler).
+            relatives), of rectified flow (FlowMatchEuler), or with EDM preconditioning (EDMEuler). It draws the
+            generations, too.
         name: what records call it.
         null_label: the class index trained as "no class", if there is one.
-        pipeline: a ConsistencyModelPipeline whose own call draws the generations; None: deterministic DDIM does.
+        pipeline: a ConsistencyModelPipeline whose own call draws the generations; None: the steps of a DDPMPipeline or
+            DDIMPipeline do, which takes no start noise and is therefore not called itself.
         device: where to run; the network's own by default.
         dtype: precision to run in; the network's own by default.
 
-    Generations are drawn by deterministic DDIM on the scheduler's own noise schedule. A consistency function is asked
-    as a denoiser at the noise levels it was trained on: its clean image is one that could be there, no mean of all.
+    Generations are those of the scheduler as it is, stochastic or clipped where it is so. Everything else is asked on
+    its noise schedule, never clipped. A consistency function is asked as a denoiser at the noise levels it was trained
+    on: its clean image is one that could be there, no mean of all.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class PixelDiffusion:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.schedule = schedule_of(scheduler)
+        self._scheduler = scheduler
         self._parametrization = parametrization_of(scheduler)
         classes = _number_of_classes(unet)
         if null_label is not None and (classes is None or not 0 <= null_label < classes):
@@ -101,13 +105,11 @@ class PixelDiffusion:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
         self._adapters.check()
         given = self.condition(None, len(x_t)) if conditioning is None else conditioning
-        labels = None if given is None else given[LABELS]
 
         def network(x: Tensor, time: float) -> Tensor:
             # A UNet2DModel rounds a number to a whole one; the times of flow and EDM are none.
             told = time if isinstance(time, int) else each_row(time, x)
-            output: Tensor = self._unet(x, told, class_labels=labels, return_dict=False)[0]
-            return output
+            return self._output(x, told, given)[:, : x.shape[1]]  # what follows is the variance that it has learned
 
         return self._parametrization.eps(network, x_t, timestep, self.schedule)
 
@@ -151,17 +153,33 @@ class PixelDiffusion:
         steps: int = 50,
         guidance_scale: float = 1.0,
     ) -> Tensor:
-        """Images by deterministic DDIM, or by the pipeline's own call; image i depends on seeds[i], prompts[i] alone.
+        """Images of the scheduler's own walk, or of the pipeline's call; image i depends on seeds[i], prompts[i] alone.
+
+        Args:
+            seeds: one an image; each gives the image's start noise and, for a stochastic scheduler, its later noise.
+            prompts: one class index an image; None: the null label, or none for an unconditional model.
+            steps: of the scheduler.
+            guidance_scale: 1.0, as there is no guidance.
+
+        Returns:
+            (n, channels, height, width) in [0, 1] in the model's precision.
 
         Raises:
             ModelError: guidance other than 1, which needs a text-to-image pipeline.
         """
         if guidance_scale != 1.0:
             raise ModelError(f"`guidance_scale` must be 1.0 for pixel-space models, got {guidance_scale!r}.")
-        x_T, told = start_noise(seeds, self.sample_shape), self.condition(prompts, len(seeds))
-        if self._pipeline is None:
-            return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=told))
         self._adapters.check()
+        told = self.condition(prompts, len(seeds))
+        x_T = start_noise(seeds, self.sample_shape).to(device=self.device, dtype=self.dtype)
+        if self._pipeline is None:
+            keep = str(self._scheduler.config.get("variance_type")).startswith("learned")
+
+            def output(x: Tensor, times: Tensor) -> Tensor:
+                predicted = self._output(x, times, told)
+                return predicted if keep else predicted[:, : x.shape[1]]
+
+            return self.decode(walk(self._scheduler, output, x_T, steps=steps, seeds=seeds))
         most = int(self._pipeline.scheduler.config.num_train_timesteps)
         if not 1 <= steps <= most:
             raise ModelError(f"`steps` must be between 1 and {most} for this scheduler, got {steps!r}.")
@@ -169,11 +187,16 @@ class PixelDiffusion:
             batch_size=len(seeds),
             class_labels=None if told is None else told[LABELS].tolist(),
             num_inference_steps=steps,
-            latents=x_T.to(self.dtype),
+            latents=x_T,
             generator=[torch.Generator(self.device).manual_seed(sampler_seed(seed)) for seed in seeds],
             output_type="pt",
         ).images
         return images
+
+    def _output(self, x: Tensor, time: int | Tensor, told: Conditioning | None) -> Tensor:
+        labels = None if told is None else told[LABELS]
+        output: Tensor = self._unet(x, time, class_labels=labels, return_dict=False)[0]
+        return output
 
 
 def _number_of_classes(unet: Any) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_diffprivacy.errors import UsageError
 
 Spacing = Literal["leading", "trailing", "linspace"]
+
+LEAST_ABAR: Final = 2.0**-24
+"""The smallest signal that half precision can hold: what stands for none at all."""
 
 
 class ReferenceTimestep(int):
@@ -81,9 +84,14 @@ class NoiseSchedule:
     ) -> NoiseSchedule:
         """The variance-preserving schedule of DDPM: alpha = sqrt(abar), sigma = sqrt(1 - abar).
 
+        Where abar ends at 0 (a terminal signal-to-noise ratio of zero), eps is x_t and says nothing of the clean image.
+        LEAST_ABAR stands there, as in diffusers' Euler and DPM-Solver schedulers, or the abar before it if smaller.
+
         Source: Implements Ho et al. 2020 (DDPM), Eq. 4.
         """
-        abar = np.asarray(alphas_cumprod, dtype=np.float64)
+        abar = np.array(alphas_cumprod, dtype=np.float64)
+        if abar.ndim == 1 and len(abar) > 1 and abar[-1] in (0.0, LEAST_ABAR):
+            abar[-1] = min(LEAST_ABAR, abar[-2])
         return cls(np.sqrt(abar), np.sqrt(1.0 - abar), spacing, steps_offset, final)
 
     @classmethod

@@ -75,7 +75,10 @@ def prediction_type_of(scheduler: Any) -> PredictionType:
     try:
         return PredictionType(text)
     except ValueError:
-        raise ModelError(f"`prediction_type` must be epsilon, sample or v_prediction, got {text!r}.") from None
+        raise ModelError(
+            f"`prediction_type` of {type(scheduler).__name__} must be epsilon, sample or v_prediction, got {text!r}. "
+            "Give a model of rectified flow the FlowMatchEulerDiscreteScheduler that it was trained with."
+        ) from None
 
 
 def _is_flow(scheduler: Any) -> bool:

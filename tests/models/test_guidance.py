@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.models.guidance import guided_ddim, predict_pair
-from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
+from tests.models.text_builders import golden_pipeline, golden_text_model, prompted_mixtures, text_inputs, text_values
 
 
 def start(prompts=(0, 1)):
@@ -34,6 +35,17 @@ def test_the_walk_of_fifty_steps_ends_there_in_single_precision_too():
     end = walk(model, start([0]), [0], steps=50)[-1].x_next
     expected = text_values()["wen.eps.steps50.final_latents"][0]
     torch.testing.assert_close(end.double(), expected, rtol=0, atol=2e-5 * float(expected.abs().max()))
+
+
+def test_the_walk_from_noise_without_any_signal_ends_where_the_pipeline_ends():
+    settings = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    pipeline, texts = golden_pipeline(**settings), ["a dog on the moon", "cat"]
+    pipeline.set_progress_bar_config(disable=True)
+    model, x_T = load_model(pipeline), torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+    assert model.schedule.sampling_timesteps(4)[0] == 999
+    steps = list(guided_ddim(model, x_T, model.condition(texts, 2), steps=4, guidance_scale=3.0))
+    own = pipeline(prompt=texts, latents=x_T, num_inference_steps=4, guidance_scale=3.0, output_type="latent").images
+    torch.testing.assert_close(steps[-1].x_next, own, rtol=0, atol=5e-3)  # a bit of signal stands for none
 
 
 def test_a_step_costs_one_call_with_two_rows_an_image(monkeypatch):

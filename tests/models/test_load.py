@@ -42,9 +42,16 @@ def test_a_folder_may_be_named_by_a_text(ddpm_folder):
     assert same_images(load_model(str(ddpm_folder)), load_model(ddpm_folder))
 
 
-def test_a_saved_ddim_pipeline_is_the_same_model(ddpm_folder, ddim_folder):
+def test_a_saved_ddim_pipeline_is_the_same_network_with_a_scheduler_of_its_own(ddpm_folder, ddim_folder):
     assert json.loads((ddim_folder / "model_index.json").read_text())["_class_name"] == "DDIMPipeline"
-    assert same_images(load_model(ddim_folder), load_model(ddpm_folder))
+    ddim, ddpm = load_model(ddim_folder), load_model(ddpm_folder)
+    x = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(ddim.predict_eps(x, 400), ddpm.predict_eps(x, 400))
+    assert not same_images(ddim, ddpm)
+    assert same_images(
+        ddim, load_model(ddpm_folder, scheduler=DDIMScheduler.from_pretrained(ddim_folder / "scheduler"))
+    )
 
 
 def test_a_v_prediction_pipeline_is_read_as_one(tmp_path):
@@ -58,9 +65,9 @@ def test_a_v_prediction_pipeline_is_read_as_one(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [DDPMPipeline, DDIMPipeline])
-def test_a_pipeline_object_is_the_folder_it_would_save(kind, ddpm_folder):
+def test_a_pipeline_object_is_the_folder_it_would_save(kind, ddpm_folder, ddim_folder):
     model = load_model(kind(unet=tiny_unet(), scheduler=DDPMScheduler()))
-    assert same_images(model, load_model(ddpm_folder))
+    assert same_images(model, load_model(ddpm_folder if kind is DDPMPipeline else ddim_folder))
 
 
 def test_a_unet_and_its_scheduler_are_a_model(ddpm_folder):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models import NoiseSchedule, ReferenceTimestep
@@ -141,6 +141,19 @@ def test_a_vanishing_signal_is_a_schedule_with_log_snr_of_minus_infinity():
     schedule = NoiseSchedule(np.array([0.9, 0.0]), np.array([0.4, 1.0]))
     assert schedule.log_snr[1] == -np.inf
     assert schedule.nearest(-3.0) == 0
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
+@pytest.mark.parametrize("betas", ["linear", "scaled_linear"])
+@pytest.mark.parametrize("kind", [DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, DPMSolverMultistepScheduler])
+def test_a_schedule_that_ends_without_signal_keeps_the_last_bit_of_it_and_its_timesteps(kind, betas):
+    settings = {"beta_schedule": betas, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    schedule = schedule_of(kind(**settings))
+    assert len(schedule) == 1000
+    assert schedule.sampling_timesteps(5)[0] == 999
+    assert 0.0 < schedule.alphas[999] <= 2.0**-12
+    rest = DDIMScheduler(**settings).alphas_cumprod.double().numpy()[:999]
+    np.testing.assert_allclose(schedule.alphas[:999] ** 2, rest, rtol=1e-6)
 
 
 def test_a_scheduler_without_a_noise_table_is_refused():
