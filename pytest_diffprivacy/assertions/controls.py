@@ -49,6 +49,7 @@ def positive_controls(
 ) -> None:
     """Run the positive control of each attack and record it; results are stored like scores.
 
+    With too few probes for it, silence proves nothing and a PASS becomes INCONCLUSIVE.
     With a `base`, what is asked is whether the leak is found in its scores minus the base's.
 
     Raises:
@@ -57,6 +58,8 @@ def positive_controls(
     for plan in planned:
         costly = (plan.method.evaluations_per_image or 0) > COSTLY or int(np.prod(model.sample_shape)) > LARGE
         findings.controls.append(_positive(judge, model, probes, plan, FEW if costly else PLANTED, base))
+        if findings.controls[-1].outcome is ControlOutcome.NOT_APPLICABLE and _controlled(plan):
+            findings.unproven = f"{plan.method.title} is not shown to find a leak: {findings.controls[-1].meaning}"
     stop(findings, "positive", "so its silence about the audited model proves nothing")
 
 
@@ -135,10 +138,11 @@ def _positive(
         f"probes{where}, on the audited model's schedule and shape, and about {count} others. It must tell them apart "
         f"beyond chance, by an AUROC of at least {LEAST_AREA:g}."
     ) + (" The base's scores of the same images were subtracted." if base else "")
-    if plan.uncontrolled or plan.method.access.startswith("white box"):
+    if not _controlled(plan):
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, plan.uncontrolled or WHITE_BOX)
     if count < LEAST:
-        few = f"{2 * count} probes are too few to plant {LEAST} beside {LEAST} others."
+        given = len(probes.members) + len(probes.nonmembers)
+        few = f"{given} probes are too few to plant {LEAST} of them beside {LEAST} others: {2 * LEAST} are needed."
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
     planted, others = planted_probes(probes, count)
     prompted = plan.task.stored and planted.prompts(range(1)) is not None
@@ -170,6 +174,11 @@ def _positive(
         else "The attack does not find a full leak: it is too weak with these parameters (a timestep?), or broken."
     )
     return judged_control("positive", title, done, result, meaning, f"{count} planted images, {count} others")
+
+
+def _controlled(plan: PlannedAttack) -> bool:
+    """Whether a model with exact answers can be asked by this attack."""
+    return not plan.uncontrolled and not plan.method.access.startswith("white box")
 
 
 def planted_probes(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:

@@ -41,7 +41,7 @@ from pytest_diffprivacy.statistics.arguments import as_number, check_count, chec
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "The audit does not refute the differential privacy claim; it cannot prove it.",
     Verdict.FAIL: "The differential privacy claim is refuted.",
-    Verdict.INCONCLUSIVE: "These canaries cannot refute such a claim, whatever the model does.",
+    Verdict.INCONCLUSIVE: "These canaries do not decide about such a claim.",
     Verdict.ERROR: "The differential privacy claim could not be audited.",
 }
 HEADLINES_GAUSSIAN: Mapping[Verdict, str] = {

@@ -190,6 +190,10 @@ class Auditor:
         if findings.cannot_pass and decision.verdict is Verdict.PASS:
             self._record(question, findings, Verdict.ERROR, findings.cannot_pass, decision, "")
             raise AuditError(findings.cannot_pass)
+        if findings.unproven and decision.verdict is Verdict.PASS:
+            return self._record(
+                question, findings, Verdict.INCONCLUSIVE, findings.unproven, decision, findings.unproven
+            )
         needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
         return self._record(question, findings, decision.verdict, decision.reason, decision, needed)
 

@@ -67,7 +67,8 @@ class Findings:
     """What an attack leaves behind besides its measurement; filled while it runs.
 
     `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
-    nothing here (ERROR in the place of PASS). `sides` are the digests of the probes that were scored, in the order of
+    nothing here (ERROR in the place of PASS), `unproven` why too few probes show whether it would (INCONCLUSIVE in the
+    place of PASS). `sides` are the digests of the probes that were scored, in the order of
     their scores, where they are not all of the question's.
     """
 
@@ -76,6 +77,7 @@ class Findings:
     controls: list[records.Control] = field(default_factory=list)
     confounded: str = ""
     cannot_pass: str = ""
+    unproven: str = ""
     also_measured: list[records.Estimate] = field(default_factory=list)
     curves: list[records.Curve] = field(default_factory=list)
     histograms: list[records.Histogram] = field(default_factory=list)

@@ -395,6 +395,9 @@ class Run(Record):
     tests: tuple[TestOutcome, ...]
     missing: tuple[str, ...] = Field(default=(), description="Audit tests that left no record: the run is INCOMPLETE.")
     attempts: tuple[Attempts, ...] = Field(default=(), description="Claims judged more than once.")
+    gone: tuple[str, ...] = Field(
+        default=(), description="Claims of the last release that this run had to judge and did not: FAIL."
+    )
     family: Family | None = Field(default=None, description="The claims of the run, corrected for their number.")
     policy: Policy | None = Field(default=None, description="The policy that bound the run, where there is one.")
     incidents: tuple[str, ...] = Field(default=(), description="Reruns, lost workers, earlier attempts.")

@@ -74,8 +74,8 @@ def conclude_run(
     gone = _gone(settings, claims)
     rule = settings["compare-fail"]
     assert isinstance(rule, CompareRule)
-    lacking = gone if rule.fails_on(ComparisonOutcome.NOT_COMPARABLE) else ()
-    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound, lacking=lacking)
+    due = gone if rule.fails_on(ComparisonOutcome.NOT_COMPARABLE) else ()
+    verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound, gone=due)
     run = Run(
         run_id=folder.run_id,
         started=started,
@@ -88,6 +88,7 @@ def conclude_run(
         tests=tests,
         missing=missing,
         attempts=attempts,
+        gone=due,
         family=family,
         policy=bound,
         incidents=(
@@ -159,7 +160,7 @@ def judge_run(
     family: Family | None = None,
     attempts: Sequence[Attempts] = (),
     policy: Policy | None = None,
-    lacking: Sequence[str] = (),
+    gone: Sequence[str] = (),
 ) -> tuple[str, str]:
     """The run's verdict and its reason: the worst that is known; where something did not happen it is never PASS.
 
@@ -170,7 +171,7 @@ def judge_run(
         family: the claims corrected for their number; without it a refuted claim counts as it is.
         attempts: the claims that were judged more than once; the worst verdict counts.
         policy: the limits that bound the run.
-        lacking: claims of the last release that this run must be compared with and did not judge.
+        gone: claims of the last release that this run had to judge and did not.
     """
     excused = {test.node_id for test in tests if test.expected_failure}
     judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
@@ -194,8 +195,8 @@ def judge_run(
     regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in excused]
     if regressed:
         return "FAIL", f"{len(regressed)} of {len(judged)} claims failed beside the last release{suffix}"
-    if lacking:
-        return "FAIL", f"the last release was judged by what this run lacks: {'; '.join(lacking)}{suffix}"
+    if gone:
+        return "FAIL", f"the last release was judged by what this run lacks: {'; '.join(gone)}{suffix}"
     if policy and policy.lacking:
         return "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}{suffix}"
     if of[Verdict.ERROR] or broken:

@@ -92,7 +92,7 @@ def verify_run(path: Path, *, root: Path | None = None, digest: str | None = Non
         yield Check("family of the run", "" if again == family else f"its claims make another one: {again!r}")
         family = again
     verdict, reason = judge_run(
-        run.claims, run.tests, run.missing, family=family, attempts=run.attempts, policy=run.policy
+        run.claims, run.tests, run.missing, family=family, attempts=run.attempts, policy=run.policy, gone=run.gone
     )
     same = (verdict, reason) == (run.verdict, run.verdict_reason)
     yield Check(f"verdict of the run: {run.verdict}", "" if same else f"its claims and tests say {verdict}: {reason}")

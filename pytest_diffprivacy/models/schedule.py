@@ -112,7 +112,9 @@ class NoiseSchedule:
         return float(self.alphas[timestep]), float(self.sigmas[timestep])
 
     def check(self, timestep: int, name: str = "timestep") -> None:
-        """Refuse an index outside the schedule by name."""
+        """Refuse an index outside the schedule, and what is none, by name."""
+        if isinstance(timestep, bool) or not isinstance(timestep, (int, np.integer)):
+            raise UsageError(f"`{name}` must be a whole number, got {timestep!r}.")
         if not 0 <= timestep < len(self):
             raise UsageError(f"`{name}` must be between 0 and {len(self) - 1}, got {int(timestep)!r}.")
 

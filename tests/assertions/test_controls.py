@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy import AuditError, Auditor, PrivacyViolation, ProbeSet, Verdict, assert_mia_tpr_below
+from pytest_diffprivacy import (
+    AuditError,
+    Auditor,
+    Inconclusive,
+    PrivacyViolation,
+    ProbeSet,
+    Verdict,
+    assert_mia_auroc_below,
+    assert_mia_tpr_below,
+)
 from pytest_diffprivacy.engine import LocalEngine
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim, ControlOutcome
@@ -161,3 +170,21 @@ def test_a_control_is_stored_and_reused_for_another_model_of_the_same_shape(
         computed.setdefault((name, title), []).append(count)
     assert computed["no model", "checking the split"] == [1, 0]
     assert computed["planted leak", "sima"] == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("a_side", [9, 10])
+def test_where_probes_are_too_few_for_the_control_a_broken_attack_does_not_pass(
+    memorizing: AnalyticDenoiser, probes: ProbeSet, a_side: int
+) -> None:
+    few, judge = ProbeSet(probes.members.subset(range(a_side)), probes.nonmembers.subset(range(a_side))), Auditor()
+    with pytest.raises(AuditError if a_side == 10 else Inconclusive, match=r"Positive control|18 probes are too few"):
+        assert_mia_auroc_below(memorizing, few, attack=flipped(ATTACKS["sima"]), limit=0.7, auditor=judge)
+    (claim,) = judge.claims
+    assert claim.high is None or claim.high < 0.7  # the scores alone would pass
+    assert claim.verdict is (Verdict.ERROR if a_side == 10 else Verdict.INCONCLUSIVE)
+
+
+def test_a_refuted_claim_needs_no_control(memorizing: AnalyticDenoiser, probes: ProbeSet) -> None:
+    few = ProbeSet(probes.members.subset(range(9)), probes.nonmembers.subset(range(9)))
+    with pytest.raises(PrivacyViolation):
+        assert_mia_auroc_below(memorizing, few, attack="sima", limit=0.6, auditor=Auditor())

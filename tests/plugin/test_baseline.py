@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_diffprivacy.evidence.verify import verify_run
 from pytest_diffprivacy.models.noise import image_digest
 from tests.plugin.conftest import MODEL, Project, Seen
 
@@ -158,6 +159,7 @@ def test_a_claim_of_the_last_release_that_is_gone_is_said_and_fails_where_all_mu
     assert seen.line("run ").startswith(
         "run           FAIL: the last release was judged by what this run lacks: test_release.py::test_again (TPR"
     )
+    assert not [check for check in verify_run(released.run_folders()[-1]) if check.problem]
 
 
 def test_a_rule_without_a_baseline_is_refused(project: Project) -> None:
