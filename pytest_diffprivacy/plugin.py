@@ -23,7 +23,7 @@ from pytest_diffprivacy.errors import (
     UsageError,
 )
 from pytest_diffprivacy.fixtures import AUDIT_FIXTURES, diffprivacy, diffusion_model, probe_set
-from pytest_diffprivacy.policy import read_policy
+from pytest_diffprivacy.policy import find_policy
 from pytest_diffprivacy.progress import Uncaptured
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     flags = {option.name: config.getoption(option.ini, None) for option in options.OPTIONS}
     ini = {option.name: str(config.getini(option.ini) or "") for option in options.OPTIONS}
     try:
-        policy = read_policy((config.inipath.parent if config.inipath else config.rootpath) / "pyproject.toml")
+        policy = find_policy(config.inipath.parent if config.inipath else config.rootpath, config.rootpath)
         settings = options.resolve(
             flags,
             ini,
@@ -213,7 +213,10 @@ class _AuditRun:
         if self.worker:
             session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
             return
-        if session.config.option.collectonly or not (self.expected or self._has_records()):
+        asked = (
+            self.settings.origin("report") == "command line"
+        )  # a report of an earlier run may not stand for this one
+        if session.config.option.collectonly or not (self.expected or asked or self._has_records()):
             return
         from pytest_diffprivacy.evidence.redaction import redacted_command
         from pytest_diffprivacy.evidence.runs import conclude_run

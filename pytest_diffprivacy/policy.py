@@ -93,6 +93,24 @@ class Policy:
         )
 
 
+def find_policy(*folders: Path) -> Policy | None:
+    """The policy that binds what lies in these folders: of the first pyproject.toml that has one, from each upward.
+
+    The search ends at the top of a repository, and at the root of the file system.
+
+    Raises:
+        UsageError: a policy cannot be read.
+    """
+    for folder in folders:
+        for above in (folder, *folder.parents):
+            found = read_policy(above / "pyproject.toml")
+            if found is not None:
+                return found
+            if (above / ".git").exists():
+                break
+    return None
+
+
 def read_policy(path: Path) -> Policy | None:
     """The policy of a pyproject.toml; None where there is no such file or table.
 
@@ -101,7 +119,7 @@ def read_policy(path: Path) -> Policy | None:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # /dev/null may stand for an ini file
         return None
     if b"diffprivacy" not in content:
         return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -58,13 +60,16 @@ class ScoreTable:
         if not file.is_file():
             raise UsageError(f"`path` must be a score table, got {str(path)!r}. No such file.")
         rows = _rows(file)
-        if not rows or ID not in rows[0] or len(rows[0]) < 2:
-            raise UsageError(f"{file.name} must have a column `id` and at least one of scores, got {list(rows[:1])!r}.")
+        names = [name for name in dict.fromkeys(itertools.chain.from_iterable(rows)) if name != ID]
+        lacking = next((row for row in rows if ID not in row), None)
+        if not rows or not names or lacking is not None:
+            raise UsageError(
+                f"{file.name} must have a column `id` and at least one of scores, got the row {lacking or rows[:1]!r}."
+            )
         ids = [str(row[ID]) for row in rows]
-        twice = sorted({key for key in ids if ids.count(key) > 1}) if len(set(ids)) < len(ids) else []
+        twice = sorted(key for key, times in Counter(ids).items() if times > 1)
         if twice:
             raise UsageError(f"{file.name} must hold every id once, got {len(twice)} more than once: {_some(twice)}.")
-        names = [name for name in rows[0] if name != ID]
         scores = {
             name: {key: _number(file.name, key, name, row.get(name)) for key, row in zip(ids, rows, strict=True)}
             for name in names
@@ -171,8 +176,18 @@ def _keys(images: ImageSet) -> Iterable[tuple[str, int]]:
 
 def _rows(file: Path) -> list[dict[str, Any]]:
     if file.suffix == ".csv":
-        with file.open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        try:
+            with file.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin with a byte order mark
+                reader = csv.DictReader(stream)
+                rows = list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"{file.name} cannot be read as CSV: {error}. Save it as UTF-8.") from None
+        header = reader.fieldnames or ()
+        if len(set(header)) < len(header):
+            raise UsageError(f"{file.name} must name every column once, got {', '.join(header)}.")
+        if any(None in row for row in rows):
+            raise UsageError(f"{file.name} must have a name for every column, got more cells than {', '.join(header)}.")
+        return rows
     if file.suffix == ".json":
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -183,10 +198,13 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         return content
     if file.suffix == ".parquet":
         try:
-            from pyarrow import parquet
+            from pyarrow import ArrowInvalid, parquet
         except ImportError:
             raise UsageError(f"{file.name} needs pyarrow. Install it, or save the table as CSV.") from None
-        return list(parquet.read_table(file).to_pylist())
+        try:
+            return list(parquet.read_table(file).to_pylist())
+        except ArrowInvalid as error:
+            raise UsageError(f"{file.name} cannot be read as parquet: {error}.") from None
     raise UsageError(f"`path` must end in .csv, .json or .parquet, got {file.name!r}.")
 
 

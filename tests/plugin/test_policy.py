@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.plugin.conftest import SCORES, Project
@@ -56,6 +58,28 @@ def test_a_claim_that_the_policy_names_and_the_run_lacks_fails_the_run(
     assert seen.line("run ") == (
         "run           FAIL: the policy demands what no claim covers: no_extraction: limit 0.001"
     )
+
+
+@pytest.mark.parametrize("beside", ["[pytest]\n", None], ids=["an ini file below", "-c"])
+def test_an_ini_file_elsewhere_does_not_lead_past_the_policy(project: Project, beside: str | None) -> None:
+    policy(project, "mia_tpr_below = { max_fpr = 0.05, limit = 0.1 }")
+    project.write("audits/test_release.py", SCORES, MARKED, AUDIT.format(limit=0.2))
+    if beside is not None:
+        project.write("audits/pytest.ini", beside)
+    seen = project.run("audits", *(() if beside else ("-c", "/dev/null", "--rootdir", ".")))
+    assert seen.exit_code == 1
+    assert "in pyproject.toml, got limit 0.2 (policy: 0.1)" in seen.line("UsageError: ")
+
+
+def test_a_report_that_was_asked_for_is_written_although_no_audit_is_left(project: Project) -> None:
+    policy(project, "mia_tpr_below = { limit = 0.2 }")
+    project.write("test_other.py", "def test_nothing():\n    pass\n")
+    seen = project.run("--diffprivacy-report=audit.json")
+    assert seen.exit_code == 1
+    assert json.loads((project.path / "audit.json").read_text())["verdict"] == "FAIL"
+    project.write("pyproject.toml", "")
+    project.run("--diffprivacy-report=audit.json")
+    assert json.loads((project.path / "audit.json").read_text())["verdict"] == "INCOMPLETE"
 
 
 def test_a_violation_that_its_test_expects_covers_nothing(project: Project) -> None:

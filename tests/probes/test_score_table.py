@@ -116,3 +116,35 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, name, text, message):
 def test_a_table_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         ScoreTable.read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "latin.csv",
+            "id,loss\nm\u00e9mber,1\n".encode("latin-1"),
+            "latin.csv cannot be read as CSV: .*Save it as UTF-8",
+        ),
+        ("twice.csv", b"id,loss,loss\na,1,2\n", "must name every column once, got id, loss, loss"),
+        ("cells.csv", b"id,loss\na,1,2\n", "must have a name for every column, got more cells than id, loss"),
+        ("no_id.json", b'[{"id": "a", "loss": 1}, {"loss": 2}]', r"must have a column `id` .*, got the row .'loss': 2"),
+        (
+            "later.json",
+            b'[{"id": "a", "loss": 1}, {"id": "b", "loss": 2, "pia": 3}]',
+            "got None for 'a' in column 'pia'",
+        ),
+        ("no.parquet", b"hello", "no.parquet cannot be read as parquet"),
+    ],
+)
+def test_a_damaged_table_is_refused_and_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        ScoreTable.read(path)
+
+
+def test_a_byte_order_mark_of_a_spreadsheet_is_no_part_of_a_name(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("id,loss\na,1\n", encoding="utf-8-sig")
+    assert ScoreTable.read(path).of(["a"], "loss").tolist() == [1.0]
