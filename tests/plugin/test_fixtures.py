@@ -56,6 +56,15 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def compilable(pipeline: Path) -> Path:
+    """The pipeline after PyTorch's compiler, which cannot be imported twice, was imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pytest_diffprivacy.models.compiled.BACKEND", "eager")
+        load_model(pipeline, compile=True)
+    return pipeline
+
+
 def test_model_and_image_folders_named_in_the_ini_file_are_audited(project: Project, pipeline: Path) -> None:
     (project.path / "release-3").symlink_to(pipeline)
     project.images("train", digits(1, 60))
@@ -76,6 +85,23 @@ def test_model_and_image_folders_named_in_the_ini_file_are_audited(project: Proj
     named = {option.name: (option.value, option.origin) for option in project.record().options}
     assert named["model"] == ("release-3", "ini file")
     assert named["members"] == ("train", "ini file")
+
+
+def test_the_network_is_compiled_where_an_option_asks_for_it(
+    project: Project, compilable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_diffprivacy.models.compiled.BACKEND", "eager")
+    project.images("train", digits(1, 60))
+    project.images("heldout", digits(2, 60))
+    project.ini(diffprivacy_model=str(compilable), diffprivacy_members="train", diffprivacy_nonmembers="heldout")
+    project.write("audits/test_release.py", AUDIT)
+    seen = project.run("--diffprivacy-compile", "--diffprivacy-report=audit.html")
+    assert (seen.exit_code, seen.last) == (0, "1 passed")
+    model = project.claim().model
+    assert model is not None
+    assert model.layout == "compiled (not for derivatives and attention)"
+    assert model.deviation.startswith("eps differs from float32 by ")
+    assert f"float32, {model.layout} on cpu; {model.deviation}" in (project.path / "audit.html").read_text()
 
 
 def test_the_documented_way_to_bring_a_model_is_to_override_the_fixtures(project: Project) -> None:
