@@ -17,6 +17,9 @@ NOTHING_LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType({})
 DEPENDENT = ("dtype", "torch_dtype", "transformers_version", "architectures")
 """Entries of a transformers configuration that depend on how it was loaded."""
 
+CAPTURING: Final = "transformers.utils.output_capturing"
+CAPTURES: Final = "_output_capturing_hooks_installed"
+
 
 def networks_of(pipeline: Any, left_out: Mapping[str, Any] = NOTHING_LEFT_OUT) -> dict[str, Any]:
     """The parts with weights that images depend on, by name."""
@@ -33,6 +36,20 @@ def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype
     refuse_unreadable(networks, dtype)
     for network in networks.values():
         torch.nn.Module.to(network.eval().requires_grad_(False), device=device, dtype=dtype)
+
+
+def without_capture(networks: Mapping[str, Any]) -> None:
+    """Take off what transformers hangs on a text encoder that was asked for hidden states, which cannot be pickled.
+
+    It comes back by itself when they are asked for again.
+    """
+    for network in networks.values():
+        for module in network.modules():
+            for key, hook in list(module._forward_hooks.items()):
+                if getattr(hook, "__module__", "") == CAPTURING:
+                    del module._forward_hooks[key]
+            if CAPTURES in module.__dict__:
+                setattr(module, CAPTURES, False)
 
 
 def pipeline_digest(

@@ -15,7 +15,7 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed
-from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
+from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
 from pytest_diffprivacy.models.protocols import Prompt
 
 
@@ -66,6 +66,11 @@ class PipelineGenerator:
             access="black box",
             adapters=self._adapters.loaded,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs."""
+        without_capture(networks_of(self._pipeline))
+        return self.__dict__
 
     @torch.no_grad()
     def generate(

@@ -19,7 +19,7 @@ from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families import family_of
 from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
-from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks
+from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
@@ -95,6 +95,11 @@ class TextToImage:
             device=self.device,
             adapters=self._adapters.loaded,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs."""
+        without_capture(networks_of(self._pipeline, self._family.left_out))
+        return self.__dict__
 
     @property
     def network(self) -> torch.nn.Module:
