@@ -39,7 +39,9 @@ def assemble_pipeline(
 
     kind = getattr(diffusers, str(index["_class_name"]))
     arguments: dict[str, Any] = {}
-    for name in inspect.signature(kind.__init__).parameters:
+    parameters = inspect.signature(kind.__init__).parameters
+    needed = [name for name, one in parameters.items() if name != "self" and one.default is one.empty]
+    for name in parameters:
         if name in left_out:
             arguments[name] = left_out[name]
         elif name == "scheduler" and scheduler is not None:
@@ -48,6 +50,12 @@ def assemble_pipeline(
             arguments[name] = _part(folder / name, *index[name])
         elif name in index:
             arguments[name] = index[name]
+    missing = [name for name in needed if name not in arguments]
+    if missing:
+        raise ModelError(
+            f"{str(folder / 'model_index.json')!r} does not name the {', '.join(missing)} of a {index['_class_name']}. "
+            "Save the whole pipeline with pipeline.save_pretrained(...)."
+        )
     return kind(**arguments)
 
 

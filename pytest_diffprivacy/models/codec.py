@@ -53,6 +53,12 @@ class LatentCodec:
     """
 
     def __init__(self, vae: Any, latent_shape: tuple[int, int, int]) -> None:
+        kinds = [kind.__name__ for kind in type(vae).__mro__]
+        if not any(kind.endswith("AutoencoderKL") for kind in kinds):
+            raise ModelError(
+                f"The autoencoder must be an AutoencoderKL, got a {kinds[0]}, whose latents have no posterior. "
+                "Audit the pipeline with the autoencoder that its network was trained with."
+            )
         config = vae.config
         self._vae = vae
         self._scale: float | Tensor = float(config.scaling_factor)

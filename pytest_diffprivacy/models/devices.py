@@ -1,11 +1,11 @@
-"""Which device does a pytest-xdist worker's model go to? Each worker has a model of its own."""
+"""Where can a model run, and which device does a pytest-xdist worker's model go to? Each worker has one of its own."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 
-from pytest_diffprivacy.errors import SharedDevice
+from pytest_diffprivacy.errors import ModelError, SharedDevice
 
 WORKER, WORKERS = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"
 
@@ -34,3 +34,24 @@ def worker_device(device: str, environment: Mapping[str, str], gpus: int) -> str
         )
     number = int(environment.get(WORKER, "gw0").removeprefix("gw"))
     return f"cuda:{number % gpus}" if device == "cuda" and gpus else device
+
+
+def check_device(device: object) -> None:
+    """Refuse a device that is none, or that this machine does not have.
+
+    Args:
+        device: text such as "cuda:0", a torch.device, or None for wherever the model is.
+
+    Raises:
+        ModelError: it cannot hold a tensor.
+    """
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)  # type: ignore[call-overload]  # whatever was given
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ModelError(
+            f"`device` must be one that torch has here, such as cpu, got {str(device)!r}: {str(error).splitlines()[0]}"
+        ) from None

@@ -13,13 +13,20 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.assemble import assemble_pipeline
 from pytest_diffprivacy.models.class_to_image import ClassToImage
 from pytest_diffprivacy.models.components import load_network, load_scheduler, read_json
+from pytest_diffprivacy.models.devices import check_device
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
 from pytest_diffprivacy.models.numerics import in_arithmetic
 from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
 from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
-from pytest_diffprivacy.models.refusals import refuse_editing, refuse_file, refuse_remote_code, unknown_object
+from pytest_diffprivacy.models.refusals import (
+    refuse_editing,
+    refuse_file,
+    refuse_part,
+    refuse_remote_code,
+    unknown_object,
+)
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
@@ -67,6 +74,7 @@ def load_model(
     if session is not None and session.settings["plan"] and isinstance(source, (str, Path)):
         return planned_model(source)  # type: ignore[return-value]  # it stands for one, and nobody may ask it
     precision = _precision(dtype)
+    check_device(device)
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         source = _download(source)
     if isinstance(source, (str, Path)):
@@ -140,10 +148,7 @@ def _from_folder(
         )
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else None
     if index is None:
-        raise ModelError(
-            f"{str(folder)!r} holds no model_index.json, so it is no diffusers pipeline. "
-            "Save the whole pipeline with pipeline.save_pretrained(...)."
-        )
+        refuse_part(folder)
     refuse_remote_code(folder, index)
     kind = str(index.get("_class_name"))
     name = folder.resolve().name

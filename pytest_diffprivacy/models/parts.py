@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import torch
 
+from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
 from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.running import refuse_offloaded, refuse_unreadable, tiled
@@ -25,6 +26,21 @@ def networks_of(pipeline: Any, left_out: Mapping[str, Any] = NOTHING_LEFT_OUT) -
     """The parts with weights that images depend on, by name."""
     parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
     return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+
+
+def refuse_incomplete(pipeline: Any, left_out: Mapping[str, Any]) -> None:
+    """Refuse a text-to-image pipeline that lacks a part which it needs.
+
+    Raises:
+        ModelError: a part is None; the third text encoder of Stable Diffusion 3 may be.
+    """
+    optional = {*left_out, "image_encoder", "feature_extractor", "text_encoder_3", "tokenizer_3"}
+    lacking = [name for name, part in pipeline.components.items() if part is None and name not in optional]
+    if lacking:
+        raise ModelError(
+            f"`pipeline` must hold all of its parts, got a {type(pipeline).__name__} with None as "
+            f"{', '.join(sorted(lacking))}. Load the whole pipeline."
+        )
 
 
 def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import Any, final
@@ -17,6 +18,9 @@ from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.refusals import refuse_editing
+
+GIVEN = ("self", "prompt", "args", "kwargs")
 
 
 @final
@@ -44,6 +48,15 @@ class PipelineGenerator:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        refuse_editing(type(pipeline).__name__)
+        parameters = inspect.signature(type(pipeline).__call__).parameters
+        further = [name for name, one in parameters.items() if name not in GIVEN and one.default is one.empty]
+        if "prompt" not in parameters or further:
+            lacks = f"it also needs {', '.join(further)}" if further else "it takes no prompt"
+            raise ModelError(
+                f"`pipeline` must make images of prompts and seeds alone, got a {type(pipeline).__name__}: {lacks}. "
+                "Audit the whole text-to-image pipeline, or wrap what makes its images in models.CallableGenerator."
+            )
         networks = networks_of(pipeline)
         if not networks:
             raise ModelError(f"`pipeline` must hold networks, got a {type(pipeline).__name__} without any.")

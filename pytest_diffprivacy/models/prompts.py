@@ -101,6 +101,8 @@ def _as_it_is(prompt: str, tokenizer: Any) -> str:
 
 
 def _texts(prompts: Sequence[Prompt]) -> list[str]:
+    if isinstance(prompts, str):
+        raise ModelError(f"`prompts` must be a list of texts, one a row, got the text {prompts!r} alone.")
     for prompt in prompts:
         if not isinstance(prompt, str):
             raise ModelError(f"`prompts` must be texts for a text-to-image model, got {prompt!r}.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, read_json
@@ -16,9 +17,31 @@ EDITING: Final = {
     "InstructPix2Pix": "edits a given image",
     "Depth2Img": "starts from a given image",
     "Upscale": "enlarges a given image",
-    "ControlNet": "follows a given image",
+    "SuperResolution": "enlarges a given image",
+    "Control": "follows a given image",
+    "Adapter": "follows a given image",
+    "Fill": "fills parts of a given image",
+    "RePaint": "fills parts of a given image",
+    "PaintByExample": "fills parts of a given image",
+    "Kontext": "edits a given image",
+    "Edit": "edits a given image",
+    "Pix2Pix": "edits a given image",
+    "CycleDiffusion": "edits a given image",
+    "Variation": "varies a given image",
+    "Redux": "varies a given image",
 }
 """Words in the names of pipelines that need an image of the user's, and what they do with it."""
+
+HALVES: Final = {
+    "KandinskyV22Pipeline": "makes images of embeddings alone",
+    "KandinskyPipeline": "makes images of embeddings alone",
+    "KandinskyV22PriorPipeline": "makes embeddings of prompts alone",
+    "KandinskyPriorPipeline": "makes embeddings of prompts alone",
+}
+"""Pipelines that do half of the way from a prompt to an image, and which."""
+
+ADAPTERS: Final = ("pytorch_lora_weights*", "adapter_config.json", "adapter_model*", "learned_embeds*")
+"""Files of what is loaded on top of a pipeline."""
 
 GENERATOR: Final = ("identity", "generate")
 DENOISER: Final = ("schedule", "sample_shape", "image_shape", "device", "dtype", "predict_eps", "condition", "encode",
@@ -38,6 +61,11 @@ def refuse_editing(kind: str) -> None:
                 "the text-to-image pipeline with the same weights, AutoPipelineForText2Image.from_pipe(pipeline), "
                 "unless its network is made for editing only."
             )
+    if kind in HALVES:
+        raise ModelError(
+            f"A {kind} cannot be audited: it {HALVES[kind]}. Audit both halves as one, as "
+            "AutoPipelineForText2Image.from_pretrained(...) loads them (KandinskyV22CombinedPipeline)."
+        )
 
 
 def refuse_file(path: Path) -> None:
@@ -46,6 +74,7 @@ def refuse_file(path: Path) -> None:
     Raises:
         ModelError: always.
     """
+    refuse_adapter(path, path.parent, [path.name])
     convert = (
         'python -c "from diffusers import StableDiffusionPipeline as P; '
         f"P.from_single_file('{path.name}').save_pretrained('converted', safe_serialization=True)\", "
@@ -59,6 +88,48 @@ def refuse_file(path: Path) -> None:
     raise ModelError(
         f"{str(path)!r} is a file. Give the folder that pipeline.save_pretrained(...) wrote; of a checkpoint in one "
         f"file: {convert}"
+    )
+
+
+def refuse_adapter(path: Path, folder: Path, names: Iterable[str]) -> None:
+    """Refuse an adapter in the place of a pipeline, with how it is loaded on top of one.
+
+    Args:
+        path: what was given.
+        folder: where its files lie.
+        names: of its files.
+
+    Raises:
+        ModelError: one of them is a LoRA's or a textual inversion's.
+    """
+    found = next((n for n in sorted(names) if any(fnmatch(n, pattern) for pattern in ADAPTERS)), None)
+    if found is not None:
+        load = "load_textual_inversion" if found.startswith("learned") else "load_lora_weights"
+        raise ModelError(
+            f"{str(path)!r} holds {found}, an adapter and no model. Load its base, then "
+            f"pipeline.{load}({str(folder)!r}, use_safetensors=True), and give the pipeline object."
+        )
+
+
+def refuse_part(folder: Path) -> NoReturn:
+    """Refuse a folder without a model_index.json: one part of a pipeline, an adapter, or something else.
+
+    Raises:
+        ModelError: always.
+    """
+    refuse_adapter(folder, folder, (path.name for path in folder.iterdir()))
+    config = folder / "config.json"
+    kind = read_json(config).get("_class_name") if config.is_file() else None
+    if kind is not None:
+        alone = (
+            "load it with UNet2DModel.from_pretrained(...) and pass scheduler=... beside it"
+            if kind == "UNet2DModel"
+            else "give the folder of the whole pipeline"
+        )
+        raise ModelError(f"{str(folder)!r} holds one part of a pipeline, a {kind}, and no model_index.json: {alone}.")
+    raise ModelError(
+        f"{str(folder)!r} holds no model_index.json, so it is no diffusers pipeline. "
+        "Save the whole pipeline with pipeline.save_pretrained(...)."
     )
 
 

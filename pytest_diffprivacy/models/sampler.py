@@ -17,6 +17,17 @@ Output: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(what the scheduler gives the network, its time for each row) -> what the scheduler takes from it."""
 
 
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Refuse a number of steps that a diffusers scheduler does not go.
+
+    Raises:
+        UsageError: it is below 1, or above the number of timesteps in training.
+    """
+    most = int(scheduler.config.num_train_timesteps)
+    if not 1 <= steps <= most:
+        raise UsageError(f"`steps` must be between 1 and {most}, got {steps!r}.")
+
+
 @torch.no_grad()
 def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequence[int]) -> Tensor:
     """The clean end of the scheduler's own walk, as a diffusers pipeline without guidance goes it.
@@ -31,10 +42,8 @@ def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequ
     Raises:
         UsageError: the scheduler does not go so many steps.
     """
+    check_steps(scheduler, steps)
     own = copy.deepcopy(scheduler)
-    most = int(own.config.num_train_timesteps)
-    if not 1 <= steps <= most:
-        raise UsageError(f"`steps` must be between 1 and {most}, got {steps!r}.")
     own.set_timesteps(steps, device=x_T.device)
     further: dict[str, Any] = {}
     if "generator" in inspect.signature(own.step).parameters:

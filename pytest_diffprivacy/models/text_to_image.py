@@ -19,9 +19,16 @@ from pytest_diffprivacy.models.derivatives import forward_jvp
 from pytest_diffprivacy.models.families import family_of
 from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
-from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
+from pytest_diffprivacy.models.parts import (
+    networks_of,
+    pipeline_digest,
+    refuse_incomplete,
+    settle_networks,
+    without_capture,
+)
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.sampler import check_steps
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
 
 
@@ -60,6 +67,7 @@ class TextToImage:
         if family is None:
             raise ModelError(f"`pipeline` must be a text-to-image pipeline, got {type(pipeline).__name__}.")
         family.check(pipeline)
+        refuse_incomplete(pipeline, family.left_out)
         self._family = family
         self.schedule = schedule_of(pipeline.scheduler)
         self._parametrization = parametrization_of(pipeline.scheduler)
@@ -71,7 +79,7 @@ class TextToImage:
         self._pipeline.set_progress_bar_config(disable=True)
         self._network = getattr(pipeline, family.network)
         self.device, self.dtype = self._network.device, self._network.dtype
-        latents = _at_resolution(family.latents(pipeline), pipeline.vae, resolution)
+        latents = _at_resolution(family.latents(pipeline), pipeline, self._network, resolution)
         self.sample_shape: tuple[int, ...] = latents
         self._codec = LatentCodec(pipeline.vae, latents)
         self.image_shape = self._codec.image_shape
@@ -194,8 +202,10 @@ class TextToImage:
 
         Raises:
             ModelError: a negative prompt for a network that guidance was distilled into.
+            UsageError: the scheduler does not go so many steps.
         """
         self._adapters.check()
+        check_steps(self._pipeline.scheduler, steps)
         count = len(seeds)
         if negative_prompt is not None and self.substitute:
             raise ModelError(
@@ -223,10 +233,20 @@ class TextToImage:
         return Conditioning({**dict(told.items()), **rows})
 
 
-def _at_resolution(latents: tuple[int, int, int], vae: Any, resolution: int | None) -> tuple[int, int, int]:
+def _at_resolution(
+    latents: tuple[int, int, int], pipeline: Any, network: Any, resolution: int | None
+) -> tuple[int, int, int]:
+    """The latent shape at a resolution that autoencoder, patches and table of positions can hold."""
     if resolution is None:
         return latents
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    if resolution < factor or resolution % factor:
-        raise ModelError(f"`resolution` must be a multiple of {factor} pixels, got {resolution!r}.")
+    factor = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+    # Flux packs patches of two by two itself: its `patch_size` is 1.
+    patch = 2 if "_pack_latents" in dir(pipeline) else int(network.config.get("patch_size") or 1)
+    if resolution < factor * patch or resolution % (factor * patch):
+        raise ModelError(f"`resolution` must be a multiple of {factor * patch} pixels, got {resolution!r}.")
+    places = network.config.get("pos_embed_max_size")
+    if places is not None and resolution > factor * patch * int(places):
+        raise ModelError(
+            f"`resolution` must be at most {factor * patch * int(places)} pixels for this network, got {resolution!r}."
+        )
     return latents[0], resolution // factor, resolution // factor

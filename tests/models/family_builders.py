@@ -18,6 +18,7 @@ from diffusers import (
     LatentConsistencyModelPipeline,
     LCMScheduler,
     PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     PriorTransformer,
     SD3Transformer2DModel,
@@ -170,18 +171,31 @@ def flux(*, guidance=True):
     )
 
 
-def pixart(kind=PixArtAlphaPipeline):
-    transformer = seeded(
+def pixart_transformer(width=WIDTH, **settings):
+    return seeded(
         lambda: PixArtTransformer2DModel(
-            sample_size=SIDE, num_layers=1, patch_size=2, attention_head_dim=8, num_attention_heads=2,
-            caption_channels=WIDTH, cross_attention_dim=WIDTH, in_channels=4, out_channels=8,
+            **{"sample_size": SIDE, "attention_head_dim": width // 2} | settings, num_layers=1, patch_size=2,
+            num_attention_heads=2, caption_channels=WIDTH, cross_attention_dim=width, in_channels=4, out_channels=8,
         ),
         seed=8,
     )  # fmt: skip
-    return kind(
-        transformer=transformer,
+
+
+def pixart(*, width=WIDTH, **settings):
+    return PixArtAlphaPipeline(
+        transformer=pixart_transformer(width, **settings),
         scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02),
         vae=autoencoder(),
+        text_encoder=t5(),
+        tokenizer=t5_tokenizer(),
+    )
+
+
+def pixart_sigma():
+    return PixArtSigmaPipeline(
+        transformer=pixart_transformer(use_additional_conditions=False, interpolation_scale=2),
+        scheduler=DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02),
+        vae=autoencoder(scaling_factor=0.13025),
         text_encoder=t5(),
         tokenizer=t5_tokenizer(),
     )

@@ -117,6 +117,7 @@ JOINT: dict[str, Any] = {
     "again": by_name, "denoised": by_flow, "detectors": WITHOUT_MAPS, "mitigation": MITIGATION_WITHOUT_MAPS,
     "why": ONE_SEQUENCE,
 }  # fmt: skip
+T5: dict[str, Any] = {"detectors": WITHOUT_MAPS, "mitigation": MITIGATION_WITHOUT_MAPS, "why": T5_ONLY}
 COARSE = ({"draws": 1, "timesteps": [10, 20]}, {"timestep": 20, "step": 5})
 
 CASES = [
@@ -138,10 +139,8 @@ CASES = [
     Case(
         "Flux", build.flux, flux_images, arguments=(("resolution", 2 * build.SIDE),), **JOINT | {"again": packed}
     ),
-    Case(
-        "PixArt", build.pixart, pixart_images, with_variance, detectors=WITHOUT_MAPS,
-        mitigation=MITIGATION_WITHOUT_MAPS, why=T5_ONLY,
-    ),
+    Case("PixArt Alpha", build.pixart, pixart_images, with_variance, **T5),
+    Case("PixArt Sigma", build.pixart_sigma, pixart_images, with_variance, **T5),
     Case("Latent consistency (LCM)", build.latent_consistency, texts_and_latents, denoised=by_consistency),
     Case(
         "Kandinsky 2.2", build.kandinsky, kandinsky_images, arguments=(("resolution", 16),), rounding=1e-3,

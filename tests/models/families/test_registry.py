@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 import torch
-from diffusers import PixArtSigmaPipeline, StableDiffusionXLImg2ImgPipeline
+from diffusers import StableDiffusionXLImg2ImgPipeline
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models import TextToImage, load_model
 from pytest_diffprivacy.models.families import FAMILIES, family_of
+from pytest_diffprivacy.models.noise import start_noise
 from tests.models import family_builders as build
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
@@ -134,9 +135,23 @@ def test_a_stable_diffusion_3_without_t5_counts_the_tokens_of_clip():
 
 
 def test_pixart_sigma_reads_more_of_a_prompt_than_alpha():
-    sigma = load_model(build.pixart(PixArtSigmaPipeline))
-    assert (sigma.token_limit, load_model(build.pixart()).token_limit) == (300, 120)
-    assert sigma.generate([1], prompts=["cat"], steps=2).shape == (1, 3, 16, 16)
+    assert load_model(build.pixart_sigma()).token_limit == 300
+    assert load_model(build.pixart()).token_limit == 120
+
+
+def test_a_large_pixart_alpha_is_told_the_size_of_the_image():
+    pipeline = build.pixart(width=24, sample_size=128, use_additional_conditions=True)
+    pipeline.set_progress_bar_config(disable=True)
+    model = load_model(pipeline, resolution=16)
+    told = dict(model.condition(["cat"], 1).items())
+    assert (told["resolution"].tolist(), told["aspect_ratio"].tolist()) == ([[16, 16]], [[1.0]])
+    ours = model.generate([1], prompts=["cat"], steps=2, guidance_scale=3.0)
+    x_T = start_noise([1], model.sample_shape).float()
+    own = pipeline(
+        prompt=["cat"], latents=x_T, num_inference_steps=2, guidance_scale=3.0, height=16, width=16, output_type="pt",
+        clean_caption=False, use_resolution_binning=False,
+    ).images  # fmt: skip
+    torch.testing.assert_close(ours, own, rtol=0, atol=1e-5)
 
 
 def test_a_latent_consistency_pipeline_whose_network_is_not_told_guidance_is_refused():
