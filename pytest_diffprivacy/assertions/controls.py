@@ -126,6 +126,20 @@ def no_positive_control(title: str, why: str, findings: Findings) -> None:
     findings.controls.append(control("positive", title, done, ControlOutcome.NOT_APPLICABLE, why))
 
 
+def no_split_control(findings: Findings) -> None:
+    """Record that nobody looked whether members and non-members differ without the model: there are no images."""
+    findings.controls.append(
+        Control(
+            kind="split",
+            name="Split: members and non-members without the model",
+            done="Classifiers that never see the model try to tell members from non-members.",
+            outcome=ControlOutcome.NOT_APPLICABLE,
+            meaning="Scores were given without their images: what else members and non-members differ in is unknown. "
+            "A ScoreTable with a ProbeSet has it checked.",
+        )
+    )
+
+
 def _positive(
     judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, most: int, base: Denoiser | None
 ) -> Control:

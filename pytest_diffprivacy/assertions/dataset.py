@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
+from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control, no_split_control
 from pytest_diffprivacy.assertions.dataset_controls import (
     TITLE,
     dataset_negative_control,
@@ -30,7 +30,7 @@ from pytest_diffprivacy.membership.cdi_features import VERSION, cdi_features
 from pytest_diffprivacy.membership.cdi_settings import FAMILIES, WHITE_BOX, CdiSettings, affordable_features
 from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import Verdict, auroc
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction
 from pytest_diffprivacy.statistics.control_splits import control_splits
@@ -81,11 +81,13 @@ def assert_dataset_not_inferable(
     ...)` test images, beside as many non-members, would be inferred with probability 0.8 if the effect were that large.
 
     Args:
-        model: a model with grey-box access (white-box: more features); or the members' features, (members, features).
+        model: a model with grey-box access (white-box: more features); a ScoreTable, whose columns are the features; or
+            the members' features, an array (members, features).
         probes: the ProbeSet; or the non-members' features, an array (non-members, features).
         significance: of the test, and 1 - confidence of each bound; a confidence on the command line overrides it.
         max_effect: allowed effect in standard deviations, >= 0.
-        features: families out of membership.cdi_settings.FAMILIES; None: all that the model's access allows.
+        features: families out of membership.cdi_settings.FAMILIES; None: all that the model's access allows. Of a
+            ScoreTable its columns; None: all.
         splits: random control/test splits; the record holds each one's p-value.
         test: "welch", or "permutation" of the mean difference.
         combine: "mean": twice the mean of the p-values decides; "median": twice their median. One split is itself.
@@ -135,6 +137,7 @@ def assert_dataset_not_inferable(
         method = _method("features", "Features made elsewhere", "chosen by the caller", design.shown)
 
         def given(findings: Findings) -> tuple[Matrix, Matrix]:
+            no_split_control(findings)
             no_positive_control(TITLE, ELSEWHERE, findings)
             keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
             return members, nonmembers
@@ -144,6 +147,12 @@ def assert_dataset_not_inferable(
         raise UsageError(
             f"`probes` must be a ProbeSet (or both arguments feature matrices), got {type(probes).__name__}."
         )
+    if isinstance(model, ScoreTable):
+        columns = model.choose("all" if features is None else tuple(features), "all")
+        if judge.planning:
+            case = replace(planned, sentence=f"{sentence} ({', '.join(columns)})", evaluations=0)
+            return planned_effect(case, sides(probes), splits=splits)
+        return _judge_table(judge, model, probes, columns, sentence, limit, level, design)
     if judge.planning:
         whole = FAMILIES if isinstance(model, PlannedModel) else affordable_features(model)  # pipelines are white boxes
         cost = CdiSettings(whole if features is None else tuple(features))
@@ -181,6 +190,40 @@ def assert_dataset_not_inferable(
         found = [judge.scores(denoiser, side, task, findings.ledger) for side in both]
         # By digest, so that the splits do not depend on the order of the files.
         members, nonmembers = (rows[side.digest_order] for rows, side in zip(found, both, strict=True))
+        keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
+        return members, nonmembers
+
+    return judge.judge(question, lambda f: _measure(f, method, partial(collect, f), design))
+
+
+def _judge_table(
+    judge: Auditor,
+    table: ScoreTable,
+    probes: ProbeSet,
+    columns: Sequence[str],
+    sentence: str,
+    limit: float,
+    level: float,
+    design: _Design,
+) -> Claim:
+    """The claim from features that were measured elsewhere, a column each."""
+    gate = judged_split(judge, probes)
+    joined = [table.join(probes, column, kept=gate.probes) for column in columns]
+    both = gate.probes.members, gate.probes.nonmembers
+    # By digest, so that the splits do not depend on the order of the files.
+    members, nonmembers = (
+        np.stack([pair[place] for pair in joined], axis=1)[side.digest_order] for place, side in enumerate(both)
+    )
+    question = Question(
+        "membership", "dataset-table", f"{sentence} ({', '.join(columns)})", limit, HEADLINES, None, gate.probes,
+        _counts(len(members), len(nonmembers)), level, name=NAME,
+    )  # fmt: skip
+    source = {"table": table.origin, "sha256": table.sha256 or "made in memory", "columns": tuple(columns)}
+    method = _method("features", "Features made elsewhere", "chosen by the caller", {**source, **design.shown})
+
+    def collect(findings: Findings) -> tuple[Matrix, Matrix]:
+        gate.note(findings)
+        no_positive_control(TITLE, ELSEWHERE, findings)
         keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))
         return members, nonmembers
 

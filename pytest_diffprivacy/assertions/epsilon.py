@@ -18,13 +18,13 @@ from pytest_diffprivacy.assertions.controls import (
     no_positive_control,
     positive_controls,
 )
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, table_method
 from pytest_diffprivacy.assertions.plans import Planned, planned_epsilon
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
-from pytest_diffprivacy.evidence.records import Claim, Recipe
+from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
 from pytest_diffprivacy.models.protocols import require_denoiser
-from pytest_diffprivacy.probes import CanarySet, ImageSet, ProbeSet
+from pytest_diffprivacy.probes import CanarySet, ImageSet, ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import (
     GaussianOneRun,
     OneRunEpsilon,
@@ -81,8 +81,9 @@ def assert_epsilon_lower_bound_below(
     not refuted, and no more than that. INCONCLUSIVE: even if all guesses were right they would not refute it.
 
     Args:
-        model: a model with grey-box access whose training set had the canaries; or the canaries' scores, (canaries,),
-            higher = more likely included, in the order of the canaries.
+        model: a model with grey-box access whose training set had the canaries; a ScoreTable with one of its columns as
+            `attack`, whose ids are "canary 0", "canary 1", ... or the sha256 of their pixels; or the canaries' scores,
+            (canaries,), higher = more likely included, in the order of the canaries.
         canaries: as `plant_canaries` made and stored them; its coins are tossed again and compared.
         claimed_epsilon: what the training is said to guarantee, in nats.
         delta: its delta, in [0, 1).
@@ -124,7 +125,7 @@ def assert_epsilon_lower_bound_below(
         raise UsageError(f"`canaries` must be at least 2 on each side of their coins, got {[len(s) for s in sides]}.")
     counts = f"{len(canaries)} canaries, {len(sides[0])} included; {rule.top} guessed in, {rule.bottom} guessed out"
     sentence = f"The lower bound of epsilon at delta {small:g} is at most the claimed {claimed:.4g}"
-    given = _scores(model, len(canaries)) if isinstance(model, (np.ndarray, torch.Tensor, list, tuple)) else None
+    given, elsewhere = _given(model, canaries, attack)
     if judge.planning:
         evaluations, title = (
             (0, "scores made elsewhere") if given is not None else planned_evaluations(attack, dict(parameters or {}))
@@ -143,7 +144,7 @@ def assert_epsilon_lower_bound_below(
     planned = [] if denoiser is None else plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)[0]
     if denoiser is not None and len(planned) != 1:
         raise UsageError("`attack` must name one attack: guesses of several are another family. Choose the strongest.")
-    method = planned[0].method if planned else _elsewhere()
+    method = planned[0].method if planned else elsewhere
     question = Question(
         kind="differential privacy",
         slug="epsilon",
@@ -261,7 +262,19 @@ def _describe(
     findings.histograms.append(histogram_record("Scores of the canaries", label, inside, outside, names=names))
 
 
-def _elsewhere() -> Any:
+def _given(model: object, canaries: CanarySet, attack: AttackLike) -> tuple[NDArray[np.float64] | None, Method]:
+    """Scores that were made elsewhere, in the order of the canaries, and their method; None: a model is to be asked."""
+    if isinstance(model, ScoreTable):
+        (column, *others) = model.choose(attack, "loss")
+        if others:
+            raise UsageError(f"`attack` must name one column of {model.origin}, got {(column, *others)!r}.")
+        return model.of_images(ImageSet.of(canaries.images, "canary"), column), table_method(model, column)
+    if isinstance(model, (np.ndarray, torch.Tensor, list, tuple)):
+        return _scores(model, len(canaries)), _elsewhere()
+    return None, _elsewhere()
+
+
+def _elsewhere() -> Method:
     return method_record(
         name="scores",
         title="Scores made elsewhere",

@@ -18,6 +18,7 @@ from pytest_diffprivacy.assertions.attacks import (
 from pytest_diffprivacy.assertions.controls import (
     ELSEWHERE,
     no_positive_control,
+    no_split_control,
     positive_controls,
 )
 from pytest_diffprivacy.assertions.evidence import method_record, table_method
@@ -118,6 +119,7 @@ def assert_mia_tpr_below(
 
         def measure_given(findings: Findings) -> FamilyTpr:
             findings.methods = [_given_scores()]
+            no_split_control(findings)
             no_positive_control(findings.methods[0].title, ELSEWHERE, findings)
             return measure_scores(findings, {"scores": (members, nonmembers)}, max_fpr, limit, level, judge.seed)
 

@@ -110,11 +110,34 @@ class ScoreTable:
         Raises:
             UsageError: an id that is no probe, a probe without a score, or one with two; with counts and examples.
         """
+        sides = (probes.members, probes.nonmembers)
+        found = self._matched(sides, column)
+        by_digest = [
+            {d: scores[i] for i, d in enumerate(images.digests)} for images, scores in zip(sides, found, strict=True)
+        ]
+        wanted = probes if kept is None else kept
+        first, second = (
+            np.array([scores[digest] for digest in images.digests])
+            for images, scores in zip((wanted.members, wanted.nonmembers), by_digest, strict=True)
+        )
+        return first, second
+
+    def of_images(self, images: ImageSet, column: str) -> NDArray[np.float64]:
+        """Scores of one set of images, float64 (n,), in their order.
+
+        Raises:
+            UsageError: as `join`.
+        """
+        (found,) = self._matched((images,), column)
+        return np.array([found[index] for index in range(len(images))])
+
+    def _matched(self, sides: Sequence[ImageSet], column: str) -> list[dict[int, float]]:
+        """Of each set: number of an image -> its score; every image has one, and every score an image."""
         places: dict[str, set[tuple[int, int]]] = {}
-        for side, images in enumerate((probes.members, probes.nonmembers)):
+        for side, images in enumerate(sides):
             for key, index in _keys(images):
                 places.setdefault(key, set()).add((side, index))
-        found: list[dict[int, float]] = [{}, {}]
+        found: list[dict[int, float]] = [{} for _ in sides]
         unknown: list[str] = []
         ambiguous: list[str] = []
         contradicted: list[str] = []
@@ -128,7 +151,7 @@ class ScoreTable:
                 contradicted.append(key)
         missing = [
             images.ids()[index]
-            for side, images in enumerate((probes.members, probes.nonmembers))
+            for side, images in enumerate(sides)
             for index in range(len(images))
             if index not in found[side]
         ]
@@ -136,14 +159,7 @@ class ScoreTable:
         self._refuse(column, ambiguous, "fit several probes; give more of their path, or the sha256 of their pixels")
         self._refuse(column, contradicted, "give another score to an image that has one")
         self._refuse(column, missing, "are probes without a score")
-        sides = zip((probes.members, probes.nonmembers), found, strict=True)
-        by_digest = [{d: scores[i] for i, d in enumerate(images.digests)} for images, scores in sides]
-        wanted = probes if kept is None else kept
-        first, second = (
-            np.array([scores[digest] for digest in images.digests])
-            for images, scores in zip((wanted.members, wanted.nonmembers), by_digest, strict=True)
-        )
-        return first, second
+        return found
 
     def of(self, ids: Sequence[str], column: str) -> NDArray[np.float64]:
         """Scores of these ids, e.g. of prompts, float64 (n,), in their order.

@@ -105,6 +105,9 @@ def test_scores_made_elsewhere_say_that_they_have_no_positive_control() -> None:
     (control,) = [control for control in claim.controls if control.kind == "positive"]
     assert control.outcome is ControlOutcome.NOT_APPLICABLE
     assert "made elsewhere" in control.meaning
+    (split,) = [control for control in claim.controls if control.kind == "split"]
+    assert split.outcome is ControlOutcome.NOT_APPLICABLE
+    assert "given without their images" in split.meaning
 
 
 def test_given_scores_that_rank_members_last_are_an_error_and_not_a_pass() -> None:

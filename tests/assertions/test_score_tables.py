@@ -15,10 +15,14 @@ from pytest_diffprivacy import (
     ScoreTable,
     UsageError,
     Verdict,
+    assert_dataset_not_inferable,
+    assert_epsilon_lower_bound_below,
     assert_mia_tpr_below,
     assert_no_memorized_prompts,
     assert_sharpness_below,
+    plant_canaries,
 )
+from pytest_diffprivacy.probes import ImageSet
 
 MEMBERS, OTHERS = 150, 200
 RNG = np.random.default_rng(6)
@@ -111,3 +115,32 @@ def test_prompts_with_broken_scores_are_an_error_and_no_pass(own: Callable[[int]
             ScoreTable({"mine": broken}), prompts, reference=reference, limit=0.3, auditor=judge
         )
     assert judge.claims[0].verdict is Verdict.ERROR
+
+
+def test_dataset_inference_is_judged_from_columns_as_features() -> None:
+    judge = Auditor()
+    claim = assert_dataset_not_inferable(table(a=0.0, b=0.0), PROBES, max_effect=0.9, auditor=judge)
+    assert claim.verdict is Verdict.PASS
+    assert claim.sentence.endswith("(a, b)")
+    assert [control.kind for control in claim.controls] == ["split", "positive", "negative"]
+    with pytest.raises(PrivacyViolation, match=r"\(b\)"):
+        assert_dataset_not_inferable(table(a=0.0, b=2.0), PROBES, features=["b"], max_effect=0.9, auditor=judge)
+    with pytest.raises(UsageError, match="among the columns of table"):
+        assert_dataset_not_inferable(table(a=0.0), PROBES, features=["c"], auditor=judge)
+
+
+@pytest.mark.parametrize("by", ["position", "digest"])
+def test_canaries_are_judged_from_a_column_whatever_the_order_of_its_rows(by: str) -> None:
+    canaries = plant_canaries(RNG.random((5, 1, 4, 4)), RNG.random((300, 1, 4, 4)), seed=9).canaries
+    digests = ImageSet.of(canaries.images, "canary").digests
+    ids = [f"canary {i}" for i in range(300)] if by == "position" else [digest.hex() for digest in digests]
+    rows = list(zip(ids, (3.0 * canaries.included + np.random.default_rng(2).normal(size=300)).tolist(), strict=True))
+    options = {"claimed_epsilon": 1.0, "delta": 1e-5, "auditor": Auditor()}
+    with pytest.raises(PrivacyViolation) as caught:
+        assert_epsilon_lower_bound_below(ScoreTable({"mine": dict(rows[::-1])}), canaries, **options)
+    assert [method.name for method in caught.value.claim.methods] == ["mine"]
+    with pytest.raises(PrivacyViolation) as again:
+        assert_epsilon_lower_bound_below(np.array([score for _, score in rows]), canaries, **options)
+    assert caught.value.claim.value == again.value.claim.value
+    with pytest.raises(UsageError, match="1 ids are probes without a score"):
+        assert_epsilon_lower_bound_below(ScoreTable({"mine": dict(rows[1:])}), canaries, **options)
