@@ -17,6 +17,7 @@ from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
+from pytest_diffprivacy.models.adapters import INVERSION
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.statistics import (
@@ -143,7 +144,7 @@ def assert_finetune_adds_no_leak(
             arrays={"members": ("member_increase",), "nonmembers": ("nonmember_increase",)},
             arguments={"max_fpr": max_fpr, "confidence": level},
         )
-        _refuse_equal(gains)
+        _refuse_equal(gains, models.finetuned)
         if models.control is not None:
             other = _scores(judge, models.control, gate.probes, plan, findings)
             control_finetune(plan.method.title, models.control.identity.name, *_minus(other, before), findings)
@@ -232,8 +233,15 @@ def _minus(scores: Scores, others: Scores) -> Scores:
     return scores[0] - others[0], scores[1] - others[1]
 
 
-def _refuse_equal(gains: Scores) -> None:
+def _refuse_equal(gains: Scores, finetuned: Denoiser) -> None:
     if not any(side.any() for side in gains):
+        tokens = [one.name for one in finetuned.identity.adapters if one.kind == INVERSION]
+        if tokens and len(tokens) == len(finetuned.identity.adapters):
+            raise AuditError(
+                "Base and fine-tuned model give every probe the same score: a textual inversion changes only what its "
+                f"token says, and no caption names {', '.join(tokens)}. Give captions that do, as in training: "
+                "ProbeSet(..., captions=True)."
+            )
         raise AuditError(
             "Base and fine-tuned model give every probe the same score: the adapter changes nothing, or both were made "
             "from one pipeline that holds it now. Load each from a pipeline of its own."

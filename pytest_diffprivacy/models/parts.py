@@ -47,11 +47,18 @@ def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype
     """Freeze networks in eval mode, and bring them to a device and precision where one is given.
 
     Raises:
-        ModelError: a precision for a quantized network.
+        ModelError: a precision for a quantized network, or networks in several precisions and none to bring them to.
     """
     refuse_unreadable(networks, dtype)
     for network in networks.values():
         torch.nn.Module.to(network.eval().requires_grad_(False), device=device, dtype=dtype)
+    plain = {name: network.dtype for name, network in networks.items() if not getattr(network, "is_quantized", False)}
+    if len(set(plain.values())) > 1:
+        found = ", ".join(f"{name} in {str(one).removeprefix('torch.')}" for name, one in plain.items())
+        raise ModelError(
+            f"The pipeline's networks must run in one precision, got {found} (transformers loads that of the file, "
+            "diffusers float32). Give load_model(..., dtype='float32'), or load the pipeline with torch_dtype=..."
+        )
 
 
 def without_capture(networks: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pytest_diffprivacy.assertions.controls import control_finetune
 from pytest_diffprivacy.audit import Findings
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models.identity import Adapter
 from tests.assertions.conftest import mixture, smooth_images
 from tests.models.builders import population_model
 
@@ -101,6 +103,14 @@ def test_an_adapter_that_changes_nothing_is_an_error(population: AnalyticDenoise
     with pytest.raises(AuditError, match=r"every probe the same score.*Load each from a pipeline of its own"):
         assert_finetune_adds_no_leak(population, same, probes, auditor=judge, **CALL)
     assert judge.claims[0].verdict is Verdict.ERROR
+
+
+def test_a_textual_inversion_that_no_caption_names_is_told_so(population: AnalyticDenoiser, probes: ProbeSet) -> None:
+    same = mixture(smooth_images(0, 0))
+    token = Adapter(name="<cat> (tokenizer)", kind="textual inversion", digest="1", scale="", parameters=64)
+    same.identity = replace(same.identity, digest="another", adapters=(token,))
+    with pytest.raises(AuditError, match=r"no caption names <cat> \(tokenizer\)\. Give captions that do"):
+        assert_finetune_adds_no_leak(population, same, probes, auditor=Auditor(), **CALL)
 
 
 def test_a_control_that_separates_the_two_sides_is_an_error() -> None:

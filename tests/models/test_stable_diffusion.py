@@ -201,3 +201,12 @@ def test_an_autoencoder_of_another_model_is_refused():
     parts = golden_pipeline().components | {"unet": other_unet(in_channels=3, out_channels=3)}
     with pytest.raises(ModelError, match="autoencoder's latents have 4 channels, the network takes 3"):
         load_model(StableDiffusionPipeline(**parts, requires_safety_checker=False))
+
+
+def test_networks_in_several_precisions_are_refused_unless_one_is_given():
+    pipeline = golden_pipeline()
+    pipeline.text_encoder.half()  # as transformers loads a file in half precision
+    with pytest.raises(ModelError, match=r"one precision, got .*unet in float32.*dtype='float32'") as refused:
+        load_model(pipeline)
+    assert "text_encoder in float16" in str(refused.value)
+    assert load_model(pipeline, dtype="float32").generate([1], prompts=["cat"], steps=1).dtype == torch.float32
