@@ -30,6 +30,7 @@ from pytest_diffprivacy.statistics import (
     trials_needed,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.ranks import values_needed
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Training images come back no more often than allowed.",
@@ -120,7 +121,7 @@ def assert_no_extraction(
         return planned_rate(
             planned, generations, trial="generations", clean="without a copy", controls=generations,
             beside="{} members, {} non-members, duplicates counted".format(*sides(probes)),
-            note=_conditions(early_stop, detector),
+            note=_conditions(early_stop, detector), undefined=_uncalibrated(probes, max_false_match_rate, level),
         )  # fmt: skip
     generator = require_generator(model, "Extraction")
     if search is not None:
@@ -167,6 +168,18 @@ def assert_no_extraction(
         return _needing(measured(found), findings, max_rate)
 
     return judge.judge(question, measure)
+
+
+def _uncalibrated(probes: ProbeSet | None, max_false_match_rate: float, confidence: float) -> str:
+    """Why no copy rule can be calibrated, before any image is read; empty where one can."""
+    given = 0 if probes is None else probes.nonmembers.source_count
+    needed = 2 * values_needed(max_false_match_rate, round(1.0 - confidence, 12))
+    if given >= needed:
+        return ""
+    return (
+        f"undefined, because {given} non-members calibrate no copy rule with a false match rate of "
+        f"{max_false_match_rate:g}: at least {needed} are needed"
+    )
 
 
 def _conditions(early_stop: bool, detector: Detector | None) -> str:

@@ -17,7 +17,7 @@ AUDITS = """
     from pytest_diffprivacy import assert_mia_tpr_below, assert_no_extraction, assert_sharpness_below
 
     def test_extraction(diffusion_model, probe_set):
-        assert_no_extraction(diffusion_model, probe_set, generations=1000, max_rate=0.001)
+        assert_no_extraction(diffusion_model, probe_set, generations=1000, max_rate=0.001, max_false_match_rate=0.1)
 
     def test_members_and_landscape(diffusion_model, probe_set):
         claim = assert_mia_tpr_below(diffusion_model, probe_set, attack="secmi", max_fpr=0.05, limit=0.3)
@@ -43,7 +43,12 @@ comparison = compare_mitigations(
 """
 CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     (
-        "assert_no_extraction(diffusion_model, probe_set, generations=1000, max_rate=0.001)",
+        "assert_no_extraction(diffusion_model, probe_set, generations=10, max_rate=0.001)",
+        "Share of generations that copy a training image is at most 0.001",
+        ["to pass  undefined, because 90 non-members calibrate no copy rule", "of 0.01: at least 598 are needed"],
+    ),
+    (
+        "assert_no_extraction(diffusion_model, probe_set, generations=1000, max_rate=0.001, max_false_match_rate=0.1)",
         "Share of generations that copy a training image is at most 0.001",
         ["2995 generations without a copy are needed", "50 network evaluations a generation, 50000 in all"],
     ),

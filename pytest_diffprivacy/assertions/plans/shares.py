@@ -55,6 +55,7 @@ def planned_rate(
     controls: int = 0,
     unleaked: float = 0.0,
     note: str = "",
+    undefined: str = "",
 ) -> Claim:
     """Plan a claim about the share of trials with a property.
 
@@ -67,6 +68,7 @@ def planned_rate(
         controls: trials of the control; 0: there is none.
         unleaked: the share of a model without a leak.
         note: a condition of the plan.
+        undefined: why no number of trials decides with these probes; empty where one may.
     """
     limit, level = planned.limit, planned.confidence
     found = plan_rate(trials, limit=limit, confidence=level, unleaked=unleaked, controls=controls)
@@ -83,4 +85,6 @@ def planned_rate(
         f"{found.pass_chance:.2f}",
         "to fail": smallest,
     }
+    if undefined:
+        facts |= {"to pass": undefined, "to fail": undefined}
     return planned.keep(facts | ({"given": note} if note else {}), trials)
