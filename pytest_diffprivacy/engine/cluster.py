@@ -46,6 +46,8 @@ class RayWorkers:
     """
 
     def __init__(self, address: str | None = None, count: int | None = None) -> None:
+        # Of 40 s each: Ray's own 20 take a quarter of an hour to see that a cluster has ended and left its address.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
         try:
             import ray
         except ImportError as error:
@@ -60,7 +62,9 @@ class RayWorkers:
                 ray.init(address=address, logging_level="ERROR", log_to_driver=False)
             except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
                 raise UsageError(
-                    f"`diffprivacy_engine` must name a Ray cluster that can be reached, got {address!r}: {error}"
+                    "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
+                    f"{address or 'ray'!r}: {error}. Start it; "
+                    "after one that ended by itself, `ray stop` lets the next audit begin its own."
                 ) from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
