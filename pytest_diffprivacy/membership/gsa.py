@@ -267,12 +267,11 @@ def _attack_scores(
     images: Tensor | ArrayLike,
     *,
     batch_size: int = 1,
+    prompts: Sequence[Prompt] | None = None,
     **measured: Any,
 ) -> NDArray[np.float64]:
-    measure = given.asked
     check_asked(measured, fixed)
-    given.check_target(model)
-    return classifier.scores(measure.function(model, images, batch_size=batch_size, **measure.parameters))
+    return classifier.scores(given.measured(model, as_images(images), prompts, batch_size))
 
 
 def _rows(features: ArrayLike, width: int | None) -> NDArray[np.float64]:

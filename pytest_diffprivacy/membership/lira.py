@@ -206,15 +206,21 @@ def _attack_scores(
     variant: Variant,
     variance: Variance,
     batch_size: int = BATCH_SIZE,
+    prompts: Sequence[Prompt] | None = None,
     **measured: Any,
 ) -> FloatArray:
-    measure = given.asked
     check_asked(measured, fixed)
-    given.check_target(model)
     checked = as_images(images)
     digests = digests_of(checked)
-    given.positions(digests)
-    losses = measure.function(model, checked, batch_size=batch_size, **measure.parameters)
+    places = given.positions(digests)
+    if given.prompts is not None and prompts is not None:
+        other = sum(given.prompts[place] != prompt for place, prompt in zip(places, prompts, strict=True))
+        if other:
+            raise UsageError(
+                f"`prompts` must be those that the shadow models were asked with, got {other} of {len(digests)} "
+                "others. Give pool and probes the same captions."
+            )
+    losses = given.measured(model, checked, prompts, batch_size)
     return lira_scores(losses, given, digests=digests, variant=variant, variance=variance)
 
 

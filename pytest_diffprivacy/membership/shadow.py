@@ -21,7 +21,7 @@ from pytest_diffprivacy.engine import Identified
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.models.noise import image_digest
-from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import as_images
 from pytest_diffprivacy.probes import ImageSet
 
@@ -33,7 +33,8 @@ class Measure:
     Attributes:
         name: short name, e.g. "averaged losses".
         version: raised whenever the same parameters would give other values.
-        function: (model, images in [0, 1], *, batch_size, **parameters) -> float64 (images,) or (images, features).
+        function: (model, images in [0, 1], *, batch_size, **parameters) -> float64 (images,) or (images, features);
+            takes `prompts` as well, one an image, where the images have any.
         parameters: its arguments, plain values that can be fingerprinted; the noise's seed is among them.
         evaluations: network evaluations an image costs.
     """
@@ -101,6 +102,7 @@ class ShadowScores:
         digests: sha256 of each image's pixels; images are found by it, never by position.
         models: identity.digest of each shadow, so that a target among them is noticed.
         measure: what was measured; None for arrays made elsewhere, from which no attack on a model can be made.
+        prompts: one text or class index an image, with which it was measured; None: without.
 
     Raises:
         UsageError: shapes that do not fit, values that are not finite, an image or a model that occurs twice.
@@ -111,6 +113,7 @@ class ShadowScores:
     digests: Sequence[bytes]
     models: Sequence[str]
     measure: Measure | None = None
+    prompts: Sequence[Prompt] | None = None
 
     def __post_init__(self) -> None:
         values, membership = np.asarray(self.values), np.asarray(self.membership)
@@ -134,6 +137,8 @@ class ShadowScores:
                     f"`{name}` must be distinct, got {count - len(set(given))} repeated. A repeated image or shadow "
                     "model is no new evidence; does the training function use its indices and its seed?"
                 )
+        if self.prompts is not None and len(self.prompts) != values.shape[1]:
+            raise UsageError(f"`prompts` must hold {values.shape[1]} texts or class indices, got {len(self.prompts)}.")
         object.__setattr__(self, "values", values.astype(np.float64, copy=False))
         object.__setattr__(self, "membership", membership)
         object.__setattr__(self, "digests", tuple(self.digests))
@@ -176,6 +181,7 @@ class ShadowScores:
                 "images": self.digests,
                 "models": self.models,
                 "measure": self.measure.description if self.measure else None,
+                "prompts": None if self.prompts is None else list(self.prompts),
             }
         )
 
@@ -201,7 +207,7 @@ class ShadowScores:
         """The same without one of the models."""
         rest = [m for m in range(len(self)) if m != model]
         names = [self.models[m] for m in rest]
-        return ShadowScores(self.values[rest], self.membership[rest], self.digests, names, self.measure)
+        return ShadowScores(self.values[rest], self.membership[rest], self.digests, names, self.measure, self.prompts)
 
     def check_target(self, target: Identified) -> None:
         """Refuse a target that is one of its own shadows."""
@@ -210,6 +216,26 @@ class ShadowScores:
                 f"`shadows` must not contain the target, got {target.identity.name!r} as shadow "
                 f"{list(self.models).index(target.identity.digest)}. Leave it out, or use ShadowScores.without(...)."
             )
+
+    def check_prompts(self, prompts: Sequence[Prompt] | None) -> None:
+        """Refuse to ask a target with prompts what the shadows were asked without, or the other way round."""
+        if self.prompts is None and prompts is not None:
+            raise UsageError(
+                "`shadows` were measured without prompts, got images with prompts. Give the pool its captions as well "
+                "(ImageSet.captioned(...), or ImageSet.of(..., prompts=...)), or audit probes without any."
+            )
+        if self.prompts is not None and prompts is None:
+            raise UsageError(
+                "`shadows` were measured with prompts, got images without. Give the probes their captions, "
+                "ProbeSet(..., captions=True), or measure the shadow models without."
+            )
+
+    def measured(self, model: Denoiser, images: Tensor, prompts: Sequence[Prompt] | None, batch_size: int) -> Any:
+        """What the target says of the images, asked as its shadows were."""
+        self.check_target(model)
+        self.check_prompts(prompts)
+        told = {} if prompts is None else {"prompts": prompts}
+        return self.asked.function(model, images, batch_size=batch_size, **self.asked.parameters, **told)
 
 
 def digests_of(images: Tensor) -> list[bytes]:

@@ -24,7 +24,7 @@ from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ImageSet
 
 CHUNK = 256
-VERSION = 1
+VERSION = 2
 
 Train: TypeAlias = Callable[[NDArray[np.int64], int], Any]
 
@@ -82,7 +82,8 @@ def train_shadows(
     Where several workers share the work, each shadow is trained by one of them, on its GPU or its share of the CPU.
 
     Args:
-        images: the pool: the probes of the audit, members and non-members alike.
+        images: the pool: the probes of the audit, members and non-members alike; with their captions or classes if
+            the audit is to tell the target them.
         train: (indices into `images`, int64, ascending; seed below 2^31) -> a model like the target. Workers import it:
             a function of a module, not one that was made inside of another.
         measures: what to keep of each shadow, e.g. [loss_measure(draws=20)].
@@ -108,13 +109,16 @@ def train_shadows(
     if not isinstance(recipe, (str, Mapping)) or not recipe:
         raise UsageError(f"`recipe` must be a text or a mapping that names the training, got {recipe!r}.")
     membership = shadow_splits(images, models, seed)
-    trainer = _Trainer(train, recipe)
+    trainer, shown = _Trainer(train, recipe), images.part_digest(0, len(images))
     units = []
     for number, inside in enumerate(membership):
         indices, own_seed = np.flatnonzero(inside).astype(np.int64), _training_seed(seed, number)
         members = hashlib.sha256(np.packbits(inside).tobytes()).hexdigest()
         for measure in _checked(measures):
-            depends = _depends(measure, images.digest) | {"members": members, "training seed": own_seed}
+            depends = _depends(measure, shown) | {
+                "members": members,
+                "training seed": own_seed,
+            }
             last = measure is measures[-1]
             compute = partial(_train_and_measure, number, indices, own_seed, images, measure, last)
             label, bundle = f"shadow {number}, {measure.name}", f"shadow {number}"
@@ -136,7 +140,7 @@ def score_shadows(
 
     Args:
         shadows: checkpoints with their membership lists; none of them the target.
-        images: the probes of the audit.
+        images: the probes of the audit, with their captions or classes if the target is to be told them.
         measures: what to keep of each shadow.
         engine: where work runs and is stored; as the pytest session's options say by default, and outside pytest in
             this process and nowhere.
@@ -221,8 +225,11 @@ def _asking(shadow: Shadow, images: ImageSet, measure: Measure) -> list[Unit]:
 
 
 def _measured(images: ImageSet, start: int, measure: Measure, model: Denoiser, batch_size: int) -> Arrays:
-    batch = torch.from_numpy(images.load(range(start, min(start + CHUNK, len(images)))))
-    values = measure.function(model, batch, batch_size=batch_size, **measure.parameters)
+    part = range(start, min(start + CHUNK, len(images)))
+    prompts = images.prompts(part)
+    told = {} if prompts is None else {"prompts": prompts}
+    batch = torch.from_numpy(images.load(part))
+    values = measure.function(model, batch, batch_size=batch_size, **measure.parameters, **told)
     identity = np.frombuffer(model.identity.digest.encode(), dtype=np.uint8)
     return {"values": np.asarray(values, dtype=np.float64), "identity": identity.copy()}
 
@@ -240,7 +247,7 @@ def _collect(
         raise UsageError(f"Shadow models must have one architecture, but {measure.name} gave {one} and {other}.")
     values = np.stack([result["values"] for result in results])
     models = [result["identity"].tobytes().decode() for result in results]
-    return ShadowScores(values, membership, images.digests, models, measure)
+    return ShadowScores(values, membership, images.digests, models, measure, images.prompts(range(len(images))))
 
 
 def _depends(measure: Measure, images: str) -> dict[str, Any]:

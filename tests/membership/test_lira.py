@@ -15,7 +15,7 @@ from pytest_diffprivacy.membership.lira import (
     lira_scores,
     loss_measure,
 )
-from pytest_diffprivacy.membership.shadow import ShadowScores, digests_of
+from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, digests_of
 from pytest_diffprivacy.membership.shadow_training import shadow_splits, train_shadows
 from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ReferenceTimestep, ideal_denoiser
 from pytest_diffprivacy.models.densities import FiniteData
@@ -332,6 +332,36 @@ def test_the_attack_refuses_what_the_shadows_do_not_cover(memorizing_shadows):
         attack.scores(target, POOL, **(attack.defaults | {"draws": 20}))
     with pytest.raises(UsageError, match="`shadows` must not contain the target"):
         attack.scores(train_memorizer(np.flatnonzero(memorizing_shadows.membership[2]), 0), POOL)
+
+
+def test_shadows_and_target_are_told_the_same_captions():
+    told = []
+
+    def captioned(model, images, *, batch_size, prompts=None):
+        told.append(prompts)
+        return -loss_scores(model, images, draws=1)
+
+    captions = [f"picture {i}" for i in range(len(POOL))]
+    measure = Measure("captioned loss", 1, captioned, {}, 1)
+    (shadows,) = train_shadows(
+        ImageSet.of(POOL.numpy(), "pool", captions), train_memorizer, [measure], recipe="captions", models=4
+    )
+    assert told == [captions] * 4
+    assert list(shadows.prompts) == captions
+    attack, target = lira_attack(shadows), ideal_denoiser(POOL[:40])
+    order = [50, 3, 17]
+    scores = attack.scores(target, POOL[order], prompts=[captions[i] for i in order])
+    assert np.isfinite(scores).all()
+    assert told[-1] == [captions[i] for i in order]
+    with pytest.raises(UsageError, match=r"`shadows` were measured with prompts, got images without"):
+        attack.scores(target, POOL[order])
+    with pytest.raises(UsageError, match=r"`prompts` must be those that the shadow models.*got 1 of 3 others"):
+        attack.scores(target, POOL[order], prompts=["picture 50", "picture 3", "another"])
+
+
+def test_captions_that_the_shadows_were_not_told_are_refused_with_the_cure(memorizing_shadows):
+    with pytest.raises(UsageError, match=r"measured without prompts.*Give the pool its captions"):
+        lira_attack(memorizing_shadows).scores(ideal_denoiser(POOL[:40]), POOL[:2], prompts=["a", "b"])
 
 
 def test_an_attack_needs_to_know_what_the_shadows_measured_and_enough_of_them():
