@@ -7,28 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import AttackLike, PlannedAttack, plan_attacks, planned_evaluations
-from pytest_diffprivacy.assertions.controls import control_finetune, negative_controls, positive_controls
-from pytest_diffprivacy.assertions.finetune_evidence import model_table, recognised_table, show_increase
+from pytest_diffprivacy.assertions.controls import positive_controls
+from pytest_diffprivacy.assertions.finetune_evidence import model_table
+from pytest_diffprivacy.assertions.finetune_increase import Increase, Scores
+from pytest_diffprivacy.assertions.finetune_tables import finetune_columns, judge_finetune_tables
 from pytest_diffprivacy.assertions.plans import Planned, planned_tpr, sides
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
-from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.records import Claim, Method
 from pytest_diffprivacy.models.adapters import INVERSION
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ProbeSet
-from pytest_diffprivacy.statistics import (
-    ExcessTpr,
-    Verdict,
-    check_coherence,
-    excess_tpr,
-    nonmembers_needed,
-    probes_needed_for_tpr,
-    tpr_pass_needs,
-)
+from pytest_diffprivacy.statistics import ExcessTpr, Verdict
 from pytest_diffprivacy.statistics.arguments import check_fraction
 
 NAME = "finetune_adds_no_leak"
@@ -38,9 +31,6 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide whether the fine-tune gives its training images away.",
     Verdict.ERROR: "What the fine-tune memorized could not be judged.",
 }
-
-Scores = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Of members and of non-members."""
 
 
 def assert_finetune_adds_no_leak(
@@ -65,16 +55,18 @@ def assert_finetune_adds_no_leak(
     iff the lower one is above it. It fits LoRA and textual inversion as well as a full fine-tune.
 
     Args:
-        base: grey-box access to the model that was fine-tuned.
-        finetuned: grey-box access to the result, e.g. the same pipeline with an adapter, loaded on its own.
+        base: grey-box access to the model that was fine-tuned; or a ScoreTable of its scores.
+        finetuned: grey-box access to the result, e.g. the same pipeline with an adapter, loaded on its own; or a
+            ScoreTable. Columns of one file are `table.select("base")` and `table.select("fine-tuned")`.
         probes: members are the images of the fine-tuning set, non-members images of the same kind in neither training
             set.
         attack: name of an attack in membership.ATTACKS, an Attack, or a callable (model, images) -> scores, higher =
-            more likely member.
+            more likely member. Of ScoreTables the column that all have; left out where each has only one.
         max_fpr: allowed share of non-members taken for members.
         limit: allowed share of members recognised beyond `max_fpr`.
         control: grey-box access to the same base fine-tuned on other images of the same kind, neither members nor
-            non-members: its increase must not tell the two apart, or the claim is an ERROR.
+            non-members: its increase must not tell the two apart, or the claim is an ERROR. A ScoreTable where the
+            others are.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults.
         auditor: who judges; the session's by default.
@@ -85,7 +77,8 @@ def assert_finetune_adds_no_leak(
     Raises:
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides, there are too few non-members for this FPR, or the split is confounded.
-        UsageError: a bad argument, models of different shapes or with the same weights, or a split with shared images.
+        UsageError: a bad argument, models of different shapes or with the same weights, a split with shared images, or
+            a table that does not match the probes one to one.
         AuditError: a model returns NaN, both models give the same scores, a control failed, or the increase ranks
             members last and would pass.
 
@@ -102,6 +95,20 @@ def assert_finetune_adds_no_leak(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
     sentence = f"TPR of the increase at FPR <= {max_fpr:.4g} is at most {allowed:.4g} above chance"
+    columns = finetune_columns(base, finetuned, control, attack)
+    if columns is not None:
+        sentence = f"{sentence} ({columns['finetuned'][1]}, scores made elsewhere)"
+        if judge.planning:
+            given = Planned(
+                judge=judge, model=finetuned, kind="membership", sentence=sentence, limit=allowed, confidence=level,
+                evaluations=0,
+            )  # fmt: skip
+            return planned_tpr(given, sides(probes), max_fpr=max_fpr, chance=max_fpr)
+        asked_of = Question(
+            "membership", "finetune-table", sentence, allowed, HEADLINES, None, None, "", level, name=NAME,
+            terms={"max_fpr": max_fpr},
+        )  # fmt: skip
+        return judge_finetune_tables(judge, asked_of, columns, probes, max_fpr=max_fpr)
     if judge.planning:
         evaluations, titles = planned_evaluations(attack, dict(parameters or {}))
         asked = 2 if control is None else 3
@@ -131,30 +138,28 @@ def assert_finetune_adds_no_leak(
         terms={"max_fpr": max_fpr},
     )
 
+    increase = Increase(
+        name=plan.task.name,
+        title=plan.method.title,
+        judged=method.title,
+        equal=_equal(models.finetuned),
+        max_fpr=max_fpr,
+        limit=allowed,
+        confidence=level,
+        seed=judge.seed,
+    )
+
     def measure(findings: Findings) -> ExcessTpr:
         findings.methods, findings.notes = [method], [*notes, *models.notes()]
         findings.tables.append(model_table(models.named()))
         gate.note(findings)
         positive_controls(judge, models.finetuned, gate.probes, [plan], findings, base=models.base)
         before, scores = (_scores(judge, m, gate.probes, plan, findings) for m in (models.base, models.finetuned))
-        gains = _minus(scores, before)
-        findings.arrays |= {"member_increase": gains[0], "nonmember_increase": gains[1]}
-        findings.recipe = Recipe(
-            statistic="excess_tpr",
-            arrays={"members": ("member_increase",), "nonmembers": ("nonmember_increase",)},
-            arguments={"max_fpr": max_fpr, "confidence": level},
-        )
-        _refuse_equal(gains, models.finetuned)
-        if models.control is not None:
-            other = _scores(judge, models.control, gate.probes, plan, findings)
-            control_finetune(plan.method.title, models.control.identity.name, *_minus(other, before), findings)
-        negative_controls({plan.task.name: gains}, {plan.task.name: plan.method.title}, judge.seed, findings)
-        _check_order(findings, gains, method.title)
-        show_increase(findings, scores, before, gains, max_fpr=max_fpr, limit=allowed, confidence=level)
-        gate.compare(findings, " of the increase", *gains)
-        findings.tables.append(recognised_table(gate.probes.members, *gains))
-        findings.needed = lambda: _needed(gains, max_fpr, allowed, level)
-        return excess_tpr(*gains, max_fpr=max_fpr, confidence=level)
+        other = models.control
+        control = None
+        if other is not None:
+            control = (other.identity.name, lambda: _scores(judge, other, gate.probes, plan, findings))
+        return increase.measured(findings, before, scores, gate, control)
 
     return judge.judge(question, measure)
 
@@ -229,40 +234,16 @@ def _scores(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAtta
     return members, nonmembers
 
 
-def _minus(scores: Scores, others: Scores) -> Scores:
-    return scores[0] - others[0], scores[1] - others[1]
-
-
-def _refuse_equal(gains: Scores, finetuned: Denoiser) -> None:
-    if not any(side.any() for side in gains):
-        tokens = [one.name for one in finetuned.identity.adapters if one.kind == INVERSION]
-        if tokens and len(tokens) == len(finetuned.identity.adapters):
-            raise AuditError(
-                "Base and fine-tuned model give every probe the same score: a textual inversion changes only what its "
-                f"token says, and no caption names {', '.join(tokens)}. Give captions that do, as in training: "
-                "ProbeSet(..., captions=True)."
-            )
-        raise AuditError(
-            "Base and fine-tuned model give every probe the same score: the adapter changes nothing, or both were made "
-            "from one pipeline that holds it now. Load each from a pipeline of its own."
-        )
-
-
-def _check_order(findings: Findings, gains: Scores, title: str) -> None:
-    if check_coherence(*gains, title=title).ranked_last:
-        text = "The fine-tune makes its own training images less likely than others beyond chance"
-        findings.notes.append(f"{text}: a low TPR shows nothing here.")
-        findings.cannot_pass = f"{text}, so a low TPR proves nothing. Are members and non-members swapped?"
-
-
-def _needed(gains: Scores, max_fpr: float, limit: float, confidence: float) -> str:
-    least = nonmembers_needed(max_fpr, confidence)
-    if len(gains[1]) < least:
-        return f"at least {least} non-members, below which no lower bound exists at this FPR"
-    decided = probes_needed_for_tpr(*gains, limit + max_fpr, max_fpr=max_fpr, confidence=confidence)
-    if decided is None:
-        enough = tpr_pass_needs(limit + max_fpr, max_fpr, confidence) or "no number"
+def _equal(finetuned: Denoiser) -> str:
+    """What it means if both models give every probe the same score."""
+    tokens = [one.name for one in finetuned.identity.adapters if one.kind == INVERSION]
+    if tokens and len(tokens) == len(finetuned.identity.adapters):
         return (
-            f"no number of probes decides at the observed rate; a fine-tune without a leak passes with {enough} a side"
+            "Base and fine-tuned model give every probe the same score: a textual inversion changes only what its "
+            f"token says, and no caption names {', '.join(tokens)}. Give captions that do, as in training: "
+            "ProbeSet(..., captions=True)."
         )
-    return f"about {decided} members and as many non-members would decide at the observed rate"
+    return (
+        "Base and fine-tuned model give every probe the same score: the adapter changes nothing, or both were made "
+        "from one pipeline that holds it now. Load each from a pipeline of its own."
+    )

@@ -81,6 +81,37 @@ class ScoreTable:
         """The names of the scores."""
         return tuple(self._scores)
 
+    def select(self, column: str) -> ScoreTable:
+        """The same table with one of its columns, e.g. of scores of several models that one file holds.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if column not in self._scores:
+            raise UsageError(
+                f"`column` must be among the columns of {self.origin} ({', '.join(self.columns)}), got {column!r}."
+            )
+        return ScoreTable({column: self._scores[column]}, self.origin, self.sha256)
+
+    @property
+    def only(self) -> str:
+        """The name of the only column.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if len(self._scores) > 1:
+            raise UsageError(
+                f"{self.origin} must have one column here, got {', '.join(self.columns)}. Choose: table.select("
+                f"{self.columns[0]!r})."
+            )
+        return self.columns[0]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the first column, in its order."""
+        return tuple(next(iter(self._scores.values())))
+
     def choose(self, wanted: object, default: str) -> tuple[str, ...]:
         """The columns that an argument names: itself, a list, "all", or the only one where it was left at its default.
 
