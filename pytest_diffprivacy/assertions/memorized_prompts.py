@@ -92,6 +92,11 @@ def assert_no_memorized_prompts(
     limit = check_fraction("limit", limit, zero=True)
     if not 0.5 <= as_number("reference_quantile", reference_quantile) < 1.0:
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
+    if reference is None:
+        raise UsageError(
+            "`reference` must be prompts known not to be memorized, got None. Captions of images that the model never "
+            "saw will do; for an absolute limit use assert_sharpness_below(..., sharp_above=...)."
+        )
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     sampling = Sampling(images_per_prompt, sampling_steps, guidance_scale, judge.seed)
     sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"

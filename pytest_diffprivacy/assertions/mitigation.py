@@ -33,7 +33,7 @@ from pytest_diffprivacy.mitigation import (
 from pytest_diffprivacy.models.protocols import require_prompted
 from pytest_diffprivacy.probes import ImageSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, Verdict, relative_loss, share_left
-from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite, check_fraction
 
 COPIES: Mapping[Verdict, str] = {
     Verdict.PASS: "The mitigation brings back training images no more often than allowed.",
@@ -95,7 +95,7 @@ def compare_mitigations(
     Source: Implements METHODS 5.7.
     """
     judge = auditor or current_auditor()
-    sampling = Sampling(check_count("steps", steps, least=1), as_number("guidance_scale", guidance_scale))
+    sampling = Sampling(check_count("steps", steps, least=1), check_finite("guidance_scale", guidance_scale))
     images = check_count("images_per_prompt", images_per_prompt, least=1)
     if judge.planning:
         asked = compared_prompts(prompts, training_images, other_prompts, None)

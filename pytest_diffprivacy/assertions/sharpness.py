@@ -39,7 +39,7 @@ from pytest_diffprivacy.statistics import (
     rate,
     tpr_at_fpr,
 )
-from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_finite, check_fraction
 
 NAME = "sharpness_below"
 HEADLINES: Mapping[Verdict, str] = {
@@ -116,7 +116,7 @@ def assert_sharpness_below(
         raise UsageError(f"`reference_quantile` must be in [0.5, 1), got {reference_quantile!r}.")
     if isinstance(model, ScoreTable):
         return _judge_table(judge, model, probes, statistic or "curvature", reference_quantile, limit, level)
-    sharp = Sharp(reference_quantile, None if sharp_above is None else as_number("sharp_above", sharp_above))
+    sharp = Sharp(reference_quantile, None if sharp_above is None else check_finite("sharp_above", sharp_above))
     if not isinstance(probes, (ProbeSet, PromptSet, str, Path, list, tuple)):
         raise UsageError(
             f"`probes` must be a ProbeSet or prompts, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers), "
@@ -130,6 +130,9 @@ def assert_sharpness_below(
     if reference is not None:
         raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")
     chosen = find_statistic(statistic or "curvature")
+    level_of_noise = chosen.timestep if timestep is None else timestep
+    if level_of_noise is None:
+        raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
     sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
     max_fpr = round(1.0 - reference_quantile, 12)
     evaluations = images_per_prompt * (1 if chosen.access == "grey box" else 2)
@@ -147,9 +150,6 @@ def assert_sharpness_below(
     denoiser = needs(model, purpose)
     gate = judged_split(judge, probes) if sharp.above is None else None
     probes = probes if gate is None else gate.probes
-    level_of_noise = chosen.timestep if timestep is None else timestep
-    if level_of_noise is None:
-        raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
     parameters: dict[str, Any] = {"timestep": level_of_noise, "draws": images_per_prompt}
     task = ScoreTask(chosen.name, chosen.version, chosen.scores, {**parameters, "seed": judge.seed})
     method = method_record(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
@@ -23,7 +24,7 @@ def anisotropy_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     weights: tuple[float, float] = WEIGHTS,
     output: PredictionType = PredictionType.EPS,
@@ -92,7 +93,8 @@ class _Terms:
 def _needs(sampling_steps: int, *, weights: tuple[float, float], output: PredictionType) -> Needs:
     if sampling_steps < LATE:
         raise UsageError(f"`sampling_steps` must be at least {LATE} for the anisotropy, got {sampling_steps!r}.")
-    if len(weights) != 2 or not np.isfinite(weights).all():
+    given = np.asarray(weights)
+    if given.shape != (2,) or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
         raise UsageError(f"`weights` must be two finite numbers, got {weights!r}.")
     if output not in list(PredictionType):
         raise UsageError(f"`output` must be one of {', '.join(PredictionType)}, got {output!r}.")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import Arrays, Detector, Needs, Scores, Seen
 from pytest_diffprivacy.memorization.layerwise_entropy import entropy_terms
 from pytest_diffprivacy.memorization.run import BATCH_SIZE, Sampling, detector_scores
+from pytest_diffprivacy.statistics.arguments import check_count
 
 LAST = 10
 
@@ -21,7 +23,7 @@ def attention_entropy_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     last: int = LAST,
     signed: bool = True,
@@ -86,7 +88,7 @@ class _Entropies:
 
 
 def _needs(sampling_steps: int, *, last: int, signed: bool) -> Needs:
-    if not 1 <= last < sampling_steps:
+    if not check_count("last", last, least=1) < sampling_steps:
         raise UsageError(f"`last` must be at least 1 and below `sampling_steps` = {sampling_steps}, got {last!r}.")
     return Needs(sampling_steps, frozenset({0, *range(sampling_steps - last, sampling_steps)}))
 

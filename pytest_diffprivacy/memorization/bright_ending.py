@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.memorization.detector import Arrays, Attention, Detector, Needs, Scores, Seen
@@ -20,7 +21,7 @@ def bright_ending_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     sampling_steps: int = 50,
     guidance_scale: float = 7.5,

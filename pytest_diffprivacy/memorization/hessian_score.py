@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Literal, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.engine.batches import is_out_of_memory
 from pytest_diffprivacy.errors import DerivativeFallback, ModelError, UsageError
 from pytest_diffprivacy.memorization.detector import Arrays, Detector, Needs, Scores, Seen
 from pytest_diffprivacy.memorization.run import BATCH_SIZE, Sampling, detector_scores
@@ -17,6 +19,7 @@ from pytest_diffprivacy.memorization.score_difference import check_first_steps
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.guidance import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_white_box
+from pytest_diffprivacy.statistics.arguments import check_finite
 
 Derivative = Literal["central", "forward"]
 STEPS = 1
@@ -27,7 +30,7 @@ def hessian_score_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     steps: int = STEPS,
     squared: bool = False,
@@ -65,7 +68,7 @@ def hessian_score_scores(
 
     Raises:
         UsageError: empty prompts, or latents, steps or other arguments that do not fit.
-        ModelError: the model takes no texts, offers less access, or runs in half precision.
+        ModelError: the model takes no texts, offers less access, or runs in half precision where differences are taken.
         AuditError: the model's output is not finite.
 
     Warns:
@@ -158,6 +161,14 @@ class _Products:
             try:
                 norms = self._product(step, step.x_t, s_delta, step.conditioning, "forward", None)
             except (RuntimeError, NotImplementedError) as error:
+                if is_out_of_memory(error):  # a smaller batch cures that, and the derivative exists
+                    raise
+                if step.model.dtype not in CHANGES:
+                    raise ModelError(
+                        f"{step.model.identity.name} has no forward derivative ({str(error).splitlines()[0]}), and in "
+                        f"{str(step.model.dtype).removeprefix('torch.')} central differences are rounding. Load it "
+                        'with dtype="float32".'
+                    ) from error
                 warnings.warn(
                     f"{step.model.identity.name} has no forward derivative ({str(error).splitlines()[0]}): central "
                     "differences are taken instead.",
@@ -212,7 +223,7 @@ def _needs(sampling_steps: int, *, steps: int, squared: bool, derivative: Deriva
     check_first_steps(sampling_steps, steps)
     if derivative not in get_args(Derivative):
         raise UsageError(f"`derivative` must be 'central' or 'forward', got {derivative!r}.")
-    if change is not None and not change > 0.0:
+    if change is not None and not check_finite("change", change) > 0.0:
         raise UsageError(f"`change` must be above 0, got {change!r}. It is the RMS change of x.")
     return Needs(steps)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.memorization.detector import Arrays, Detector, Needs, Scores, Seen
 from pytest_diffprivacy.memorization.run import BATCH_SIZE, Sampling, detector_scores
+from pytest_diffprivacy.statistics.arguments import check_count
 
 LAYER = 3
 
@@ -20,7 +22,7 @@ def layerwise_entropy_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     layer: int = LAYER,
     sampling_steps: int = 50,
@@ -92,8 +94,7 @@ class _FirstLayer:
 
 
 def _needs(sampling_steps: int, *, layer: int) -> Needs:
-    if layer < 0:
-        raise UsageError(f"`layer` must be at least 0, got {layer!r}.")
+    check_count("layer", layer, least=0)
     return Needs(1, frozenset({0}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.guidance import guided_ddim
 from pytest_diffprivacy.models.noise import prompt_noise
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention, require_prompted
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 BATCH_SIZE = 64
 
@@ -41,8 +42,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in ("images_per_prompt", "sampling_steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"`{name}` must be at least 1, got {getattr(self, name)!r}.")
+            check_count(name, getattr(self, name), least=1)
+        check_finite("guidance_scale", self.guidance_scale)
 
 
 def watch_prompts(
@@ -51,7 +52,7 @@ def watch_prompts(
     asked: Mapping[str, Asked],
     sampling: Sampling,
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> dict[str, Arrays]:
     """Sample prompts once and let every detector watch.
@@ -85,8 +86,7 @@ def watch_prompts(
                 f"`images_per_prompt` must be at least {entry.detector.least_images} for {entry.detector.title}, "
                 f"got {images}."
             )
-    if batch_size < 1:
-        raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}.")
+    check_count("batch_size", batch_size, least=1)
     needs = {name: entry.needs(sampling.sampling_steps) for name, entry in asked.items()}
     if any(need.attention for need in needs.values()):
         require_cross_attention(model, purpose)
@@ -105,7 +105,7 @@ def detector_scores(
     prompts: Sequence[str],
     sampling: Sampling,
     *,
-    latents: Tensor | None,
+    latents: Tensor | NDArray[Any] | None,
     batch_size: int,
     **parameters: Any,
 ) -> Scores:
@@ -121,9 +121,10 @@ def checked_prompts(prompts: Sequence[str]) -> list[str]:
     Raises:
         UsageError: none, one text instead of a list of them, or an empty one.
     """
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if isinstance(prompts, str) or not texts:
-        raise UsageError(f"`prompts` must be a list of at least one text, got {type(prompts).__name__}.")
+    texts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else []
+    if not texts:
+        got = "an empty one" if isinstance(prompts, Iterable) and not isinstance(prompts, str) else repr(prompts)
+        raise UsageError(f"`prompts` must be a list of at least one text, got {got}.")
     for position, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             raise UsageError(
@@ -133,14 +134,25 @@ def checked_prompts(prompts: Sequence[str]) -> list[str]:
     return texts
 
 
-def _noise(model: PromptedDenoiser, texts: list[str], sampling: Sampling, latents: Tensor | None) -> Tensor:
+def _noise(
+    model: PromptedDenoiser, texts: list[str], sampling: Sampling, latents: Tensor | NDArray[Any] | None
+) -> Tensor:
     if latents is None:
         return prompt_noise(texts, sampling.images_per_prompt, model.sample_shape, sampling.seed)
-    if latents.ndim != 2 + len(model.sample_shape) or len(latents) != len(texts):
+    noise = torch.from_numpy(np.ascontiguousarray(latents)) if isinstance(latents, np.ndarray) else latents
+    if not isinstance(noise, Tensor) or not noise.is_floating_point():
+        kind = noise.dtype if isinstance(noise, Tensor) else type(latents).__name__
+        raise UsageError(f"`latents` must be a tensor or an array of floats, standard normal noise, got {kind}.")
+    wanted = (len(texts), noise.shape[1] if noise.ndim > 1 else 0, *model.sample_shape)
+    if tuple(noise.shape) != wanted or not wanted[1]:
+        asked = ", ".join(map(str, model.sample_shape))
         raise UsageError(
-            f"`latents` must have shape ({len(texts)}, images, {model.sample_shape}), got {tuple(latents.shape)}."
+            f"`latents` must have shape ({len(texts)}, images, {asked}): one x_T for each image of each prompt, got "
+            f"{tuple(noise.shape)}."
         )
-    return latents
+    if not bool(noise.isfinite().all()):
+        raise UsageError("`latents` must be finite, got NaN or infinite values. Draw them with torch.randn.")
+    return noise
 
 
 @torch.no_grad()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import Arrays, Detector, Needs, Scores, Seen
 from pytest_diffprivacy.memorization.run import BATCH_SIZE, Sampling, detector_scores
+from pytest_diffprivacy.statistics.arguments import check_count
 
 Form = Literal["eps", "score"]
 STEPS = 1
@@ -21,7 +23,7 @@ def score_difference_scores(
     model: object,
     prompts: Sequence[str],
     *,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     steps: int = STEPS,
     form: Form = "eps",
@@ -68,8 +70,9 @@ def check_first_steps(sampling_steps: int, steps: int) -> None:
     """Refuse more steps than are sampled.
 
     Raises:
-        UsageError: they are outside 1..sampling_steps.
+        UsageError: they are no whole number, or outside 1..sampling_steps.
     """
+    check_count("steps", steps, least=1)
     if not 1 <= steps <= sampling_steps:
         raise UsageError(f"`steps` must be between 1 and `sampling_steps` = {sampling_steps}, got {steps!r}.")
 

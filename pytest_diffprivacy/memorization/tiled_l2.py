@@ -23,7 +23,7 @@ def tiled_l2_scores(
     prompts: Sequence[str],
     *,
     reduction: Reduction,
-    latents: Tensor | None = None,
+    latents: Tensor | NDArray[Any] | None = None,
     images_per_prompt: int = 4,
     tile: int | str = GRID4,
     sampling_steps: int = 50,

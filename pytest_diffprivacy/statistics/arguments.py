@@ -101,6 +101,20 @@ def as_number(name: str, value: float) -> float:
         raise UsageError(f"`{name}` must be a real number, got {value!r}. Give one float.") from None
 
 
+def check_finite(name: str, value: float) -> float:
+    """Return a finite number.
+
+    Raises:
+        UsageError: NaN, infinite, or not a real number (a text that holds one is none).
+
+    Source: ours.
+    """
+    number = as_number(name, value)
+    if not math.isfinite(number):
+        raise UsageError(f"`{name}` must be a finite number, got {value!r}. Give one float.")
+    return number
+
+
 def check_significance(confidence: float, interval: Interval = "one-sided") -> float:
     """Return the significance of each of the two bounds.
 

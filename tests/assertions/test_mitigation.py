@@ -169,6 +169,8 @@ def test_alignment_that_was_never_there_cannot_be_kept() -> None:
         ({"other_prompts": PROMPTS[:1]}, "must be different texts, got 'needle 0' more than once"),
         ({"images_per_prompt": 0}, "`images_per_prompt` must be a whole number of at least 1"),
         ({"steps": 0}, "`steps` must be a whole number of at least 1"),
+        ({"guidance_scale": "2"}, "`guidance_scale` must be a finite number, got '2'"),
+        ({"guidance_scale": float("inf")}, "`guidance_scale` must be a finite number, got inf"),
     ],
 )
 def test_a_bad_argument_is_named_with_its_value(changes: dict[str, Any], message: str) -> None:

@@ -61,11 +61,20 @@ def test_images_may_be_held_to_an_absolute_value_too(population):
         ({"timestep": 3, "reference": REFERENCE}, "`timestep` must be left out for prompts, got 3"),
         ({}, "either `reference` prompts or the absolute value `sharp_above`, got neither"),
         ({"reference": REFERENCE, "sharp_above": 1.0}, "got both"),
+        ({"sharp_above": float("nan")}, "`sharp_above` must be a finite number, got nan"),
+        ({"sharp_above": float("inf")}, "`sharp_above` must be a finite number, got inf"),
+        ({"sharp_above": "3"}, "`sharp_above` must be a finite number, got '3'"),
     ],
 )
 def test_a_bad_argument_is_named(arguments, message):
     with pytest.raises(UsageError, match=message):
         assert_sharpness_below(prompted_model(), BROADS, auditor=Auditor(), **CLAIM | arguments)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3"])
+def test_nothing_is_above_no_number_so_it_may_not_pass(population, value):
+    with pytest.raises(UsageError, match="`sharp_above` must be a finite number"):
+        assert_sharpness_below(population, ProbeSet(smooth_images(1, 5)), sharp_above=value, limit=0.1)
 
 
 def test_a_reference_for_images_is_refused(population):

@@ -82,6 +82,30 @@ def test_a_network_without_forward_derivative_falls_back_and_says_so():
     np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")])
+def test_lack_of_memory_is_no_lack_of_a_derivative(error, monkeypatch):
+    """The engine halves the batch then; central differences would be taken for a network that has the derivative."""
+    model = prompted_mixtures()
+
+    def jvp(*given):
+        raise error
+
+    monkeypatch.setattr(model, "eps_jvp", jvp)
+    with pytest.raises(RuntimeError, match="memory"):
+        hessian_score_scores(model, ["needle"], derivative="forward")
+
+
+def test_without_a_derivative_half_precision_has_no_way_out(monkeypatch):
+    model = StableDiffusion(golden_pipeline(), dtype=torch.bfloat16)
+
+    def jvp(*given):
+        raise NotImplementedError("no forward AD")
+
+    monkeypatch.setattr(StableDiffusion, "eps_jvp", jvp)
+    with pytest.raises(ModelError, match=r"has no forward derivative \(no forward AD\), and in bfloat16 .*float32"):
+        hessian_score_scores(model, TEXTS, derivative="forward")
+
+
 def test_a_grey_box_gives_central_differences_and_no_forward_mode():
     class GreyBox:
         def __init__(self, inner):

@@ -1,5 +1,7 @@
 """The shared run: detectors together see what they see alone, whatever the batch, and bad input is named."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -120,9 +122,9 @@ def test_an_empty_prompt_is_refused_by_its_position(model, prompts):
         watch_prompts(model, prompts, asked("score_difference"), FEW)
 
 
-@pytest.mark.parametrize("prompts", ["cat", []])
-def test_one_text_or_none_is_refused(prompts):
-    with pytest.raises(UsageError, match="`prompts` must be a list of at least one text"):
+@pytest.mark.parametrize(("prompts", "got"), [("cat", "'cat'"), ([], "an empty one"), (None, "None"), (7, "7")])
+def test_one_text_or_none_is_refused(prompts, got):
+    with pytest.raises(UsageError, match=f"`prompts` must be a list of at least one text, got {got}"):
         checked_prompts(prompts)
 
 
@@ -172,11 +174,11 @@ def test_a_scheduler_without_a_noise_table_is_refused():
     [
         ("score_difference", {"steps": 7}, "`steps` must be between 1 and `sampling_steps` = 6, got 7"),
         ("score_difference", {"form": "v"}, "`form` must be 'eps' or 'score', got 'v'"),
-        ("hessian_score", {"steps": 0}, "`steps` must be between 1 and"),
+        ("hessian_score", {"steps": 0}, "`steps` must be a whole number of at least 1, got 0"),
         ("hessian_score", {"derivative": "reverse"}, "`derivative` must be 'central' or 'forward', got 'reverse'"),
         ("hessian_score", {"change": 0.0}, "`change` must be above 0, got 0.0"),
         ("attention_entropy", {"last": 6}, "`last` must be at least 1 and below `sampling_steps` = 6, got 6"),
-        ("layerwise_entropy", {"layer": -1}, "`layer` must be at least 0, got -1"),
+        ("layerwise_entropy", {"layer": -1}, "`layer` must be a whole number of at least 0, got -1"),
         ("tiled_l2", {"reduction": "max"}, "`reduction` must be one of mean, median, min, got 'max'"),
         ("tiled_l2", {"tile": 5}, "`tile` must divide images of 16 x 16"),
         ("anisotropy", {"weights": (1.0,)}, "`weights` must be two finite numbers"),
@@ -196,14 +198,67 @@ def test_a_layer_that_is_not_there_is_refused(model):
 
 
 def test_sampling_that_does_not_fit_is_refused(model):
-    with pytest.raises(UsageError, match="`images_per_prompt` must be at least 1, got 0"):
-        Sampling(images_per_prompt=0)
+    for value in (0, 1.5, "4"):
+        with pytest.raises(
+            UsageError, match=f"`images_per_prompt` must be a whole number of at least 1, got {value!r}"
+        ):
+            Sampling(images_per_prompt=value)
+    with pytest.raises(UsageError, match="`guidance_scale` must be a finite number, got nan"):
+        Sampling(guidance_scale=float("nan"))
     with pytest.raises(UsageError, match=r"`images_per_prompt` must be at least 2 for Tiled distance .* got 1"):
         watch_prompts(model, TEXTS, asked("tiled_l2"), Sampling(images_per_prompt=1))
-    with pytest.raises(UsageError, match=r"`latents` must have shape \(3, images, \(4, 8, 8\)\), got \(3, 4, 8, 8\)"):
-        watch_prompts(model, TEXTS, asked("score_difference"), FEW, latents=torch.zeros(3, 4, 8, 8))
-    with pytest.raises(UsageError, match="`batch_size` must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="`batch_size` must be a whole number of at least 1, got 0"):
         watch_prompts(model, TEXTS, asked("score_difference"), FEW, batch_size=0)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 8, 8), (2, 2, 4, 8, 8), (3, 2, 4, 16, 16), (3, 2, 3, 8, 8), (3, 0, 4, 8, 8), (4,)]
+)
+def test_latents_of_another_shape_are_refused(model, shape):
+    with pytest.raises(
+        UsageError, match=r"`latents` must have shape \(3, images, 4, 8, 8\): .* got " + re.escape(str(shape))
+    ):
+        watch_prompts(model, TEXTS, asked("score_difference"), FEW, latents=torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("latents", "message"),
+    [
+        (torch.zeros(3, 2, 4, 8, 8, dtype=torch.long), r"floats, standard normal noise, got torch\.int64"),
+        ([[0.0]], "floats, standard normal noise, got list"),
+        (torch.full((3, 2, 4, 8, 8), torch.nan), "finite, got NaN"),
+    ],
+)
+def test_latents_that_are_no_noise_are_refused(model, latents, message):
+    with pytest.raises(UsageError, match=f"`latents` must be .*{message}"):
+        watch_prompts(model, TEXTS, asked("score_difference"), FEW, latents=latents)
+
+
+def test_latents_may_be_an_array(model):
+    noise = prompt_noise(TEXTS, 2, model.sample_shape, 3)
+    first, second = (
+        watch_prompts(model, TEXTS, asked("score_difference"), FEW, latents=latents)["score_difference"]
+        for latents in (noise, noise.numpy())
+    )
+    same(first, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("score_difference", {"steps": 1.5}, "`steps` must be a whole number of at least 1, got 1.5"),
+        ("hessian_score", {"steps": "1"}, "`steps` must be a whole number of at least 1, got '1'"),
+        ("hessian_score", {"change": float("inf")}, "`change` must be a finite number, got inf"),
+        ("hessian_score", {"change": "small"}, "`change` must be a finite number, got 'small'"),
+        ("layerwise_entropy", {"layer": 1.5}, "`layer` must be a whole number of at least 0, got 1.5"),
+        ("attention_entropy", {"last": "10"}, "`last` must be a whole number of at least 1, got '10'"),
+        ("anisotropy", {"weights": 3.0}, "`weights` must be two finite numbers, got 3.0"),
+        ("anisotropy", {"weights": ("a", "b")}, "`weights` must be two finite numbers, got"),
+    ],
+)
+def test_a_parameter_of_another_kind_is_named(name, parameters, message):
+    with pytest.raises(UsageError, match=message):
+        Asked(DETECTORS[name], parameters).needs(50)
 
 
 @pytest.mark.parametrize("name", ["score_difference", "hessian_score", "tiled_l2", "anisotropy"])
