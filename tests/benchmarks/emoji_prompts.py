@@ -1,4 +1,4 @@
-"""Which prompts of the emoji model are memorized, in two halves, and how well does an image fit its prompt?"""
+"""Which prompts of the emoji model are memorized, in two parts, and how well does an image fit its prompt?"""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from pytest_diffprivacy.mitigation import TextImageMap, fit_text_image_map
 from pytest_diffprivacy.models import StableDiffusion
 from pytest_diffprivacy.probes import ImageSet
 
-VIEWS = 12
+VIEWS = 100
+NEVER_SCORED = (slice(52, 60), slice(100, 120))
 SPLIT_SEED, VIEW_SEED = 41, 42
 
 
 @dataclass(frozen=True)
-class Half:
+class Part:
     """Memorized prompts and the training image (3, height, width) of each."""
 
     prompts: list[str]
@@ -28,25 +29,24 @@ class Half:
 
 @dataclass(frozen=True)
 class EmojiPrompts:
-    """The model, two halves of its memorized prompts, prompts that are not memorized, and a scorer of alignment."""
+    """The model, two parts of its memorized prompts, prompts that are not memorized, and a scorer of alignment."""
 
     model: StableDiffusion
-    tuning: Half
-    scored: Half
+    tuning: Part
+    scored: Part
     others: list[str]
     alignment: TextImageMap
 
 
-def emoji_prompts(folder: Path, pictures: Path, *, tuning: int, scored: int, others: int) -> EmojiPrompts:
+def emoji_prompts(folder: Path, pictures: Path, *, others: int) -> EmojiPrompts:
     """Split the memorized prompts and fit the scorer.
 
     The scorer knows the memorized prompts' emoji from pictures that were drawn for it, never from the memorized one.
+    Scored are the prompts that no earlier table of these models had scored; all the rest are for tuning.
 
     Args:
         folder: the pipeline.
         pictures: emoji.npz.
-        tuning: prompts to take first, of the first half.
-        scored: prompts to take after them; the second half was scored once, before stronger searches were tried.
         others: prompts that are not memorized.
     """
     model = load_model(folder)
@@ -54,19 +54,19 @@ def emoji_prompts(folder: Path, pictures: Path, *, tuning: int, scored: int, oth
         exact, exact_prompts = floats(stored["exact_images"]), stored["exact_prompts"].tolist()
         many, many_prompts = floats(stored["many_images"]), stored["many_prompts"].tolist()
     order = np.random.default_rng(SPLIT_SEED).permutation(len(exact_prompts)).tolist()
-    half = len(order) // 2
-    first, second = (
-        Half([exact_prompts[i] for i in part], [exact[i] for i in part])
-        for part in (order[:tuning], order[tuning:half][:scored])
+    kept = [place for part in NEVER_SCORED for place in order[part]]
+    tuning, scored = (
+        Part([exact_prompts[i] for i in part], [exact[i] for i in part])
+        for part in ([i for i in order if i not in kept], kept)
     )
     distinct = list(dict.fromkeys(many_prompts))
-    asked = first.prompts + second.prompts
+    asked = tuning.prompts + scored.prompts
     reference = ImageSet.of(
         np.concatenate([many, other_views(asked, distinct)]),
         "reference",
         many_prompts + [prompt for prompt in asked for _ in range(VIEWS)],
     )
-    return EmojiPrompts(model, first, second, distinct[:others], fit_text_image_map(model, reference))
+    return EmojiPrompts(model, tuning, scored, distinct[:others], fit_text_image_map(model, reference))
 
 
 def other_views(prompts: Sequence[str], neighbours: Sequence[str]) -> np.ndarray:

@@ -31,8 +31,8 @@ from pytest_diffprivacy.mitigation.sampling import (
 )
 from pytest_diffprivacy.models import StableDiffusion
 
-LOSS_ALLOWED = 0.05
-DELTAS = (1.0, 10.0)
+COPIES_ALLOWED, LOSS_ALLOWED = 0.5, 0.05
+DELTAS = (10.0,)
 REFERENCE_PRIOR = 0.05
 
 
@@ -77,9 +77,9 @@ def strengths(start: Start) -> dict[str, list[Any]]:
         "sail": [
             Sail(delta=delta, alpha=0.0, threshold=share * start.sharpness[delta], max_steps=steps)
             for delta in DELTAS
-            for share, steps in ((0.5, 10), (0.1, 20), (0.02, 40))
+            for share, steps in ((0.1, 20), (0.07, 25), (0.05, 30))
         ],
-        "sail-reference": [SailReference(threshold=share * start.reference) for share in (0.9, 0.7, 0.5)],
+        "sail-reference": [SailReference(threshold=share * start.reference) for share in (0.5,)],
         "wen": [EmbeddingOptimization(target_loss=share * start.embedding) for share in (0.75, 0.5, 0.25)],
         "ren": [AttentionRescaling(factor=factor) for factor in (1.1, 1.25, 1.5)],
         "rta": [RandomTokenAddition(additions=count) for count in (1, 2, 4)],
@@ -88,19 +88,17 @@ def strengths(start: Start) -> dict[str, list[Any]]:
 
 
 def chosen(comparison: MitigationComparison, tried: Sequence[Any]) -> tuple[Any, list[dict[str, Any]]]:
-    """The strength to report, and what each did: fewest copies left among those that lose little alignment.
+    """The strength to report, and what each did: the one that stays farthest within both limits.
 
-    Where none loses little enough, the one that loses least.
+    Its worse share of a limit (copies left of COPIES_ALLOWED, alignment lost of LOSS_ALLOWED) is the least.
     """
     original, figures = comparison.original, []
     for method, outcome in zip(tried, comparison.outcomes[1:], strict=True):
         left = outcome.copies.mean() / original.copies.mean()
         lost = 1.0 - outcome.memorized.alignment.mean() / original.memorized.alignment.mean()
         figures.append({"strength": strength(method), "copies left": float(left), "alignment lost": float(lost)})
-    gentle = [i for i, row in enumerate(figures) if row["alignment lost"] <= LOSS_ALLOWED]
-    if gentle:
-        return tried[min(gentle, key=lambda i: figures[i]["copies left"])], figures
-    return tried[min(range(len(figures)), key=lambda i: figures[i]["alignment lost"])], figures
+    worse = [max(row["copies left"] / COPIES_ALLOWED, row["alignment lost"] / LOSS_ALLOWED) for row in figures]
+    return tried[int(np.argmin(worse))], figures
 
 
 def strength(method: Any) -> str:

@@ -2,9 +2,9 @@
 
 The memorized prompts of the model are split in two parts by a fixed seed. On the first part the guidance scale is
 chosen (the one of 1, 2, 3 and 7.5 at which the model copies most; the larger one where two are alike), and for each
-method its strength: the one that leaves fewest copies among those that lose at most 5 % of the prompt alignment, or,
-where none is so gentle, the one that loses least. Nothing of the second part is seen before; all figures are of it. A
-copy lies within RMS 0.15 of the prompt's training image, the limit of Carlini et al. 2023.
+method its strength: the one that stays farthest within both limits, half of the copies left and 5 % of the prompt
+alignment lost; SAIL's released code runs at one. All figures are of the second part, which no earlier table of these models had scored. A copy lies
+within RMS 0.15 of the prompt's training image, the limit of Carlini et al. 2023.
 
 Prompt alignment is that of a text-image map fitted on pictures other than the memorized ones: those of the prompts that
 stand for many pictures, and pictures of the memorized prompts' emoji that no model has seen, drawn for this purpose.
@@ -13,7 +13,7 @@ Targets: SAIL leaves at most half of the copies and loses at most 5 % of the pro
 stand beside them).
 
 The default is `emoji-v`: `emoji-leaky` copies from every start noise, so that no search of one can help there; its
-results were made with the memorized prompts of the second half and without the longest of SAIL's searches.
+results were made with another split, twelve pictures a prompt for the scorer, and a weaker search.
 
     python -m tests.benchmarks.mitigation_table --json tests/benchmarks/results/mitigation_table.json
 """
@@ -39,15 +39,21 @@ from pytest_diffprivacy.mitigation import (
 from pytest_diffprivacy.statistics import PairedChange, mcnemar, mean_over_prompts, relative_loss, share_left
 from tests.benchmarks import ROOT
 from tests.benchmarks.emoji_prompts import EmojiPrompts, emoji_prompts
-from tests.benchmarks.mitigation_strengths import LOSS_ALLOWED, Numbered, chosen, start_of, strength, strengths
+from tests.benchmarks.mitigation_strengths import (
+    COPIES_ALLOWED,
+    LOSS_ALLOWED,
+    Numbered,
+    chosen,
+    start_of,
+    strength,
+    strengths,
+)
 from tests.benchmarks.table import arguments, bounds, conclude
 
 EXAMPLES = ROOT / "example_audits"
 GUIDANCE = (1.0, 2.0, 3.0, 7.5)
-COPIES_ALLOWED = 0.5
 DELTA = 0.15
-STEPS, IMAGES = 20, 4
-TUNING_PROMPTS, SCORED_PROMPTS, OTHER_PROMPTS = 12, 40, 10
+STEPS, TUNING_IMAGES, SCORED_IMAGES, OTHER_PROMPTS = 20, 2, 12, 10
 COLUMNS = (
     "method",
     "strength",
@@ -72,16 +78,16 @@ COLUMNS = (
 def compare(
     data: EmojiPrompts, methods: Sequence[Mitigation], guidance: float, *, scored: bool
 ) -> MitigationComparison:
-    """The methods on one half of the memorized prompts, and on the second half with prompts that are not memorized."""
-    half = data.scored if scored else data.tuning
+    """The methods on one part of the memorized prompts, and on the second part with prompts that are not memorized."""
+    part = data.scored if scored else data.tuning
     return compare_mitigations(
         data.model,
-        half.prompts,
-        half.images,
+        part.prompts,
+        part.images,
         mitigations=methods,
         alignment=data.alignment,
         other_prompts=data.others if scored else (),
-        images_per_prompt=IMAGES,
+        images_per_prompt=SCORED_IMAGES if scored else TUNING_IMAGES,
         steps=STEPS,
         guidance_scale=guidance,
         similarity=PixelDistance(delta=DELTA),
@@ -156,17 +162,19 @@ def main() -> int:
     parser.add_argument("--model", type=Path, default=EXAMPLES / "emoji-v", help="the pipeline to mitigate")
     parser.add_argument("--pictures", type=Path, default=EXAMPLES / "emoji.npz", help="its pictures")
     given = parser.parse_args()
-    sizes = {"tuning": TUNING_PROMPTS, "scored": SCORED_PROMPTS, "others": OTHER_PROMPTS}
-    data = emoji_prompts(given.model, given.pictures, **sizes)
+    data = emoji_prompts(given.model, given.pictures, others=OTHER_PROMPTS)
     say(data.alignment.name)
     guidance, sweep = sweep_guidance(data)
     if sweep[f"{guidance:g}"]["copies"] == 0.0:
         targets = {"The model copies without mitigation": False}
         return conclude(__doc__ or "", COLUMNS, [], targets, json_path=given.json, facts={"guidance sweep": sweep})
-    start = start_of(data.model, data.tuning.prompts, Sampling(STEPS, guidance), IMAGES)
+    start = start_of(data.model, data.tuning.prompts, Sampling(STEPS, guidance), TUNING_IMAGES)
     methods: list[Any] = []
     tuned: dict[str, Any] = {}
     for name, tried in strengths(start).items():
+        if len(tried) == 1:
+            methods.append(tried[0])
+            continue
         found = compare(data, [Numbered(m, i) for i, m in enumerate(tried)], guidance, scored=False)
         method, tuned[name] = chosen(found, tried)
         methods.append(method)
@@ -184,7 +192,8 @@ def main() -> int:
         "guidance sweep": sweep,
         "tuning": tuned,
         "steps": STEPS,
-        "images a prompt": IMAGES,
+        "images a prompt": SCORED_IMAGES,
+        "tuning prompts": len(data.tuning.prompts),
         "memorized prompts": len(data.scored.prompts),
         "other prompts": len(data.others),
         "copy": f"RMS at most {DELTA}",
