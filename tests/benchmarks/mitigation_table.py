@@ -3,8 +3,8 @@
 The memorized prompts of the model are split in two parts by a fixed seed. On the first part the guidance scale is
 chosen (the one of 1, 2, 3 and 7.5 at which the model copies most; the larger one where two are alike), and for each
 method its strength: the one that stays farthest within both limits, half of the copies left and 5 % of the prompt
-alignment lost; SAIL's released code runs at one. All figures are of the second part, which no earlier table of these models had scored. A copy lies
-within RMS 0.15 of the prompt's training image, the limit of Carlini et al. 2023.
+alignment lost; SAIL's released code runs at one strength. All figures are of the second part, which no earlier table of
+these models had scored. A copy lies within RMS 0.15 of the prompt's training image, the limit of Carlini et al. 2023.
 
 Prompt alignment is that of a text-image map fitted on pictures other than the memorized ones: those of the prompts that
 stand for many pictures, and pictures of the memorized prompts' emoji that no model has seen, drawn for this purpose.
