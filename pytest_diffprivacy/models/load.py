@@ -37,6 +37,12 @@ PIPELINES = (*PIXEL_PIPELINES, *FAMILIES, *CLASS_PIPELINES, *CONSISTENCY_PIPELIN
 HUB_PREFIX = "hub:"
 
 
+WANTED_FILES = ["*.json", "*/*.safetensors", "*.txt", "*.model"]
+"""A pipeline's weights lie in a folder for each part; beside the folders lie whole checkpoints in one file."""
+UNWANTED_FILES = ["*.fp16[.-]*", "*.bf16[.-]*", "*.non_ema[.-]*"]
+"""Variants of the weights, which `from_pretrained` does not read."""
+
+
 def load_model(
     source: object,
     *,
@@ -188,7 +194,7 @@ def _download(source: str) -> Path:
     try:
         return Path(
             snapshot_download(
-                repository, revision=revision or None, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]
+                repository, revision=revision or None, allow_patterns=WANTED_FILES, ignore_patterns=UNWANTED_FILES
             )
         )
     except (LocalEntryNotFoundError, RepositoryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
