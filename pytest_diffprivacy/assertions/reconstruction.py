@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
+from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_difference
 from pytest_diffprivacy.assertions.plans import sides as planned_sides
+from pytest_diffprivacy.assertions.reconstruction_evidence import (
+    HEADLINES,
+    compared_errors,
+    filled_baseline,
+    needed_images,
+    restored_parts,
+)
+from pytest_diffprivacy.assertions.reconstruction_tables import judge_error_table
 from pytest_diffprivacy.assertions.split import judged_split
-from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.evidence.pictures import picture
-from pytest_diffprivacy.evidence.records import Claim, Control, ControlOutcome, Recipe, Strip
-from pytest_diffprivacy.extraction.reconstruction import (
-    COLUMNS,
-    VERSION,
-    fill_errors,
-    reconstruct,
-    reconstruction_errors,
-)
-from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
+from pytest_diffprivacy.evidence.records import Claim
+from pytest_diffprivacy.extraction.reconstruction import COLUMNS, VERSION, reconstruction_errors
+from pytest_diffprivacy.models.protocols import require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import BATCH_SIZE
-from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.restoration import FILLS, Degradation, Restoration
-from pytest_diffprivacy.statistics import MeanDifference, Verdict, auroc, mean_difference
+from pytest_diffprivacy.probes import ImageSet, ProbeSet, ScoreTable
+from pytest_diffprivacy.restoration import Degradation, Restoration
+from pytest_diffprivacy.statistics import MeanDifference
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
-
-HEADLINES: Mapping[Verdict, str] = {
-    Verdict.PASS: "Hidden parts of training images are restored no better than allowed.",
-    Verdict.FAIL: "The model restores hidden parts of its training images better than those of other images.",
-    Verdict.INCONCLUSIVE: "These probes do not decide whether hidden parts of training images come back.",
-    Verdict.ERROR: "Reconstruction could not be judged.",
-}
-STRIPS_A_SIDE = 5
-MEANINGS = {
-    "oracle": "Smallest error of all tries (upper bound, needs the answer): members lower by",
-    "single": "Mean error of all tries: members lower by",
-}
 
 
 def assert_no_reconstruction(
@@ -74,7 +58,8 @@ def assert_no_reconstruction(
     how much more the audited model beats it on members than on non-members, which takes the images' own difficulty out.
 
     Args:
-        model: grey-box access.
+        model: grey-box access; or a ScoreTable with one column, the RMS error on hidden pixels of each image, in
+            [0, 1]: **lower = restored better**. Then all probes are judged, and what says how to restore has no part.
         probes: the ProbeSet.
         mask: what is hidden: "left", "right", "top", "bottom", "random:0.3", "region:LEFT,TOP,RIGHT,BOTTOM". Masks from
             an array or a function have no digest to store results by: give them to extraction.reconstruction_errors.
@@ -86,7 +71,8 @@ def assert_no_reconstruction(
         steps: sampling steps of one restoration.
         loss_draws: noise draws of the loss that chooses.
         timestep: of that loss; None: t = 100, matched by signal-to-noise ratio; an int is the model's own.
-        reference: grey-box access to a model of the same images that saw neither members nor non-members.
+        reference: grey-box access to a model of the same images that saw neither members nor non-members; a ScoreTable
+            of its errors where the model is one.
         confidence: of each one-sided bound; the session's by default.
         auditor: who judges; the session's by default.
 
@@ -96,8 +82,9 @@ def assert_no_reconstruction(
     Raises:
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides, or there are fewer than 10 images a side.
-        UsageError: a bad argument, or a split with shared images.
-        AuditError: the model returns NaN.
+        UsageError: a bad argument, a split with shared images, or a table that does not match the probes one to one.
+        AuditError: the model returns NaN; or the errors of a table are all equal, or would pass and are lower for
+            non-members beyond chance.
 
     Source: Follows Carlini et al. 2023, section 5.4 (inpainting), except that the attacker chooses by the model's loss
     and non-members are the control (METHODS 2.2).
@@ -109,6 +96,8 @@ def assert_no_reconstruction(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    if isinstance(model, ScoreTable):
+        return judge_error_table(judge, model, probes, reference, limit=allowed, confidence=level)
     draws, steps = check_count("draws", draws, least=1), check_count("steps", steps, least=1)
     name = mask if isinstance(mask, str) else mask.name
     sentence = (
@@ -172,13 +161,13 @@ def assert_no_reconstruction(
         gate.note(findings, decides=other is None)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
-        measured = _compared(findings, errors, beaten, level)
-        _baseline(findings, denoiser, sides, mask, judge.seed, level)
-        findings.needed = lambda: _needed(measured, allowed)
+        measured = compared_errors(findings, errors, beaten, level)
+        filled_baseline(findings, denoiser, sides, mask, judge.seed, level)
+        findings.needed = lambda: needed_images(measured, allowed)
         if judge.images != "none":
             findings.strips_title = "What the model restores, chosen by its own loss"
             shown = {key: value for key, value in parameters.items() if key != "keep"}
-            findings.strips += [s for side in sides for s in _strips(denoiser, side, shown, judge)]
+            findings.strips += [s for side in sides for s in restored_parts(denoiser, side, shown, judge)]
         return measured
 
     return judge.judge(question, measure)
@@ -193,109 +182,3 @@ def _chosen(side: ImageSet, count: int, seed: int, stream: int) -> ImageSet:
     if len(side) <= count:
         return side
     return side.subset(sorted(np.random.default_rng([seed, stream]).permutation(len(side))[:count].tolist()))
-
-
-def _compared(
-    findings: Findings,
-    errors: list[NDArray[np.float64]],
-    reference: list[NDArray[np.float64]] | None,
-    confidence: float,
-) -> MeanDifference:
-    """The judged difference; everything else that a reader wants goes into the findings."""
-    honest = [side[:, 0] for side in errors]
-    gains = [-side for side in honest]
-    names = ("member", "nonmember")
-    findings.arrays |= {f"{name}_errors": side for name, side in zip(names, errors, strict=True)}
-    counts = f"{len(honest[0])} members, {len(honest[1])} non-members"
-    if reference is not None:
-        gains = [theirs[:, 0] - ours for theirs, ours in zip(reference, honest, strict=True)]
-        findings.arrays |= {f"reference_{name}_errors": side for name, side in zip(names, reference, strict=True)}
-        plain = mean_difference(-honest[0], -honest[1], confidence=confidence)
-        findings.also_measured.append(estimate("Error without the reference: members lower by", plain, counts))
-    findings.arrays |= {f"{name}_gains": side for name, side in zip(names, gains, strict=True)}
-    findings.recipe = Recipe(
-        statistic="mean_difference",
-        arrays={"first": ("member_gains",), "second": ("nonmember_gains",)},
-        arguments={"confidence": confidence},
-    )
-    area = auroc(-honest[0], -honest[1], confidence=confidence)
-    findings.also_measured.append(estimate("AUROC of minus the error", area, counts))
-    for column, name in enumerate(COLUMNS[1:], start=1):
-        difference = mean_difference(-errors[0][:, column], -errors[1][:, column], confidence=confidence)
-        findings.also_measured.append(estimate(MEANINGS[name], difference, counts))
-    findings.histograms.append(histogram_record("Error on hidden pixels", "RMS (lower = restored better)", *honest))
-    measured = mean_difference(*gains, confidence=confidence)
-    findings.notes.append(
-        f"Mean error on hidden pixels: members {honest[0].mean():.4f}, non-members {honest[1].mean():.4f}. The "
-        "smallest error of all tries needs the original, which no attacker holds, and falls with their number for "
-        "unseen images as well: it is an upper bound and no attack."
-    )
-    return measured
-
-
-def _baseline(
-    findings: Findings,
-    model: Denoiser,
-    sides: tuple[ImageSet, ...],
-    mask: str | Degradation,
-    seed: int,
-    confidence: float,
-) -> None:
-    """The same hidden parts restored without the model."""
-    found = []
-    for side in sides:
-        parts = [
-            fill_errors(torch.from_numpy(batch), mask=mask, seed=seed, prompts=side.prompts(part), model=model)
-            for part, batch in side.batches(BATCH_SIZE)
-        ]
-        found.append(np.concatenate(parts))
-    column = FILLS.index("harmonic")
-    # Both bounds speak here, so each has half of the significance.
-    two_sided = 1.0 - (1.0 - confidence) / 2.0
-    counts = f"{len(found[0])} members, {len(found[1])} non-members"
-    difference = mean_difference(-found[0][:, column], -found[1][:, column], confidence=two_sided)
-    separates = difference.low > 0.0 or difference.high < 0.0
-    findings.controls.append(
-        Control(
-            kind="split",
-            name="Restoration without the model",
-            done="The same hidden parts were filled with the smoothest surface through what is left.",
-            outcome=ControlOutcome.FAILED if separates else ControlOutcome.HELD,
-            meaning="Members and non-members differ without the model: the claim's difference counts only as far as it "
-            "exceeds this one."
-            if separates
-            else "Members are not easier to restore by themselves.",
-            estimate=estimate("Error without a model: members lower by", difference, counts),
-        )
-    )
-
-
-def _strips(model: Denoiser, side: ImageSet, parameters: Mapping[str, Any], judge: Auditor) -> list[Strip]:
-    """The first images in the order of their digests, whatever their errors."""
-    chosen = side.digest_order[:STRIPS_A_SIDE]
-    redacted, ids, prompts, strips = judge.images == "redacted", side.ids(), side.prompts(chosen), []
-    for place, index in enumerate(chosen):
-        prompt = None if prompts is None else prompts[place]
-        shown = reconstruct(model, side.load([index])[0], seed=judge.seed, prompt=prompt, **parameters)
-        pictures = (
-            picture(shown.original, "original", redacted=redacted),
-            picture(shown.degraded, f"what is left: {shown.mask}", redacted=redacted),
-            picture(shown.chosen, "restored, the model's own choice", redacted=redacted),
-            picture(shown.closest, "the closest of all tries (needs the answer)", redacted=redacted),
-        )
-        caption = (
-            f"{ids[index]}: RMS on hidden pixels {shown.errors[0]:.3f}, closest of all tries {shown.errors[1]:.3f}"
-        )
-        strips.append(Strip(pictures=pictures, caption=caption, mark=side.role, conspicuous=side.role == "member"))
-    return strips
-
-
-def _needed(measured: MeanDifference, limit: float) -> str:
-    """How many images would bring the nearer bound to the limit at the observed difference."""
-    distance = abs(limit - measured.value)
-    if distance == 0.0:
-        return "at the observed difference no number of images decides"
-    half_width = (measured.high - measured.low) / 2.0
-    factor = max(1.0, (half_width / distance) ** 2)
-    images = math.ceil(factor * max(measured.first, measured.second))
-    return f"about {images} members and as many non-members would decide at the observed difference"
