@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pytest_diffprivacy.audit import Findings, estimate
 from pytest_diffprivacy.evidence.records import Recipe
-from pytest_diffprivacy.extraction import Extraction
 from pytest_diffprivacy.statistics import CorrectedRate, Detector, corrected_rate, rate
 
 
 def corrected_copies(
-    findings: Findings, found: Extraction, detector: Detector, *, confidence: float, seed: int
+    findings: Findings, found: NDArray[np.bool_], detector: Detector, *, confidence: float, seed: int
 ) -> CorrectedRate:
     """The copy rate corrected for the rule's measured sensitivity and specificity; the plain rate stands beside it.
 
     Args:
         findings: gets the recipe, the plain rate, and notes.
-        found: what generate-and-filter found.
+        found: (generations,), which are copies by the rule; kept as the array "copy".
         detector: what the rule did on labelled pairs.
         confidence: of each bound.
         seed: of the draws.
@@ -26,7 +28,7 @@ def corrected_copies(
 
     Source: Implements METHODS 6.1, detector-corrected rate.
     """
-    copies, count = int(found.copies.sum()), len(found.copies)
+    copies, count = int(found.sum()), len(found)
     measured = corrected_rate(copies, count, detector, confidence=confidence, seed=seed)
     counts = {name: getattr(detector, name) for name in ("detected", "copies", "false_alarms", "others")}
     findings.recipe = Recipe(
@@ -41,10 +43,4 @@ def corrected_copies(
         f"{detector.copies} known copies) and a specificity of {detector.specificity:.3g} ({detector.false_alarms} of "
         f"{detector.others} others called copies); its bounds include the error of both."
     )
-    compared, false = int(found.compared_copies.sum()), int(found.false_matches.sum())
-    if compared <= false:
-        findings.notes.append(
-            f"No copying was shown: {false} generations match unseen images and {compared} match as many training "
-            "images, so there is nothing to correct but what the rule may miss."
-        )
     return measured

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.detected import corrected_copies
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
+from pytest_diffprivacy.assertions.extraction_tables import HEADLINES, judge_similarity_tables
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_search, sides
 from pytest_diffprivacy.assertions.prompted import judge_prompted, prompted_sentence
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
@@ -18,13 +19,12 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.extraction import Extraction, PromptSearch, calibrate_rule, filter_generations
 from pytest_diffprivacy.models.protocols import Generator, require_generator
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import (
     CopyRate,
     CorrectedRate,
     Detector,
     Measured,
-    Verdict,
     copy_rate,
     running_copy_rate,
     trials_needed,
@@ -32,21 +32,16 @@ from pytest_diffprivacy.statistics import (
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 from pytest_diffprivacy.statistics.ranks import values_needed
 
-HEADLINES: Mapping[Verdict, str] = {
-    Verdict.PASS: "Training images come back no more often than allowed.",
-    Verdict.FAIL: "Training images come back more often than allowed.",
-    Verdict.INCONCLUSIVE: "These generations do not decide how often training images come back.",
-    Verdict.ERROR: "Extraction could not be judged.",
-}
 STRIPS_SHOWN = 12
 
 
 def assert_no_extraction(
     model: object,
-    probes: ProbeSet | None,
+    probes: ProbeSet | ScoreTable | None,
     *,
     generations: int = 4096,
     delta: float = 0.15,
+    copy_from: float | None = None,
     max_rate: float,
     max_false_match_rate: float = 0.01,
     steps: int = 50,
@@ -69,13 +64,20 @@ def assert_no_extraction(
     `PromptSearch`. Then `generations`, `max_false_match_rate`, `early_stop`, `detector` and `embedding` have no part in
     it.
 
+    With a ScoreTable in the place of the model, a row is a generation and its score how alike it is to its nearest
+    training image, **higher = more like a copy**; `probes` is the same of unseen images, one row each, compared with
+    the same training images. A generation is a copy from `copy_from` on, or from the higher similarity that half of the
+    unseen images calibrate; FAIL takes off the share of the other half that the rule calls copies. `delta` and what
+    says how to generate have no part in it.
+
     Args:
-        model: black-box access: anything that generates images by seed.
+        model: black-box access: anything that generates images by seed; or a ScoreTable with one column.
         probes: members (the training set, duplicates included) and non-members of the same kind (at least 600 at the
             default false-match rate: half calibrate the rule, half are its control); None with a `search` that names
-            its prompts: nothing is known of the training set.
+            its prompts: nothing is known of the training set. A ScoreTable where the model is one.
         generations: images to generate.
         delta: largest RMS distance on [0, 1] of a copy.
+        copy_from: for a ScoreTable, the smallest similarity that may count as a copy.
         max_rate: allowed share of copies among the generations, or of prompts that bring a training image back.
         max_false_match_rate: share of unseen images that the rule may call copies.
         steps: sampling steps.
@@ -94,8 +96,8 @@ def assert_no_extraction(
     Raises:
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides, or there are too few non-members to calibrate the rule.
-        UsageError: a bad argument, or a split with shared images.
-        AuditError: the model generates NaN.
+        UsageError: a bad argument, a split with shared images, or a table without unseen images or without a limit.
+        AuditError: the model generates NaN, or all similarities of a table are equal.
 
     Source: Follows Carlini et al. 2023, sections 4.2 and 5.2, except for calibration and control (METHODS 1.2-1.4).
     """
@@ -103,6 +105,17 @@ def assert_no_extraction(
     level = judge.confidence(confidence)
     generations, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
     max_rate = check_fraction("max_rate", max_rate, zero=True)
+    if isinstance(model, ScoreTable):
+        if search is not None:
+            raise UsageError("`search` must be left out for a ScoreTable: it judges generations, not prompts.")
+        return judge_similarity_tables(
+            judge, model, probes, copy_from=copy_from, max_rate=max_rate, max_false_match_rate=max_false_match_rate,
+            detector=detector, confidence=level,
+        )  # fmt: skip
+    if copy_from is not None:
+        raise UsageError(
+            "`copy_from` must be left out for a model: its rule is `delta` and what unseen images calibrate."
+        )
     if not 0.0 < as_number("delta", delta) <= 1.0:
         raise UsageError(f"`delta` must be an RMS distance in (0, 1], got {delta!r}.")
     if probes is not None and not isinstance(probes, ProbeSet):
@@ -163,7 +176,8 @@ def assert_no_extraction(
             findings, judge, known, rule, found, level, planned=generations if early_stop else 0, embedding=embedding
         )
         if detector is not None:
-            rate = corrected_copies(findings, found, detector, confidence=level, seed=judge.seed)
+            rate = corrected_copies(findings, found.copies, detector, confidence=level, seed=judge.seed)
+            findings.notes += _nothing_to_correct(found)
             return _needing(rate, findings, max_rate)
         return _needing(measured(found), findings, max_rate)
 
@@ -189,6 +203,17 @@ def _conditions(early_stop: bool, detector: Detector | None) -> str:
     if early_stop:
         return "no early stop: a FAIL may need fewer generations, and all of them together show somewhat less"
     return ""
+
+
+def _nothing_to_correct(found: Extraction) -> list[str]:
+    """A note where training images are matched no more often than unseen ones."""
+    compared, false = int(found.compared_copies.sum()), int(found.false_matches.sum())
+    if compared > false:
+        return []
+    return [
+        f"No copying was shown: {false} generations match unseen images and {compared} match as many training images, "
+        "so there is nothing to correct but what the rule may miss."
+    ]
 
 
 def _generated(

@@ -3,6 +3,7 @@
 Needs numpy and scipy only, knows no model, and is the only room that compares a number with a limit.
 """
 
+from pytest_diffprivacy.statistics.alike import AlikeRate, alike_rate
 from pytest_diffprivacy.statistics.auroc import Auroc, auroc
 from pytest_diffprivacy.statistics.auroc_difference import AurocDifference, auroc_difference
 from pytest_diffprivacy.statistics.auroc_resampled import ResampledDifference, resampled_auroc_difference
@@ -84,6 +85,7 @@ from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_a
 from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
 
 __all__ = [
+    "AlikeRate",
     "Auroc",
     "AurocDifference",
     "Coherence",
@@ -120,6 +122,7 @@ __all__ = [
     "SequentialTest",
     "TprAtFpr",
     "Verdict",
+    "alike_rate",
     "auroc",
     "auroc_difference",
     "binomial_lower",

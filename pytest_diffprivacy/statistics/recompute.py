@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.statistics.alike import alike_rate
 from pytest_diffprivacy.statistics.auroc import auroc
 from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
@@ -160,6 +161,10 @@ def _copy_rate(arrays: Stored, arguments: Arguments) -> Measured:
     return copy_rate(copies, compared, false, confidence=arguments["confidence"])
 
 
+def _alike_rate(arrays: Stored, arguments: Arguments) -> Measured:
+    return alike_rate(*(_one(arrays, role) for role in ("similarities", "null", "control")), **arguments)
+
+
 def _prompt_rate(arrays: Stored, arguments: Arguments) -> Measured:
     """From the distances of each prompt's clique to training and to unseen images; (prompts, guidance scales)."""
     flagged, undecided = (_one(arrays, role).astype(np.bool_) for role in ("flagged", "undecided"))
@@ -194,6 +199,7 @@ def _relative_loss(arrays: Stored, arguments: Arguments) -> Measured:
 
 
 STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
+    "alike_rate": _alike_rate,
     "auroc": _auroc,
     "copy_rate": _copy_rate,
     "corrected_rate": _corrected_rate,

@@ -1,0 +1,108 @@
+"""How many generations are copies, if all that is known of each is how alike it is to its nearest training image?
+
+A generator that copies nothing makes images that are as alike to training images as other unseen images are. So unseen
+images set the limit from which an image counts as a copy, and others of them say how often the limit is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pytest_diffprivacy.errors import InsufficientProbes
+from pytest_diffprivacy.statistics.arguments import as_number, check_fraction, check_scores, check_significance
+from pytest_diffprivacy.statistics.binomial import excess_rate
+from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeRate:
+    """The share of generations that are copies: plain upper bound, lower bound after the unseen images' false matches.
+
+    Attributes:
+        value: copies / generations.
+        low: lower bound of the rate that the false match rate of unseen images does not explain.
+        high: upper bound of the plain rate.
+        confidence: of each bound.
+        copies: generations at least `threshold` alike.
+        generations: how many there were.
+        false_matches: unseen images of the control at least `threshold` alike.
+        controls: unseen images of the control.
+        threshold: the similarity from which an image counts as a copy.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    copies: int
+    generations: int
+    false_matches: int
+    controls: int
+    threshold: float
+
+    def is_copy(self, similarities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which of these are copies."""
+        return np.asarray(similarities >= self.threshold, dtype=np.bool_)
+
+
+def alike_rate(
+    similarities: ArrayLike,
+    null: ArrayLike,
+    control: ArrayLike,
+    *,
+    copy_from: float,
+    max_false_match_rate: float,
+    confidence: float = 0.95,
+) -> AlikeRate:
+    """Bound the share of copies; **a higher similarity means more like a training image**.
+
+    The threshold is `copy_from`, or, where more than `max_false_match_rate` of unseen images may reach that, the
+    smallest similarity that no more of them reach, with confidence. PASS is by all copies, FAIL by what the control's
+    false matches do not explain.
+
+    Args:
+        similarities: (generations,) of each to its nearest training image.
+        null: of unseen images to theirs; they calibrate the threshold.
+        control: of other unseen images; they took no part in it.
+        copy_from: the smallest similarity that may count as a copy.
+        max_false_match_rate: share of unseen images that may be called copies, in (0, 1).
+        confidence: of each bound and of the threshold, in (0.5, 1).
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: too few null similarities for this rate and confidence.
+
+    Source: Implements METHODS 1.4, 6.1 and 7.1, with the order statistic bound of 7.2 for the threshold.
+    """
+    significance = check_significance(confidence)
+    allowed = check_fraction("max_false_match_rate", max_false_match_rate)
+    found, nulls, others = (
+        check_scores(name, values)
+        for name, values in (("similarities", similarities), ("null", null), ("control", control))
+    )
+    rank = find_ranks(nulls.size, allowed, significance).low
+    if rank is None:
+        needed = values_needed(allowed, significance)
+        raise InsufficientProbes(
+            f"Cannot bound a false match rate of {allowed:g} from {nulls.size} unseen images: at least {needed} are "
+            "needed. Raise max_false_match_rate or add unseen images.",
+            needed=needed,
+        )
+    above = float(np.nextafter(np.partition(nulls, nulls.size - rank)[nulls.size - rank], np.inf))
+    threshold = max(as_number("copy_from", copy_from), above)
+    copies, false = int((found >= threshold).sum()), int((others >= threshold).sum())
+    excess = excess_rate(copies, found.size, false, others.size, confidence=confidence)
+    return AlikeRate(
+        value=copies / found.size,
+        low=excess.low,
+        high=excess.high,
+        confidence=float(confidence),
+        copies=copies,
+        generations=found.size,
+        false_matches=false,
+        controls=others.size,
+        threshold=threshold,
+    )
