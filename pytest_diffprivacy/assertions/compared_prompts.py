@@ -28,6 +28,10 @@ def compared_prompts(
     Raises:
         UsageError: a prompt twice, images of another shape or range, or none at all.
     """
+    if isinstance(prompts, str) or isinstance(other_prompts, str):
+        raise UsageError(
+            "`prompts` and `other_prompts` must be lists of texts, got one text. Put it into a list of its own."
+        )
     if len(prompts) != len(training_images) or not len(prompts):
         raise UsageError(
             f"`training_images` must be one for each prompt, at least one, got {len(training_images)} for "

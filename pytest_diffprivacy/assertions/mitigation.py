@@ -17,11 +17,13 @@ from pytest_diffprivacy.assertions.mitigation_evidence import (
 )
 from pytest_diffprivacy.assertions.plans import Planned, evaluations_a_step, planned_mitigation
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Recipe
 from pytest_diffprivacy.mitigation import (
     AlignmentScorer,
     Closeness,
     Mitigation,
+    MitigationCard,
     MitigationComparison,
     PixelDistance,
     PlannedComparison,
@@ -95,6 +97,7 @@ def compare_mitigations(
     Source: Implements METHODS 5.7.
     """
     judge = auditor or current_auditor()
+    _check_parts(mitigations, alignment)
     sampling = Sampling(check_count("steps", steps, least=1), check_finite("guidance_scale", guidance_scale))
     images = check_count("images_per_prompt", images_per_prompt, least=1)
     if judge.planning:
@@ -117,6 +120,23 @@ def compare_mitigations(
         engine=judge.engine,
         seed=judge.seed,
     )
+
+
+def _check_parts(mitigations: object, alignment: object) -> None:
+    if not isinstance(mitigations, (list, tuple)):
+        raise UsageError(
+            f"`mitigations` must be a list of methods, got {mitigations!r}. Write [AttentionRescaling()] for one."
+        )
+    for method in mitigations:
+        if not isinstance(getattr(method, "card", None), MitigationCard):
+            raise UsageError(
+                f"`mitigations` must be methods with their settings, got {method!r}. Write AttentionRescaling() or "
+                "another one of pytest_diffprivacy.mitigation, with parentheses."
+            )
+    if not isinstance(alignment, ImageSet) and not callable(getattr(alignment, "scores", None)):
+        raise UsageError(
+            f"`alignment` must be a scorer with `name` and `scores`, or an ImageSet with captions, got {alignment!r}."
+        )
 
 
 def assert_mitigation_reduces_copies(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pytest_diffprivacy.assertions.coherence import check_order
+from pytest_diffprivacy.assertions.coherence import check_order, share_beside
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.evidence import histogram_record, roc_record, table_method, tpr_recipe
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
-from pytest_diffprivacy.statistics import Measured, probes_needed_for_tpr, tpr_at_fpr
+from pytest_diffprivacy.statistics import Measured, probes_needed_for_tpr
 
 
 def judge_prompt_table(
@@ -66,7 +66,7 @@ def judge_prompt_table(
             return f"about {decided or 'more than 10 million'} prompts and as many reference prompts would decide"
 
         findings.needed = needed
-        return tpr_at_fpr(first, second, max_fpr=max_fpr, confidence=level)
+        return share_beside(first, second, max_fpr=max_fpr, confidence=level, others="reference prompts")
 
     sides = replace(
         question,

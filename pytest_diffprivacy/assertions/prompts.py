@@ -9,11 +9,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.coherence import check_order, share_beside
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, rate_recipe, roc_record, tpr_recipe
 from pytest_diffprivacy.assertions.prompt_controls import negative_prompt_control, positive_prompt_control
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.evidence.records import Method
+from pytest_diffprivacy.evidence.records import ControlOutcome, Method
 from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
 from pytest_diffprivacy.memorization.detector import Arrays
 from pytest_diffprivacy.memorization.units import joined_units, prompt_units
@@ -21,7 +22,7 @@ from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.models.text_to_image import TextToImage
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
-from pytest_diffprivacy.statistics import Measured, auroc, probes_needed_for_tpr, rate, tpr_at_fpr
+from pytest_diffprivacy.statistics import Measured, auroc, probes_needed_for_tpr, rate
 
 NAMES = ("audited prompts", "reference prompts")
 
@@ -132,7 +133,8 @@ def measure_share(
 
     Raises:
         InsufficientProbes: too few reference prompts for the quantile.
-        AuditError: the detector does not find planted prompts, or two halves of the reference prompts differ.
+        AuditError: the detector does not find planted prompts, or two halves of the reference prompts differ. One that
+            cannot be shown planted prompts and ranks the audited ones last may not pass.
     """
     positive_prompt_control(judge, plan.model, plan.asked, plan.sampling, findings)
     scores, arrays = prompt_scores(judge, plan, plan.audited, findings)
@@ -149,7 +151,14 @@ def measure_share(
     max_fpr = round(1.0 - quantile, 12)
     findings.recipe = tpr_recipe([("prompt_scores", "reference_scores")], max_fpr, confidence)
     title = plan.asked.detector.title
-    findings.also_measured.append(estimate("AUROC", auroc(scores, reference, confidence=confidence), plan.counts))
+    held = findings.controls[-1].outcome is ControlOutcome.HELD
+    check_order(
+        findings, scores, reference, title=title, whom="the audited prompts", cure="Judge by another detector",
+        controlled=held,
+    )  # fmt: skip
+    measured = share_beside(scores, reference, max_fpr=max_fpr, confidence=confidence, others="reference prompts")
+    if min(len(scores), len(reference)) > 1:
+        findings.also_measured.append(estimate("AUROC", auroc(scores, reference, confidence=confidence), plan.counts))
     findings.histograms.append(
         histogram_record("Prompts", f"{title} (higher = memorized)", scores, reference, names=NAMES)
     )
@@ -160,7 +169,6 @@ def measure_share(
         return f"about {decided or 'more than 10 million'} prompts and as many reference prompts would decide"
 
     findings.needed = needed
-    measured = tpr_at_fpr(scores, reference, max_fpr=max_fpr, confidence=confidence)
     negative_prompt_control(findings, reference, judge.seed)
     return measured
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.coherence import check_order
+from pytest_diffprivacy.assertions.coherence import check_order, share_beside
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, negative_controls, no_positive_control
 from pytest_diffprivacy.assertions.evidence import (
     histogram_record,
@@ -34,10 +34,8 @@ from pytest_diffprivacy.statistics import (
     Measured,
     Verdict,
     auroc,
-    check_coherence,
     probes_needed_for_tpr,
     rate,
-    tpr_at_fpr,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_finite, check_fraction
 
@@ -246,8 +244,8 @@ def _judge_table(
         findings.methods = [table_method(table, column)]
         gate.note(findings)
         no_positive_control(title, ELSEWHERE, findings)
-        check_order(findings, *joined, title=title, cure="Give a table in which a higher score is sharper")
-        return _beside_reference(findings, joined, title, max_fpr, limit, confidence, judge.seed, gate)
+        cure = "Give a table in which a higher score is sharper"
+        return _beside_reference(findings, joined, title, max_fpr, limit, confidence, judge.seed, gate, cure=cure)
 
     return judge.judge(question, measure)
 
@@ -261,10 +259,13 @@ def _beside_reference(
     confidence: float,
     seed: int,
     gate: JudgedSplit | None,
+    *,
+    cure: str = "Judge by another statistic or another noise level",
 ) -> Measured:
     """Sharpness to the share beyond the reference; everything else that a reader wants goes into the findings."""
     members, reference = scores
-    check_coherence(members, reference, title=title)
+    check_order(findings, members, reference, title=title, cure=cure)
+    measured = share_beside(members, reference, max_fpr=max_fpr, confidence=confidence, others="non-members")
     negative_controls({"sharpness": scores}, {"sharpness": title}, seed, findings)
     counts = f"{len(members)} members, {len(reference)} non-members as reference"
     findings.arrays |= {"member_scores": members, "nonmember_scores": reference}
@@ -280,4 +281,4 @@ def _beside_reference(
         return f"about {decided or 'more than 10 million'} members and as many non-members would decide"
 
     findings.needed = needed
-    return tpr_at_fpr(members, reference, max_fpr=max_fpr, confidence=confidence)
+    return measured

@@ -196,7 +196,10 @@ def all_methods(mitigations: Sequence[Mitigation]) -> list[Mitigation]:
     methods: list[Mitigation] = [Unmitigated(), *mitigations]
     names = [method.card.name for method in methods]
     if len(set(names)) != len(names):
-        raise UsageError(f"`mitigations` must have different names, none of them 'none', got {names[1:]}.")
+        raise UsageError(
+            f"`mitigations` must have different names, none of them 'none', got {names[1:]}. Compare several "
+            "settings of one method in a call each: prompts and seeds are the same."
+        )
     return methods
 
 

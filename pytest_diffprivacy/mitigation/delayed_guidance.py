@@ -13,6 +13,7 @@ from pytest_diffprivacy.mitigation.method import Cost, Mitigated, MitigationCard
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, sample_images, seeded_noise
 from pytest_diffprivacy.models.guidance import GuidanceRule
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 SOURCE = "Jain et al. 2025"
 
@@ -32,6 +33,10 @@ class DelayedGuidance:
 
     until: int = 500
     before: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_count("until", self.until, least=0)
+        check_finite("before", self.before)
 
     @classmethod
     def opposite(cls) -> DelayedGuidance:
@@ -75,6 +80,9 @@ class DynamicGuidance:
     """
 
     before: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_finite("before", self.before)
 
     @property
     def card(self) -> MitigationCard:

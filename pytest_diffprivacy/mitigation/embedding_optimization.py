@@ -23,6 +23,7 @@ from pytest_diffprivacy.mitigation.sampling import (
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.guidance import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
+from pytest_diffprivacy.statistics.arguments import check_count
 
 WEIGHT_DECAY: Final = 0.01
 Mask = Callable[[PromptedDenoiser, str, Tensor, Sampling], Tensor]
@@ -165,8 +166,9 @@ class EmbeddingOptimization:
     mask: Mask | None = None
 
     def __post_init__(self) -> None:
-        for name in ("target_loss", "lr", "iterations"):
+        for name in ("target_loss", "lr"):
             check_positive(name, getattr(self, name))
+        check_count("iterations", self.iterations, least=1)
 
     @property
     def card(self) -> MitigationCard:

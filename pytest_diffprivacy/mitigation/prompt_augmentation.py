@@ -11,12 +11,12 @@ import numpy as np
 
 from pytest_diffprivacy.mitigation.method import Mitigated, MitigationCard, Sampling, parameters_of
 from pytest_diffprivacy.mitigation.sampling import (
-    check_positive,
     prompt_conditioning,
     sample_images,
     seeded_noise,
 )
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted, require_vocabulary
+from pytest_diffprivacy.statistics.arguments import check_count
 
 NUMBERS: Final = 100_000
 
@@ -71,7 +71,7 @@ class RandomTokenAddition:
     additions: int = 4
 
     def __post_init__(self) -> None:
-        check_positive("additions", self.additions)
+        check_count("additions", self.additions, least=1)
 
     @property
     def card(self) -> MitigationCard:
@@ -109,7 +109,7 @@ class RandomNumberAddition:
     additions: int = 4
 
     def __post_init__(self) -> None:
-        check_positive("additions", self.additions)
+        check_count("additions", self.additions, least=1)
 
     @property
     def card(self) -> MitigationCard:

@@ -22,6 +22,7 @@ from pytest_diffprivacy.mitigation.sampling import (
     seeded_noise,
 )
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,10 @@ class Sail:
     max_steps: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("delta", "threshold", "lr", "max_steps"):
+        for name in ("delta", "threshold", "lr"):
             check_positive(name, getattr(self, name))
+        check_finite("alpha", self.alpha)
+        check_count("max_steps", self.max_steps, least=1)
 
     @property
     def card(self) -> MitigationCard:

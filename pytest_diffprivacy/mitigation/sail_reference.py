@@ -22,6 +22,7 @@ from pytest_diffprivacy.mitigation.sampling import (
     seeded_noise,
 )
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 ATTEMPTS_PER_DRAW: Final = 3
 EASIER: Final = 0.1
@@ -157,8 +158,11 @@ class SailReference:
     def __post_init__(self) -> None:
         if self.sd_version not in (1, 2):
             raise UsageError(f"`sd_version` must be 1 or 2, got {self.sd_version!r}.")
-        for name in ("threshold", "lr", "max_steps", "budget"):
+        for name in ("threshold", "lr"):
             check_positive(name, getattr(self, name))
+        check_finite("alpha", self.alpha)
+        for name, least in (("max_steps", 1), ("budget", 1), ("max_restarts", 0)):
+            check_count(name, getattr(self, name), least=least)
 
     @property
     def card(self) -> MitigationCard:

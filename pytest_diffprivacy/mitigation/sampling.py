@@ -15,6 +15,7 @@ from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.guidance import GuidanceRule, guided_ddim, predict_pair
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
+from pytest_diffprivacy.statistics.arguments import check_finite
 
 Difference = Callable[[Tensor], Tensor]
 
@@ -83,6 +84,6 @@ def sample_images(
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuse a parameter that is not above 0 by name."""
-    if not value > 0:
+    """Refuse by name a parameter that is no finite number above 0."""
+    if not check_finite(name, value) > 0.0:
         raise UsageError(f"`{name}` must be above 0, got {value!r}.")

@@ -12,6 +12,7 @@ from scipy import stats
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.sharpness.hessian import LinearMap
 from pytest_diffprivacy.sharpness.lanczos import check_steps, lanczos_from
+from pytest_diffprivacy.statistics.arguments import check_count, check_significance
 
 Probe = Literal["rademacher", "gaussian"]
 
@@ -65,8 +66,8 @@ def hutchinson_trace(
 
     Source: Implements Hutchinson 1989 (METHODS 4.3).
     """
-    if power < 1:
-        raise UsageError(f"`power` must be at least 1, got {power!r}.")
+    check_count("power", power, least=1)
+    check_significance(confidence)
     vectors = probe_vectors(probes, matrix.dimension, seed, kind)
     products = vectors
     for _ in range(power):
@@ -96,6 +97,7 @@ def nonnegative_eigenvalues(
     Source: Implements stochastic Lanczos quadrature (Ubaru, Chen and Saad 2017) for a step function (METHODS 4.3).
     """
     steps = check_steps(steps, matrix.dimension)
+    check_significance(confidence)
     counts = []
     for vector in probe_vectors(probes, matrix.dimension, seed, "gaussian"):
         run = lanczos_from(matrix, vector / np.linalg.norm(vector), steps=steps)
@@ -109,8 +111,7 @@ def probe_vectors(probes: int, dimension: int, seed: int, kind: Probe) -> NDArra
     Raises:
         UsageError: fewer than 2, or another kind.
     """
-    if probes < 2:
-        raise UsageError(f"`probes` must be at least 2, got {probes!r}. One probe has no standard error.")
+    check_count("probes", probes, least=2)  # one has no standard error
     gaussian = np.random.default_rng(seed).standard_normal((probes, dimension))
     if kind == "rademacher":
         return np.where(gaussian < 0.0, -1.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +91,8 @@ def check_steps(steps: int, dimension: int) -> int:
     """Steps of a Krylov method.
 
     Raises:
-        UsageError: not between 1 and the dimension.
+        UsageError: no whole number, or not between 1 and the dimension.
     """
-    if not 1 <= steps <= dimension:
+    if not isinstance(steps, Integral) or not 1 <= steps <= dimension:
         raise UsageError(f"`steps` must be between 1 and the dimension {dimension}, got {steps!r}.")
     return int(steps)

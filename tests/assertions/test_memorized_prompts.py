@@ -15,10 +15,11 @@ from pytest_diffprivacy import (
     Verdict,
     assert_no_memorized_prompts,
 )
+from pytest_diffprivacy.assertions import prompts
 from pytest_diffprivacy.engine import LocalEngine
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import RunFolder, Store
-from pytest_diffprivacy.evidence.records import ControlOutcome
+from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.statistics.recompute import recompute
 from tests.assertions.prompted import BROADS, NEEDLES, REFERENCE, prompted_model
@@ -106,8 +107,38 @@ def test_few_prompts_do_not_decide():
 
 
 def test_too_few_reference_prompts_are_said():
-    with pytest.raises(Inconclusive, match="from 60 non-members: at least 368 are needed"):
+    message = r"0\.99 quantile of 60 reference prompts: at least 368 are needed\. Lower `reference_quantile` or add ref"
+    with pytest.raises(Inconclusive, match=message):
         assert_no_memorized_prompts(prompted_model(), BROADS, auditor=judge(), **CLAIM | {"reference_quantile": 0.99})
+
+
+def test_one_prompt_does_not_decide_and_has_no_area():
+    with pytest.raises(Inconclusive, match="prompts and as many reference prompts would decide") as caught:
+        assert_no_memorized_prompts(prompted_model(), BROADS[:1], auditor=judge(), **CLAIM)
+    assert caught.value.claim.also_measured == ()
+
+
+REVERSED = CLAIM | {"reference": NEEDLES, "reference_quantile": 0.5, "limit": 0.5}
+
+
+def test_a_detector_that_ranks_the_prompts_last_may_not_pass_without_a_positive_control(monkeypatch):
+    def uncontrolled(judge, model, asked, sampling, findings):
+        none = Control(kind="positive", name="", done="", outcome=ControlOutcome.NOT_APPLICABLE, meaning="")
+        findings.controls.append(none)
+
+    monkeypatch.setattr(prompts, "positive_prompt_control", uncontrolled)
+    auditor = judge()
+    with pytest.raises(
+        AuditError, match=r"Score difference ranks the audited prompts last beyond chance.*another detec"
+    ):
+        assert_no_memorized_prompts(prompted_model(), BROADS, auditor=auditor, **REVERSED)
+    assert auditor.claims[0].verdict is Verdict.ERROR
+
+
+def test_with_one_the_reference_is_what_a_reader_is_warned_of():
+    claim = assert_no_memorized_prompts(prompted_model(), BROADS, auditor=judge(), **REVERSED)
+    assert claim.verdict is Verdict.PASS
+    assert "ranks the audited prompts below the others beyond chance" in " ".join(claim.notes)
 
 
 def test_the_verdict_follows_from_what_is_stored(tmp_path_factory):
@@ -132,8 +163,8 @@ def test_the_verdict_follows_from_what_is_stored(tmp_path_factory):
 def test_prompts_may_come_from_a_file_or_a_probe_set(tmp_path_factory):
     path = tmp_path_factory.mktemp("prompts") / "prompts.txt"
     path.write_text("\n".join(NEEDLES), encoding="utf-8")
-    for prompts in (path, str(path), ProbeSet(prompts=path)):
-        assert violated(prompts).prompts[0].count == 12
+    for given in (path, str(path), ProbeSet(prompts=path)):
+        assert violated(given).prompts[0].count == 12
     assert "picture" not in violated(path).prompts[0].origin
 
 

@@ -75,5 +75,5 @@ def test_the_vocabulary_holds_words_that_the_tokenizer_knows():
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(ModelError, match="Random token addition needs vocabulary access"):
         RandomTokenAddition().sample(prompted_mixtures(), "needle", [1], SAMPLING)
-    with pytest.raises(UsageError, match="`additions` must be above 0, got 0"):
+    with pytest.raises(UsageError, match="`additions` must be a whole number of at least 1, got 0"):
         RandomNumberAddition(additions=0)

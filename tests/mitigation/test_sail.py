@@ -171,7 +171,13 @@ def test_every_third_restart_takes_new_noise_and_an_easier_threshold():
     ("build", "message"),
     [
         (lambda: Sail(delta=0.0, alpha=0.1, threshold=1.0), "`delta` must be above 0, got 0.0"),
-        (lambda: Sail(delta=1.0, alpha=0.1, threshold=1.0, max_steps=0), "`max_steps` must be above 0"),
+        (
+            lambda: Sail(delta=1.0, alpha=0.1, threshold=1.0, max_steps=0),
+            "`max_steps` must be a whole number of at least 1",
+        ),
+        (lambda: Sail(delta="a", alpha=0.1, threshold=1.0), "`delta` must be a finite number, got 'a'"),
+        (lambda: Sail(delta=1.0, alpha=float("nan"), threshold=1.0), "`alpha` must be a finite number, got nan"),
+        (lambda: SailReference(max_restarts=-1), "`max_restarts` must be a whole number of at least 0, got -1"),
         (lambda: SailReference(sd_version=3), "`sd_version` must be 1 or 2, got 3"),
     ],
 )

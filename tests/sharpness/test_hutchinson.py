@@ -63,9 +63,11 @@ def test_a_full_run_counts_without_smoothing():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"probes": 1}, "`probes` must be at least 2, got 1"),
+        ({"probes": 1}, "`probes` must be a whole number of at least 2, got 1"),
+        ({"probes": 4.5}, "`probes` must be a whole number of at least 2, got 4.5"),
+        ({"probes": 4, "confidence": 2}, "`confidence` must be above 0.5 and below 1, got 2"),
         ({"probes": 4, "kind": "cauchy"}, "`kind` must be 'rademacher' or 'gaussian', got 'cauchy'"),
-        ({"probes": 4, "power": 0}, "`power` must be at least 1, got 0"),
+        ({"probes": 4, "power": 0}, "`power` must be a whole number of at least 1, got 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
