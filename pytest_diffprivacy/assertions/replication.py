@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, evaluations_a_step, planned_rate, sides
 from pytest_diffprivacy.assertions.replication_evidence import generations_needed, judged_share, measure_also
+from pytest_diffprivacy.assertions.replication_tables import judge_count_table
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.distances import Embedding
@@ -18,7 +19,7 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method
 from pytest_diffprivacy.extraction.replication import equal_sides, measure_replication
 from pytest_diffprivacy.models.protocols import Generator, Prompt, require_generator
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import (
     DcrShare,
     Verdict,
@@ -58,8 +59,12 @@ def assert_not_closer_to_members(
     the kNN ratio, and the largest similarity with the floor that real images set.
 
     Args:
-        model: black-box access: anything that generates images by seed.
-        probes: members and non-members of one kind; the larger side is thinned to the size of the smaller.
+        model: black-box access: anything that generates images by seed; or a ScoreTable with one column, for each
+            member and non-member the number of generations to which it is the nearest of all (0 where to none, one half
+            each at a tie). Which side is nearest is not enough: the bounds rest on how many generations share a record.
+            Then what says how to generate has no part in it.
+        probes: members and non-members of one kind; the larger side is thinned to the size of the smaller; for a
+            ScoreTable they must be of one size.
         limit: allowed share, from 0.5 to below 1.
         generations: images to generate.
         steps: sampling steps.
@@ -76,8 +81,10 @@ def assert_not_closer_to_members(
     Raises:
         PrivacyViolation: the claim is refuted.
         Inconclusive: neither bound decides.
-        UsageError: a bad argument, a split with shared images, or fewer than 10 images a side.
-        AuditError: the model generates NaN.
+        UsageError: a bad argument, a split with shared images, fewer than 10 images a side, or a table of other images
+            or of no counts.
+        AuditError: the model generates NaN, or the counts of a table would pass and are higher for non-members beyond
+            chance.
 
     Source: Follows METHODS 6.2 (DCR share by effective counts and permutation, not by the binomial test).
     """
@@ -92,6 +99,11 @@ def assert_not_closer_to_members(
         )
     asked = _shared_out(count, prompts)
     sentence = f"Share of generations nearer to the training set than to as many unseen images is at most {limit:.4g}"
+    if isinstance(model, ScoreTable):
+        return judge_count_table(
+            judge, model, probes, sentence=sentence, limit=float(limit), headlines=HEADLINES, note=INDEPENDENT,
+            confidence=level,
+        )  # fmt: skip
     if judge.planning:
         planned = Planned(
             judge=judge, model=model, kind="extraction", sentence=sentence, limit=float(limit), confidence=level,

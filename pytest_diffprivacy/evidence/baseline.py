@@ -42,6 +42,7 @@ UNPAIRED: Final[Mapping[str, str]] = {
     "dataset_inference": "dataset inference gives one p-value for all probes, and no score of each",
     "alike_rate": "generations that were made elsewhere have no seed by which two releases' could be paired",
     "dcr_share": "generations are compared with all records, and none has a partner in another release",
+    "dcr_share_of_counts": "generations are compared with all records, and none has a partner in another release",
     "prompt_rate": "what is flagged at a prompt depends on its cliques of generations, which differ between releases",
     "corrected_rate": "a corrected rate rests on the rule's measured errors besides the generations",
     "relative_loss": "a mitigation is judged by its own pair of runs, with and without it",

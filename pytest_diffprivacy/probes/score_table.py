@@ -29,7 +29,8 @@ class ScoreTable:
 
     An id is the sha256 of an image's decoded pixels (as in `ImageSet.digests`, hexadecimal), its path or the end of it
     where the probes come from a folder, or "member 0", "non-member 0", ... by its position in the source. Prompts are
-    their own ids.
+    their own ids. Claims about generations have ids of the caller's own; the one about reconstruction takes errors,
+    lower = restored better.
 
     Args:
         scores: column -> id -> score.

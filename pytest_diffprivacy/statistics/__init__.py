@@ -20,7 +20,7 @@ from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, 
 from pytest_diffprivacy.statistics.controls import ControlResult, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
-from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share
+from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share, dcr_share_of_counts
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
 from pytest_diffprivacy.statistics.epsilon import (
     EpsilonBound,
@@ -134,6 +134,7 @@ __all__ = [
     "corrected_rate",
     "data_copying",
     "dcr_share",
+    "dcr_share_of_counts",
     "decide",
     "epsilon_lower_bound",
     "exceedance_p_values",

@@ -76,9 +76,7 @@ def dcr_share(
 
     Source: Implements METHODS 6.2: permutation over splits and Clopper-Pearson bounds on effective counts.
     """
-    significance = check_significance(confidence)
     size = check_count("records", records, least=2)
-    draws = check_count("permutations", permutations, least=99)
     to_training = check_scores("training_distances", training_distances)
     to_holdout = check_scores("holdout_distances", holdout_distances)
     own = _positions("nearest_training", nearest_training, size, len(to_training))
@@ -88,11 +86,51 @@ def dcr_share(
             f"`holdout_distances` must be one for each of {len(to_training)} generations, got {len(to_holdout)}."
         )
     weight = np.where(to_training < to_holdout, 1.0, np.where(to_training > to_holdout, 0.0, 0.5))
-    owned = np.concatenate([
+    return dcr_share_of_counts(
         np.bincount(own, weights=weight, minlength=size),
         np.bincount(other, weights=1.0 - weight, minlength=size),
-    ])  # fmt: skip
-    m, nearer = len(weight), float(weight.sum())
+        confidence=confidence,
+        permutations=permutations,
+        seed=seed,
+    )
+
+
+def dcr_share_of_counts(
+    training_counts: ArrayLike,
+    holdout_counts: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> DcrShare:
+    """Estimate the same share from what each record says: to how many generations it is the nearest of all records.
+
+    Which record that is must be known and not only its side: the bounds rest on how many generations share a record.
+
+    Args:
+        training_counts: (records,) c_x of each training record; a tie between the two sets counts one half in each.
+        holdout_counts: (records,) c_x of each record of the holdout.
+        confidence: of each bound, in (0.5, 1).
+        permutations: random splits of the pooled records; the smallest p-value is 1 / (permutations + 1).
+        seed: of the splits.
+
+    Raises:
+        UsageError: sides of different sizes, negative counts, or no generation.
+
+    Source: Implements METHODS 6.2: permutation over splits and Clopper-Pearson bounds on effective counts.
+    """
+    significance = check_significance(confidence)
+    draws = check_count("permutations", permutations, least=99)
+    ours, theirs = check_scores("training_counts", training_counts), check_scores("holdout_counts", holdout_counts)
+    size = check_count("records", ours.size, least=2)
+    if theirs.size != size:
+        raise UsageError(f"`holdout_counts` must be one for each of {size} records, got {theirs.size}.")
+    owned = np.concatenate([ours, theirs])
+    m, nearer = float(owned.sum()), float(ours.sum())
+    if owned.min() < 0.0 or m == 0.0:
+        raise UsageError(
+            f"`training_counts` and `holdout_counts` must count generations, got {owned.min():g}, sum {m:g}."
+        )
     effective = m**2 / float((owned**2).sum())
     share = nearer / m
     k, n = share * effective, effective
@@ -103,7 +141,7 @@ def dcr_share(
         confidence=float(confidence),
         p_value=_p_value(owned, size, nearer, draws, np.random.default_rng(seed)),
         nearer=nearer,
-        generations=m,
+        generations=round(m),
         effective=effective,
         records=size,
     )

@@ -20,7 +20,7 @@ from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference, dataset_p_value
-from pytest_diffprivacy.statistics.dcr import dcr_share
+from pytest_diffprivacy.statistics.dcr import dcr_share, dcr_share_of_counts
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
 from pytest_diffprivacy.statistics.family import family_tpr
@@ -125,6 +125,10 @@ def _dcr_share(arrays: Stored, arguments: Arguments) -> Measured:
     return dcr_share(*(_one(arrays, role) for role in roles), **arguments)
 
 
+def _dcr_share_of_counts(arrays: Stored, arguments: Arguments) -> Measured:
+    return dcr_share_of_counts(_one(arrays, "training_counts"), _one(arrays, "holdout_counts"), **arguments)
+
+
 def _family_tpr(arrays: Stored, arguments: Arguments) -> Measured:
     pairs = zip(arrays["members"], arrays["nonmembers"], strict=True)
     return family_tpr({str(number): pair for number, pair in enumerate(pairs)}, **arguments)
@@ -205,6 +209,7 @@ STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "corrected_rate": _corrected_rate,
     "dataset_inference": _dataset_inference,
     "dcr_share": _dcr_share,
+    "dcr_share_of_counts": _dcr_share_of_counts,
     "excess_tpr": _excess_tpr,
     "family_tpr": _family_tpr,
     "mean_difference": _mean_difference,

@@ -148,3 +148,15 @@ def test_a_byte_order_mark_of_a_spreadsheet_is_no_part_of_a_name(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("id,loss\na,1\n", encoding="utf-8-sig")
     assert ScoreTable.read(path).of(["a"], "loss").tolist() == [1.0]
+
+
+def test_one_column_of_several_is_a_table_of_its_own() -> None:
+    table = ScoreTable({"base": {"a": 1.0, "b": 2.0}, "tuned": {"a": 3.0, "b": 4.0}}, "scores.csv", "abc")
+    tuned = table.select("tuned")
+    assert (tuned.columns, tuned.only, tuned.ids) == (("tuned",), "tuned", ("a", "b"))
+    assert (tuned.origin, tuned.sha256) == ("scores.csv", "abc")
+    assert tuned.of(["b", "a"], "tuned").tolist() == [4.0, 3.0]
+    with pytest.raises(UsageError, match=r"`column` must be among the columns of scores\.csv \(base, tuned\), got 'x'"):
+        table.select("x")
+    with pytest.raises(UsageError, match=r"must have one column here, got base, tuned\. Choose: table\.select"):
+        _ = table.only
