@@ -58,9 +58,7 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
         detector=Detector(detected=45, copies=50, false_alarms=0, others=100),
         auditor=a,
     ),
-    "sharpness": lambda m, p, a: assert_sharpness_below(
-        m, p, statistic="score_norm", reference_quantile=0.95, limit=0.2, auditor=a
-    ),
+    "sharpness": lambda m, p, a: assert_sharpness_below(m, p, reference_quantile=0.95, limit=0.2, auditor=a),
     "one run": lambda m, p, a: assert_epsilon_lower_bound_below(
         m,
         plant_canaries(p.nonmembers.load(range(5)), p.members.load(range(100)), seed=3).canaries,

@@ -38,7 +38,7 @@ OTHERS = "[f'a drawing of {i}' for i in range(100)]"
 COMPARED = f"""
 comparison = compare_mitigations(
     diffusion_model, {PROMPTS}[:12], [np.zeros((1, 4, 4), np.float32)] * 11 + [None],
-    mitigations=[DelayedGuidance()], alignment=None, images_per_prompt=2,
+    mitigations=[DelayedGuidance()], alignment=probe_set.members, images_per_prompt=2,
 )
 """
 CLAIMS = [  # a claim, its plan's first line, and what the plan must say
