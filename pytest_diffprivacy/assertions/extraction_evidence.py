@@ -124,6 +124,7 @@ def _recipe(rule: CopyRule, confidence: float, planned: int) -> Recipe:
             "delta": rule.delta,
             "max_false_match_rate": rule.threshold.max_false_match_rate,
             "ceiling": rule.threshold.ceiling,
+            "rule_confidence": rule.threshold.confidence,
             "confidence": confidence,
             "planned": planned,
         },

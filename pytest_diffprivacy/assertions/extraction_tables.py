@@ -155,7 +155,12 @@ def _alike(
             "null": ("null_similarities",),
             "control": ("control_similarities",),
         },
-        arguments={"copy_from": copy_from, "max_false_match_rate": max_false_match_rate, "confidence": confidence},
+        arguments={
+            "copy_from": copy_from,
+            "max_false_match_rate": max_false_match_rate,
+            "rule_confidence": confidence,
+            "confidence": confidence,
+        },
     )
     try:
         measured = alike_rate(
@@ -164,6 +169,7 @@ def _alike(
             control,
             copy_from=copy_from,
             max_false_match_rate=max_false_match_rate,
+            rule_confidence=confidence,
             confidence=confidence,
         )
     except InsufficientProbes as error:

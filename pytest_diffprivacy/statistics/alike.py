@@ -55,6 +55,7 @@ def alike_rate(
     *,
     copy_from: float,
     max_false_match_rate: float,
+    rule_confidence: float,
     confidence: float = 0.95,
 ) -> AlikeRate:
     """Bound the share of copies; **a higher similarity means more like a training image**.
@@ -69,7 +70,9 @@ def alike_rate(
         control: of other unseen images; they took no part in it.
         copy_from: the smallest similarity that may count as a copy.
         max_false_match_rate: share of unseen images that may be called copies, in (0, 1).
-        confidence: of each bound and of the threshold, in (0.5, 1).
+        rule_confidence: with which the threshold keeps that share, in (0.5, 1). The bounds hold whatever it is: the
+            control took no part in the threshold.
+        confidence: of each bound, in (0.5, 1).
 
     Raises:
         UsageError: an argument is wrong.
@@ -77,7 +80,7 @@ def alike_rate(
 
     Source: Implements METHODS 1.4, 6.1 and 7.1, with the order statistic bound of 7.2 for the threshold.
     """
-    significance = check_significance(confidence)
+    significance = check_significance(rule_confidence)
     allowed = check_fraction("max_false_match_rate", max_false_match_rate)
     found, nulls, others = (
         check_scores(name, values)

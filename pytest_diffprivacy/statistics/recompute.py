@@ -153,8 +153,10 @@ def _rate(arrays: Stored, arguments: Arguments) -> Measured:
 
 def _copy_rate(arrays: Stored, arguments: Arguments) -> Measured:
     """From distances: threshold on the null images, copies, copies of compared members, false matches."""
-    calibration = {name: arguments[name] for name in ("max_false_match_rate", "confidence", "ceiling")}
-    threshold = false_match_threshold(_one(arrays, "null"), **calibration).threshold
+    calibration = {name: arguments[name] for name in ("max_false_match_rate", "ceiling")}
+    # The rule stays as it was, whatever confidence is asked for; records before it was kept apart have one for both.
+    fixed = arguments.get("rule_confidence", arguments["confidence"])
+    threshold = false_match_threshold(_one(arrays, "null"), **calibration, confidence=fixed).threshold
     delta = float(arguments["delta"])
     copies = is_copy(_one(arrays, "l2"), _one(arrays, "adaptive"), delta=delta, threshold=threshold)
     false = is_copy(_one(arrays, "control_l2"), _one(arrays, "control_adaptive"), delta=delta, threshold=threshold)
