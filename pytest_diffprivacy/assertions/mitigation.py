@@ -170,6 +170,7 @@ def assert_mitigation_reduces_copies(
     Source: Implements METHODS 5.7; the bounds are those of statistics.share_left.
     """
     judge = auditor or current_auditor()
+    _check_comparison(comparison)
     level = judge.confidence(confidence)
     limit = check_fraction("limit", limit, zero=True)
     sentence = f"{{}} leaves at most {limit:.4g} of the copies that the model makes without it"
@@ -221,6 +222,7 @@ def assert_mitigation_keeps_alignment(
     Source: Implements METHODS 5.7; the bounds are those of statistics.relative_loss.
     """
     judge = auditor or current_auditor()
+    _check_comparison(comparison)
     level = judge.confidence(confidence)
     limit = check_fraction("limit", limit, zero=True)
     sentence = f"{{}} loses at most {limit:.4g} of the prompt alignment"
@@ -240,6 +242,11 @@ def assert_mitigation_keeps_alignment(
         return relative_loss(before, after, confidence=level, seed=comparison.seed)
 
     return judge.judge(question, measure)
+
+
+def _check_comparison(comparison: object) -> None:
+    if not isinstance(comparison, (MitigationComparison, PlannedComparison)):
+        raise UsageError(f"`comparison` must be what compare_mitigations returned, got {type(comparison).__name__}.")
 
 
 def _plan(

@@ -5,6 +5,7 @@ Images of one prompt belong together, so prompts are resampled, never images.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,8 @@ def share_left(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95,
 
     Raises:
         UsageError: values that are no shares, or other prompts.
-        InsufficientProbes: fewer than 5 prompts, or nothing before of which anything could be left.
+        InsufficientProbes: fewer than 5 prompts, nothing before of which anything could be left, or from so few prompts
+            that there is no upper bound.
 
     Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7; where every resample agrees,
         the bounds are those of no event in as many prompts (Clopper and Pearson 1934).
@@ -161,6 +163,13 @@ def _ratio(first: FloatArray, second: FloatArray, confidence: float, seed: int, 
     ratios = np.where(drawn[:, 0] > 0.0, ratios, np.inf)
     value = float(second.mean() / first.mean())
     low, high = (float(q) for q in np.quantile(ratios, [significance, 1.0 - significance], method="inverted_cdf"))
+    if not np.isfinite(high):
+        there = int((first > 0.0).sum())
+        raise InsufficientProbes(
+            f"What was there before came from {there} of {len(first)} prompts: too few for an upper bound of the share "
+            "left. Take more prompts that bring training images back.",
+            needed=math.ceil(len(first) * (there + 1) / there),
+        )
     if low == high:  # no resample differs: as sure as no event in so many prompts, and no surer
         unseen = upper_bound(0, len(first), significance) / (1.0 if loss else float(first.mean()))
         low, high = value - unseen if loss else max(0.0, value - unseen), value + unseen

@@ -139,6 +139,37 @@ def test_without_copies_there_is_nothing_to_reduce() -> None:
         assert_mitigation_reduces_copies(found, "forgetful", auditor=judge)
 
 
+def test_copies_of_a_single_prompt_do_not_decide() -> None:
+    class Seldom:
+        """The model's own copies, of one prompt only."""
+
+        def __init__(self) -> None:
+            self.inner = PixelDistance(0.15)
+            self.name, self.label, self.calls = "seldom", self.inner.label, 0
+
+        def measure(self, images: Any, training: Any) -> Any:
+            self.calls += 1
+            return self.inner.measure(images, training) if self.calls == 1 else np.ones(len(images))
+
+        def copies(self, closeness: Any) -> Any:
+            return self.inner.copies(closeness)
+
+    judge = Auditor()
+    found = compare_mitigations(
+        needle_model(), PROMPTS, list(training_images()), mitigations=[Forgetful()], auditor=judge,
+        **SETTINGS | {"similarity": Seldom()},
+    )  # fmt: skip
+    assert found.original.copies.any(1).sum() == 1
+    with pytest.raises(Inconclusive, match="came from 1 of 8 prompts: too few for an upper bound of the share left"):
+        assert_mitigation_reduces_copies(found, "forgetful", auditor=judge)
+
+
+def test_something_else_than_a_comparison_is_refused() -> None:
+    for claim in (assert_mitigation_reduces_copies, assert_mitigation_keeps_alignment):
+        with pytest.raises(UsageError, match="`comparison` must be what compare_mitigations returned, got NoneType"):
+            claim(None, "sail")  # type: ignore[arg-type]
+
+
 def test_alignment_that_was_never_there_cannot_be_kept() -> None:
     class Darkness(Brightness):
         def scores(self, images: Any, prompts: Any) -> Any:

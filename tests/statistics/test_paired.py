@@ -75,6 +75,9 @@ def test_a_change_is_paired():
 def test_what_is_undefined_is_refused():
     with pytest.raises(InsufficientProbes, match="Nothing was there before in 6 prompts"):
         share_left(np.zeros(6), np.zeros(6))
+    with pytest.raises(InsufficientProbes, match="from 1 of 6 prompts: too few for an upper bound") as few:
+        share_left(np.eye(6)[0], np.zeros(6))
+    assert few.value.needed == 12
     with pytest.raises(InsufficientProbes, match="Cannot resample 4 prompts: at least 5"):
         mean_change(np.zeros(4), np.zeros(4))
     with pytest.raises(AuditError, match="nothing is there of which a share could be lost"):
