@@ -11,7 +11,7 @@ from pytest_diffprivacy.assertions.evidence import histogram_record, method_reco
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate
 from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
-from pytest_diffprivacy.evidence.records import Claim, Recipe
+from pytest_diffprivacy.evidence.records import Claim, Control, ControlOutcome, Recipe
 from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.statistics import (
     AlikeRate,
@@ -34,8 +34,7 @@ HEADLINES = {
 }
 UNKNOWN = (
     "The similarities were measured elsewhere. What this run cannot know: whether each row was compared with the whole "
-    "training set, whether the generations are independent draws of the audited model, and whether the unseen images "
-    "are of the training images' kind and none of them."
+    "training set, and whether the generations are independent draws of the audited model."
 )
 
 
@@ -122,6 +121,7 @@ def judge_similarity_tables(
             )
         ]
         findings.notes.append(UNKNOWN)
+        findings.controls.append(_no_split())
         no_positive_control(f"{columns[0]}, measured elsewhere", ELSEWHERE, findings)
         _check_order(findings, made, others, columns[0], detector)
         measured = _alike(findings, made, null, control, least, max_false_match_rate, confidence)
@@ -135,6 +135,17 @@ def judge_similarity_tables(
         return corrected
 
     return judge.judge(question, measure)
+
+
+def _no_split() -> Control:
+    return Control(
+        kind="split",
+        name="Split: unseen images against training images",
+        done="An image on both sides is refused.",
+        outcome=ControlOutcome.NOT_APPLICABLE,
+        meaning="Similarities were given without their images: whether the unseen images are of the training images' "
+        "kind, and none of them, is not checked.",
+    )
 
 
 def _alike(

@@ -46,7 +46,10 @@ def test_generations_are_judged_beside_unseen_images_and_the_record_says_what_no
         "Share of generations at least 0.6 alike to a training image is at most 0.01 (sscd, measured elsewhere)"
     )
     assert any("the whole training set" in note for note in claim.notes)
-    assert [(control.kind, control.outcome.value) for control in claim.controls] == [("positive", "not applicable")]
+    assert [(control.kind, control.outcome.value) for control in claim.controls] == [
+        ("split", "not applicable"), ("positive", "not applicable")
+    ]  # fmt: skip
+    assert "none of them, is not checked" in claim.controls[0].meaning
     with pytest.raises(PrivacyViolation) as caught:
         assert_no_extraction(generations(60), unseen(), auditor=Auditor(), **BOUNDS)
     assert caught.value.claim.value == 0.06
