@@ -19,7 +19,7 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.extraction import Extraction, PromptSearch, calibrate_rule, filter_generations
 from pytest_diffprivacy.models.protocols import Generator, require_generator
-from pytest_diffprivacy.probes import ProbeSet, ScoreTable
+from pytest_diffprivacy.probes import ProbeSet, ScoreTable, StoredGenerations
 from pytest_diffprivacy.statistics import (
     CopyRate,
     CorrectedRate,
@@ -82,7 +82,8 @@ def assert_no_extraction(
         max_false_match_rate: share of unseen images that the rule may call copies.
         steps: sampling steps.
         early_stop: stop generating as soon as FAIL is certain. Its lower bound then is that of a sequential test, which
-            holds at every look; a PASS is judged after all generations all the same.
+            holds at every look; a PASS is judged after all generations all the same. Not for stored generations, whose
+            order need not be random.
         embedding: in which the report measures how much of an outlier each training image is; None: pixels.
         detector: what the copy rule did on labelled pairs. The rate is then corrected for what the rule misses and
             invents, with bounds that include the error of these counts; not together with `early_stop`.
@@ -143,6 +144,11 @@ def assert_no_extraction(
         )
     if probes is None:
         raise UsageError("`probes` must be a ProbeSet where no prompts are searched, got None. Pass the training set.")
+    if early_stop and isinstance(generator, StoredGenerations):
+        raise UsageError(
+            "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, and "
+            "none are left to be made. Leave it out."
+        )
     if detector is not None and early_stop:
         raise UsageError("`early_stop` must be False with a `detector`: its correction needs a fixed number of trials.")
     known, at_most = probes, generations if early_stop else 0

@@ -18,7 +18,7 @@ from pytest_diffprivacy.extraction import (
     PromptFindings,
     PromptSearch,
     choose_prompts,
-    compare_clique,
+    compare_cliques,
     search_generations,
 )
 from pytest_diffprivacy.models.protocols import Generator
@@ -125,7 +125,7 @@ def _ask(judge: Auditor, case: _Case, number: int, findings: Findings) -> list[P
                 f"The model generates images of shape {images.shape[1:]}, the probes have {case.probes.image_shape}. "
                 "Resize the probes as the training pipeline did."
             )
-        results.append(compare_clique(search_generations(images, case.search), images, asked, members, unseen))
+        results.append(compare_cliques(search_generations(images, case.search), images, asked, members, unseen))
     return results
 
 

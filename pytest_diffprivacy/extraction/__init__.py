@@ -1,7 +1,7 @@
 """Can training images be drawn out again? Generate, find the exact nearest training image, and judge the distance."""
 
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
-from pytest_diffprivacy.extraction.cliques import Clique, CliqueOutcome, find_clique
+from pytest_diffprivacy.extraction.cliques import Clique, CliqueOutcome, find_clique, find_cliques
 from pytest_diffprivacy.extraction.exhibits import Exhibit
 from pytest_diffprivacy.extraction.generate_and_filter import (
     CopyRule,
@@ -14,7 +14,7 @@ from pytest_diffprivacy.extraction.prompt_search import (
     PromptFindings,
     PromptSearch,
     choose_prompts,
-    compare_clique,
+    compare_cliques,
     search_generations,
 )
 from pytest_diffprivacy.extraction.reconstruction import (
@@ -42,12 +42,13 @@ __all__ = [
     "adaptive_distances",
     "calibrate_rule",
     "choose_prompts",
-    "compare_clique",
+    "compare_cliques",
     "eidetic_counts",
     "equal_sides",
     "fill_errors",
     "filter_generations",
     "find_clique",
+    "find_cliques",
     "measure_replication",
     "outlierness",
     "reconstruct",

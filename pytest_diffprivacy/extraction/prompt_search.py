@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.distances import nearest_images, pairwise_tiled_l2
 from pytest_diffprivacy.distances.tiled import GRID4
 from pytest_diffprivacy.errors import ProbeError, UsageError
-from pytest_diffprivacy.extraction.cliques import CLIQUES_TRIED, Clique, CliqueOutcome, find_clique
+from pytest_diffprivacy.extraction.cliques import CLIQUES_TRIED, NONE, Clique, CliqueOutcome, find_cliques
 from pytest_diffprivacy.extraction.training_images import eidetic_counts
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes import ImageSet
@@ -25,8 +26,9 @@ class PromptSearch:
     """How prompts are searched for training images: many generations each, and a clique among them.
 
     A prompt is flagged if at some guidance scale at least `clique_size` of its generations are pairwise within
-    `edge_threshold` in tiled l2. It brings a training image back if, besides, the clique's most central generation lies
-    within the claim's `delta` of a training image of this prompt (of any, if the prompt has none).
+    `edge_threshold` in tiled l2. It brings a training image back if, besides, the most central generation of such a
+    clique lies within the claim's `delta` of a training image of this prompt (of any, if the prompt has none). Several
+    cliques, if they are not linked, are several images, and each is compared.
 
     Attributes:
         edge_threshold: largest tiled distance of two generations that count as one image; the paper does not state
@@ -60,10 +62,21 @@ class PromptSearch:
         size = check_count("clique_size", self.clique_size, least=2)
         if check_count("images", self.images, least=2) < size:
             raise UsageError(f"`images` must be at least `clique_size` ({size}), got {self.images!r}.")
-        if not self.guidance_scales or len(set(self.guidance_scales)) < len(self.guidance_scales):
-            raise UsageError(f"`guidance_scales` must be different numbers, got {self.guidance_scales!r}.")
+        if self.tile != GRID4 and (not isinstance(self.tile, int) or check_count("tile", self.tile, least=1) < 1):
+            raise UsageError(f'`tile` must be "{GRID4}" or a number of pixels, got {self.tile!r}.')
+        _check_scales(self.guidance_scales)
+        if isinstance(self.prompts, str):
+            raise UsageError(f"`prompts` must be a list of prompts, got the text {self.prompts!r}. Put it into a list.")
         if self.prompts is not None and (not self.prompts or len(set(self.prompts)) < len(self.prompts)):
             raise UsageError("`prompts` must be different prompts, at least one. Leave out those that are repeated.")
+
+
+def _check_scales(scales: Sequence[float]) -> None:
+    wrong = f"`guidance_scales` must be different finite numbers, got {scales!r}. Write one scale as (1.0,)."
+    if isinstance(scales, str) or not isinstance(scales, Sequence) or not scales or len(set(scales)) < len(scales):
+        raise UsageError(wrong)
+    if not all(isinstance(scale, int | float) and math.isfinite(scale) for scale in scales):
+        raise UsageError(wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +121,8 @@ def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[Asked
     return asked if search.prompts is not None else sorted(asked, key=lambda a: -a.duplicates)[: search.most]
 
 
-def search_generations(images: NDArray[np.float32], search: PromptSearch) -> Clique:
-    """The clique among the generations of one prompt at one guidance scale.
+def search_generations(images: NDArray[np.float32], search: PromptSearch) -> list[Clique]:
+    """The cliques among the generations of one prompt at one guidance scale, as `find_cliques` gives them.
 
     Args:
         images: (n, channels, height, width) in [0, 1].
@@ -118,7 +131,7 @@ def search_generations(images: NDArray[np.float32], search: PromptSearch) -> Cli
     Source: Follows Carlini et al. 2023, section 4.2 (METHODS 1.2).
     """
     distances = pairwise_tiled_l2(images, tile=search.tile)
-    return find_clique(
+    return find_cliques(
         distances, edge_threshold=search.edge_threshold, size=search.clique_size, tried=search.cliques_tried
     )
 
@@ -128,14 +141,17 @@ class PromptFindings:
     """What one prompt's generations at one guidance scale showed.
 
     Attributes:
-        clique: whether they are one image again and again.
+        clique: the clique that lies nearest to a training image, or, where none is compared, the largest.
+        undecided: whether the search for cliques was given up somewhere.
         image: (channels, height, width), the clique's most central generation; None without a clique.
         nearest: position of the training image it was found nearest to; -1 without a comparison.
         l2: RMS distance to it; infinite without a comparison.
-        control_l2: RMS distance to the nearest of as many unseen images; infinite without a comparison.
+        control_l2: RMS distance of that clique which is nearest to one of as many unseen images; infinite without a
+            comparison.
     """
 
     clique: Clique
+    undecided: bool
     image: NDArray[np.float32] | None
     nearest: int = -1
     l2: float = np.inf
@@ -146,31 +162,39 @@ class PromptFindings:
         """Whether there is a clique."""
         return self.clique.outcome is CliqueOutcome.FOUND
 
-    @property
-    def undecided(self) -> bool:
-        """Whether the search for a clique was given up."""
-        return self.clique.outcome is CliqueOutcome.UNDECIDED
 
-
-def compare_clique(
-    clique: Clique, images: NDArray[np.float32], asked: AskedPrompt, members: ImageSet | None, unseen: ImageSet | None
+def compare_cliques(
+    cliques: Sequence[Clique],
+    images: NDArray[np.float32],
+    asked: AskedPrompt,
+    members: ImageSet | None,
+    unseen: ImageSet | None,
 ) -> PromptFindings:
-    """Hold the clique's most central generation beside the prompt's training images, and beside as many unseen ones.
+    """Hold each clique's most central generation beside the prompt's training images, and beside as many unseen ones.
 
     Args:
-        clique: what was found among the generations.
+        cliques: what was found among the generations, the largest first.
         images: the generations, (n, channels, height, width) in [0, 1].
         asked: the prompt; without training images of its own all members are searched.
         members: the training set; None: unknown.
         unseen: images the model was not trained on, as many as are compared where there are so many; None: unknown.
     """
-    if clique.outcome is not CliqueOutcome.FOUND:
-        return PromptFindings(clique, None)
-    image = images[clique.medoid].copy()
+    found = [clique for clique in cliques if clique.outcome is CliqueOutcome.FOUND]
+    undecided = len(found) < len(cliques)
+    if not found:
+        return PromptFindings(cliques[0] if cliques else NONE, undecided, None)
+    shown = images[[clique.medoid for clique in found]]
     if members is None or unseen is None:
-        return PromptFindings(clique, image)
+        return PromptFindings(found[0], undecided, shown[0])
     own = asked.images if len(asked.images) else np.arange(len(members))
     searched = members.subset(own.tolist()) if len(asked.images) else members
-    nearest, control = nearest_images(image[None], searched, 1), nearest_images(image[None], unseen, 1)
-    place = int(own[nearest.indices[0, 0]])
-    return PromptFindings(clique, image, place, float(nearest.distances[0, 0]), float(control.distances[0, 0]))
+    nearest, control = nearest_images(shown, searched, 1), nearest_images(shown, unseen, 1)
+    closest = int(nearest.distances[:, 0].argmin())
+    return PromptFindings(
+        clique=found[closest],
+        undecided=undecided,
+        image=shown[closest].copy(),
+        nearest=int(own[nearest.indices[closest, 0]]),
+        l2=float(nearest.distances[closest, 0]),
+        control_l2=float(control.distances.min()),
+    )

@@ -102,6 +102,9 @@ def running_copy_rate(
         planned: generations without a stop.
         confidence: of each bound, in (0.5, 1).
 
+    Should the rate change on the way, bounds of different times may contradict each other; none excludes the rate that
+    was observed.
+
     Raises:
         UsageError: arrays of different lengths, empty, or longer than planned.
 
@@ -116,8 +119,8 @@ def running_copy_rate(
     stopped = sequential_mean(copies.astype(np.float64), confidence=confidence, process="mixture").high
     return CopyRate(
         value=plain.value,
-        low=max(0.0, low),
-        high=plain.high if count == planned else stopped,
+        low=min(plain.value, max(0.0, low)),
+        high=plain.high if count == planned else max(plain.value, stopped),
         confidence=plain.confidence,
         copies=plain.successes,
         compared_copies=int(compared_copies.sum()),

@@ -168,6 +168,16 @@ def test_a_pass_makes_all_its_generations_although_it_might_stop_early(
     assert "all 600 generations were made" in claim.notes[0]
 
 
+def test_stored_generations_are_not_stopped_early_since_the_first_need_not_be_like_the_rest(
+    few_members: ProbeSet,
+) -> None:
+    copies_last = StoredGenerations(
+        np.concatenate([few_members.nonmembers.load(range(90)), few_members.members.load(range(10))])
+    )
+    with pytest.raises(UsageError, match="`early_stop` must be False for generations made elsewhere"):
+        assert_no_extraction(copies_last, few_members, generations=100, max_rate=0.05, early_stop=True)
+
+
 def test_images_made_elsewhere_are_judged_like_the_models_own(
     memorizing_few: AnalyticDenoiser, few_members: ProbeSet
 ) -> None:

@@ -105,6 +105,26 @@ def test_the_image_stands_beside_its_training_image(leaking: Auditor) -> None:
     assert all(strip.conspicuous and strip.mark == "match" for strip in strips)
 
 
+class TwoImages(Remembering):
+    """Half of a memorized prompt's generations are one grey image, a third its training image."""
+
+    def generate(self, seeds, *, prompts=None, steps=50, guidance_scale=1.0):
+        images = super().generate(seeds, prompts=prompts, guidance_scale=guidance_scale)
+        if PROMPTS.index(prompts[0]) < self.memorized:
+            images[: len(images) // 2] = 0.5
+            images[-(len(images) // 6) :] = torch.from_numpy(pictures(9, len(images) // 6))
+        return images
+
+
+def test_a_training_image_is_found_beside_another_image_that_comes_back_more_often() -> None:
+    (claim,) = judged(TwoImages(), captioned(), search=search(guidance_scales=(1.0,))).claims
+    assert claim.verdict == "FAIL"
+    assert claim.value == pytest.approx(MEMORIZED / 12)
+    assert all(row[2] == "10 of 30" for row in claim.tables[1].rows)
+    (alone,) = judged(TwoImages(), None, search=search(guidance_scales=(1.0,), prompts=PROMPTS)).claims
+    assert all(row[2] == "15 of 30" for row in alone.tables[1].rows)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_the_verdict_follows_from_the_stored_arrays_alone(
     known: bool, tmp_path_factory: pytest.TempPathFactory
@@ -226,9 +246,15 @@ def test_prompts_are_the_captions_of_the_members_with_most_near_copies_first() -
         ({"edge_threshold": 0.0}, r"`edge_threshold` must be a distance in \(0, 1\], got 0.0"),
         ({"images": 9}, r"`images` must be at least `clique_size` \(10\), got 9"),
         ({"clique_size": 1}, "`clique_size` must be a whole number of at least 2, got 1"),
-        ({"guidance_scales": ()}, "`guidance_scales` must be different numbers"),
-        ({"guidance_scales": (1.0, 1.0)}, "`guidance_scales` must be different numbers"),
+        ({"guidance_scales": ()}, "`guidance_scales` must be different finite numbers"),
+        ({"guidance_scales": (1.0, 1.0)}, "`guidance_scales` must be different finite numbers"),
+        ({"guidance_scales": 1.0}, r"got 1.0. Write one scale as \(1.0,\)"),
+        ({"guidance_scales": (1.0, float("nan"))}, "`guidance_scales` must be different finite numbers"),
+        ({"guidance_scales": ("strong",)}, "`guidance_scales` must be different finite numbers"),
+        ({"tile": "grid8"}, "`tile` must be \"grid4\" or a number of pixels, got 'grid8'"),
+        ({"tile": 0}, "`tile` must be a whole number of at least 1, got 0"),
         ({"prompts": ["a", "a"]}, "`prompts` must be different prompts"),
+        ({"prompts": "a cat"}, "`prompts` must be a list of prompts, got the text 'a cat'"),
     ],
 )
 def test_a_bad_setting_is_named(settings: dict[str, object], message: str) -> None:

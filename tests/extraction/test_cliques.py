@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.extraction import CliqueOutcome, find_clique
+from pytest_diffprivacy.extraction import CliqueOutcome, find_clique, find_cliques
 
 
 def distances_of(graph, near=0.1, far=0.9):
@@ -53,6 +53,28 @@ def test_the_decision_is_that_of_the_largest_clique(seed):
     distances = distances_of(graph)
     assert find_clique(distances, edge_threshold=0.15, size=largest).outcome is CliqueOutcome.FOUND
     assert find_clique(distances, edge_threshold=0.15, size=largest + 1).outcome is CliqueOutcome.NONE
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_clique_that_is_found_is_the_largest(seed):
+    graph = nx.gnp_random_graph(40, 0.4, seed=seed)
+    largest = max(map(len, nx.find_cliques(graph)))
+    assert len(find_clique(distances_of(graph), edge_threshold=0.15, size=3).nodes) == largest
+
+
+def test_each_component_gives_its_clique_the_largest_first():
+    graph = nx.disjoint_union_all([nx.complete_graph(10), nx.star_graph(11), nx.complete_graph(20)])
+    first, second = find_cliques(distances_of(graph), edge_threshold=0.15, size=10)
+    assert (first.nodes.tolist(), second.nodes.tolist()) == (list(range(22, 42)), list(range(10)))
+    assert find_cliques(distances_of(nx.star_graph(11)), edge_threshold=0.15, size=10) == []
+
+
+def test_a_component_that_is_given_up_is_said_beside_the_clique_of_another():
+    graph = nx.disjoint_union(nx.complete_multipartite_graph(*[3] * 9), nx.complete_graph(12))
+    for joined in (graph, nx.disjoint_union(nx.complete_graph(12), nx.complete_multipartite_graph(*[3] * 9))):
+        found = find_cliques(distances_of(joined), edge_threshold=0.15, size=10, tried=50)
+        assert found[-1].outcome is CliqueOutcome.UNDECIDED
+    assert [len(clique.nodes) for clique in found] == [12, 0]
 
 
 def test_the_most_central_generation_comes_first():

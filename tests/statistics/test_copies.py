@@ -66,3 +66,13 @@ def test_the_running_lower_bound_is_wrong_in_at_most_one_stream_of_twenty():
 def test_more_than_planned_is_refused():
     with pytest.raises(UsageError, match="`planned` must be at least the 1000 generations made, got 999"):
         running_copy_rate(flags(4), flags(4), flags(4), planned=999)
+
+
+def test_bounds_enclose_the_observed_rate_even_if_it_changes_on_the_way():
+    none = np.zeros(400, dtype=bool)
+    late, early = none.copy(), none.copy()
+    late[150:], early[:20] = True, True
+    for copies in (late, early):
+        for count in (250, 400):
+            found = running_copy_rate(copies[:count], copies[:count], none[:count], planned=400)
+            assert found.low <= found.value <= found.high
