@@ -16,6 +16,7 @@ from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import (
     AuditError,
     DiffPrivacyError,
+    EvidenceError,
     Inconclusive,
     ModelError,
     PrivacyViolation,
@@ -136,8 +137,13 @@ class _AuditRun:
 
     def pytest_collection_finish(self) -> None:
         """Write down which audits there are before the first of them runs: a lost worker cannot do it later."""
-        if self.expected and not (self.config.option.collectonly or self.planning):
+        if not self.expected or self.config.option.collectonly or self.planning:
+            return
+        try:
             self._folder().event("collected", audits=self.expected)
+        except EvidenceError as error:
+            if not self.worker:  # in a worker of xdist every audit fails with the same words
+                raise pytest.UsageError(str(error)) from None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be collected may hold audits."""

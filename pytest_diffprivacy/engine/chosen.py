@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -48,8 +49,10 @@ def _made(session: options.Session) -> Engine:
     run = RunFolder(Path(str(settings["cache-dir"])), session.run_id)
     hire, seconds = _hire(settings), settings["budget"]
     make = LocalEngine if hire is None else partial(PooledEngine, hire)
+    # A worker of xdist that is late to its first unit must not remove what another one has made in this run.
+    since = time.time() - (time.monotonic() - session.started)
     return make(
-        Store(run.root, settings.size("cache-limit")),
+        Store(run.root, settings.size("cache-limit"), since=since),
         run,
         batch_size=settings.whole("batch-size"),
         fresh=bool(settings["fresh"]),

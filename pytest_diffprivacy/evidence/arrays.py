@@ -89,9 +89,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            about = json.loads((file.metadata() or {}).get("evidence", "{}"))
+            told = json.loads((file.metadata() or {}).get("evidence", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise EvidenceError(_damaged(path, str(error))) from error
+    about = told if isinstance(told, dict) else {}
     if content_digest(arrays, about.get("description", "")) != about.get("content_sha256"):
         raise EvidenceError(_damaged(path, "its content does not match its digest"))
     return arrays

@@ -24,12 +24,13 @@ class Store:
     Args:
         root: the evidence folder, usually `.diffprivacy`; made on the first write, with its own .gitignore.
         limit: bytes of stored results above which the least recently used ones are removed; None: they all stay.
-            What this object has read or written is never removed by it, so that a run does not eat its own results.
+        since: what was read or written after this time is never removed, so that a run does not eat its own results;
+            seconds since the epoch; None: now.
     """
 
-    def __init__(self, root: Path, limit: int | None = None) -> None:
+    def __init__(self, root: Path, limit: int | None = None, *, since: float | None = None) -> None:
         self.root, self._limit = root, limit
-        self._since = time.time()
+        self._since = time.time() if since is None else since
         self._size: int | None = None
 
     def path(self, key: str) -> Path:

@@ -57,8 +57,7 @@ def test_a_store_with_a_limit_makes_room_for_what_it_writes(tmp_path):
 
 def test_a_run_never_removes_what_it_has_used_itself(tmp_path):
     filled(tmp_path, 2)
-    store = Store(tmp_path, limit=1)
-    store._since = 0.0  # everything counts as used by this run, whatever the clock's resolution
+    store = Store(tmp_path, limit=1, since=0.0)  # everything counts as used by this run
     for number in range(4):
         store.put(f"new {number}", ARRAYS, {})
     assert len(keys(tmp_path)) == 6

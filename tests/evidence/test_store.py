@@ -123,10 +123,11 @@ def test_a_truncated_file_is_noticed_and_named(tmp_path):
             store.get("key")
 
 
-def test_a_foreign_safetensors_file_is_no_result(tmp_path):
+@pytest.mark.parametrize("metadata", [None, {"evidence": "[]"}, {"evidence": "3"}, {"evidence": "{}"}])
+def test_a_foreign_safetensors_file_is_no_result(tmp_path, metadata):
     from safetensors.numpy import save_file
 
-    save_file({"a": np.arange(3.0)}, tmp_path / "x.safetensors")
+    save_file({"a": np.arange(3.0)}, tmp_path / "x.safetensors", metadata=metadata)
     with pytest.raises(EvidenceError, match="its content does not match its digest"):
         read_arrays(tmp_path / "x.safetensors")
 

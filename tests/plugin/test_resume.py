@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -106,3 +107,17 @@ def test_the_same_seed_gives_the_same_scores_wherever_they_are_computed(audited:
 
 def _largest(folder: Path) -> Path:
     return max(folder.iterdir(), key=lambda path: path.stat().st_size)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
+    audited: Project, workers: tuple[str, ...]
+) -> None:
+    audited.write("taken", "no folder")
+    seen = audited.run_alone(*workers, "--diffprivacy-cache-dir=taken/evidence")
+    said = r"Cannot write to the evidence folder '.*taken.evidence': .*\. Set diffprivacy_cache_dir to a writable folder"
+    assert re.search(said, seen.text + seen.errors)
+    assert seen.exit_code != 0
+    assert "INTERNALERROR" not in seen.text + seen.errors
+    assert "Traceback" not in seen.text + seen.errors
+    assert seen.tracebacks_into_us == []
