@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO, final
 
 
@@ -13,27 +14,45 @@ class Uncaptured:
 
     def __init__(self, config: Any) -> None:
         self._config = config
+        self._watched: bool | None = None
 
     def _target(self) -> TextIO:
         return sys.stderr
 
+    def _beside_capture(self) -> AbstractContextManager[None]:
+        manager = self._config.pluginmanager.getplugin("capturemanager")
+        paused: AbstractContextManager[None] = manager.global_and_fixture_disabled() if manager else nullcontext()
+        return paused
+
     def write(self, text: str) -> int:
         """Write between two captured outputs."""
-        if not self.isatty():  # a log file: a line an update instead of one line that is drawn over
+        watched = self.isatty()
+        if not watched:  # a log file: a line an update instead of one line that is drawn over
             text = text.replace("\r", "\n")
             if not text.strip():
                 return 0
-        manager = self._config.pluginmanager.getplugin("capturemanager")
-        if manager is None:
-            return self._target().write(text)
-        with manager.global_and_fixture_disabled():
+        with self._beside_capture():
+            if watched:
+                self._leave_line()
             written = self._target().write(text)
             self._target().flush()
         return written
+
+    def _leave_line(self) -> None:
+        """Go to a line of our own, lest a bar be drawn over the test's name or the dots of those before it."""
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None:
+            return
+        reporter.ensure_newline()
+        if reporter._tw.width_of_current_line:
+            reporter.line("")
 
     def flush(self) -> None:
         """Nothing is buffered here."""
 
     def isatty(self) -> bool:
-        """Whether a person watches."""
-        return os.isatty(2)
+        """Whether a person watches; asked beside the capture, which puts a file in the terminal's place."""
+        if self._watched is None:
+            with self._beside_capture():
+                self._watched = os.isatty(2)
+        return self._watched

@@ -216,7 +216,7 @@ class _Work:
             return False
         self._books.keep(self._model, unit, key, answer.arrays)
         self._done[index] = answer.arrays
-        self._pace.saw(unit, answer.seconds)
+        self._pace.saw(unit, answer.seconds / self._staffed().workers.count)  # the others compute meanwhile
         self._books.computed(unit, key, answer.seconds, self._ledger, worker)
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections import Counter
 from functools import partial
 
@@ -196,6 +197,19 @@ def test_when_the_time_is_over_what_runs_is_kept_and_nothing_begins(model, tmp_p
         work.values(engine, model, work.units(50), ledger)
     assert 0 < ledger.computed < 10
     assert len(list((tmp_path / "cache").iterdir())) == ledger.computed
+
+
+def test_the_time_that_is_missing_is_shared_by_the_workers(model):
+    def slowly(model, batch_size):
+        time.sleep(0.1)
+        return {"value": np.zeros(1)}
+
+    now = iter([0.0] * 4 + [10.0] * 1000)
+    engine = pooled(Crew(2), budget=Budget(5.0, 0.0, lambda: next(now)))
+    with pytest.raises(BudgetSpent) as spent:
+        list(engine.run(model, [work.unit(n, slowly) for n in range(50)], title="test", ledger=Ledger()))
+    each = spent.value.seconds / spent.value.units
+    assert 0.05 <= each < 0.09  # two workers: half of what a unit takes
 
 
 def test_what_cannot_be_sent_is_computed_here_and_nothing_twice(model, tmp_path):

@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
 ) -> None:
     audited.write("taken", "no folder")
     seen = audited.run_alone(*workers, "--diffprivacy-cache-dir=taken/evidence")
-    said = r"Cannot write to the evidence folder '.*taken.evidence': .*\. Set diffprivacy_cache_dir to a writable folder"
+    said = r"Cannot write to the evidence folder '.*taken.evidence': .*\. Set diffprivacy_cache_dir to a writable"
     assert re.search(said, seen.text + seen.errors)
     assert seen.exit_code != 0
     assert "INTERNALERROR" not in seen.text + seen.errors
