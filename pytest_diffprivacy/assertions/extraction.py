@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.detected import corrected_copies
+from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
 from pytest_diffprivacy.assertions.extraction_tables import HEADLINES, judge_similarity_tables
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_search, sides
@@ -22,12 +23,10 @@ from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable, StoredGenerations
 from pytest_diffprivacy.statistics import (
     CopyRate,
-    CorrectedRate,
     Detector,
     Measured,
     copy_rate,
     running_copy_rate,
-    trials_needed,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 from pytest_diffprivacy.statistics.ranks import values_needed
@@ -119,6 +118,13 @@ def assert_no_extraction(
         )
     if not 0.0 < as_number("delta", delta) <= 1.0:
         raise UsageError(f"`delta` must be an RMS distance in (0, 1], got {delta!r}.")
+    for name, given, kind in (
+        ("search", search, PromptSearch), ("detector", detector, Detector), ("embedding", embedding, Embedding)
+    ):  # fmt: skip
+        if given is not None and not isinstance(given, kind):
+            raise UsageError(
+                f"`{name}` must be {kind.__name__}, got {type(given).__name__}. Make one, or leave it out."
+            )
     if probes is not None and not isinstance(probes, ProbeSet):
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
@@ -184,8 +190,11 @@ def assert_no_extraction(
         if detector is not None:
             rate = corrected_copies(findings, found.copies, detector, confidence=level, seed=judge.seed)
             findings.notes += _nothing_to_correct(found)
-            return _needing(rate, findings, max_rate)
-        return _needing(measured(found), findings, max_rate)
+            findings.needed = lambda: more_corrected_trials(rate, max_rate, seed=judge.seed)
+            return rate
+        plain = measured(found)
+        findings.needed = lambda: more_trials(plain, plain.false_matches / plain.generations, max_rate)
+        return plain
 
     return judge.judge(question, measure)
 
@@ -243,15 +252,4 @@ def _statistic(planned: int, confidence: float) -> Callable[[Extraction], CopyRa
             return running_copy_rate(*flags, planned=planned, confidence=confidence)
         return copy_rate(*flags, confidence=confidence)
 
-    return measured
-
-
-def _needing(measured: CopyRate | CorrectedRate, findings: Findings, limit: float) -> Measured:
-    """The same, and how many generations would decide if these do not."""
-
-    def needed() -> str:
-        decided = trials_needed(measured.value, limit, confidence=measured.confidence)
-        return f"about {decided or 'more than 10 million'} generations would decide at the observed rate"
-
-    findings.needed = needed
     return measured

@@ -18,6 +18,7 @@ from pytest_diffprivacy.statistics import RateEstimate, rate
 
 OUTLIER_GROUPS = 5
 SMALLEST_GROUP = 5
+ONE_IMAGE = 0.1
 
 
 def describe(findings: Findings, rule: CopyRule, generations: int, steps: int, early_stop: bool) -> None:
@@ -147,12 +148,28 @@ def _notes(rule: CopyRule, found: Extraction, members: int, planned: int) -> lis
         ]
     return [
         *stopped,
+        *_one_image(found),
         f"{len(found.extracted)} of {members} distinct training images were extracted in {count} generations; the "
         "number grows with the generations, so compare models at equal counts only.",
         f"{int(found.false_matches.sum())} generations matched one of {len(rule.control)} unseen images under the same "
         f"rule; {int(found.compared_copies.sum())} matched one of as many training images.",
         f"The published form of the adaptive distance, which leaves duplicates in, finds {literal} copies instead of "
         f"{int(found.copies.sum())}.",
+    ]
+
+
+def _one_image(found: Extraction) -> list[str]:
+    """A note where one image comes back so often that the generator may be none, e.g. an API's placeholder."""
+    places = np.stack(
+        [found.matches.nearest, found.matches.l2, found.control_matches.nearest, found.control_matches.l2]
+    )
+    most = int(np.unique(places, axis=1, return_counts=True)[1].max())
+    if most == 1 or most < ONE_IMAGE * len(found.copies):
+        return []
+    return [
+        f"{most} of {len(found.copies)} generations are equally far from all that they are compared with, as one image "
+        "that comes back again and again is. If it is a placeholder, as of a safety filter or of an API that failed, "
+        "nothing was audited."
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.enough import more_trials
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
 from pytest_diffprivacy.errors import ModelError
@@ -229,8 +230,10 @@ def _notes(measured: PromptRate, compared: bool, cliques: int) -> list[str]:
 def _needed(measured: PromptRate, limit: float) -> str:
     if measured.undecided:
         return f"{measured.undecided} prompts were left undecided: raise cliques_tried, or lower edge_threshold"
-    decided = trials_needed(measured.value, limit, confidence=measured.confidence)
-    return f"about {decided or 'more than 10 million'} prompts would decide at the observed rate"
+    if measured.false_matches is None:
+        decided = trials_needed(measured.value, limit, confidence=measured.confidence)
+        return f"about {decided or 'more than 10 million'} prompts would decide at the observed rate"
+    return more_trials(measured, measured.false_matches / measured.prompts, limit, trials="prompts")
 
 
 def _by_guidance(

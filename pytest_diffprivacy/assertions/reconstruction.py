@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_difference
 from pytest_diffprivacy.assertions.plans import sides as planned_sides
@@ -99,6 +100,10 @@ def assert_no_reconstruction(
     if isinstance(model, ScoreTable):
         return judge_error_table(judge, model, probes, reference, limit=allowed, confidence=level)
     draws, steps = check_count("draws", draws, least=1), check_count("steps", steps, least=1)
+    if check_count("keep", keep, least=1) > draws:
+        raise UsageError(f"`keep` must be at most `draws` ({draws}), got {keep!r}. Lower it, or restore more often.")
+    if not isinstance(mask, str | Degradation):
+        raise UsageError(f"`mask` must be a name such as 'left' or 'random:0.3', got {type(mask).__name__}.")
     name = mask if isinstance(mask, str) else mask.name
     sentence = (
         f"Hidden parts ({name}) of members are restored better than those of non-members by at most {allowed:.4g} RMS"
@@ -161,6 +166,10 @@ def assert_no_reconstruction(
         gate.note(findings, decides=other is None)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
+        easier = [-side[:, 0] for side in errors]
+        if beaten is not None:
+            easier = [theirs[:, 0] + ours for theirs, ours in zip(beaten, easier, strict=True)]
+        check_order(findings, *easier, title="Reconstruction", cure="Are members and non-members swapped?")
         measured = compared_errors(findings, errors, beaten, level)
         filled_baseline(findings, denoiser, sides, mask, judge.seed, level)
         findings.needed = lambda: needed_images(measured, allowed)

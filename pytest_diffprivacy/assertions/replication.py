@@ -97,6 +97,10 @@ def assert_not_closer_to_members(
         raise UsageError(
             f"`probes` must be a ProbeSet, got {type(probes).__name__}. Pass ProbeSet(members, nonmembers)."
         )
+    if embedding is not None and not isinstance(embedding, Embedding):
+        raise UsageError(
+            f"`embedding` must be an Embedding, got {type(embedding).__name__}. Make one by Embedding.of(...)."
+        )
     asked = _shared_out(count, prompts)
     sentence = f"Share of generations nearer to the training set than to as many unseen images is at most {limit:.4g}"
     if isinstance(model, ScoreTable):
@@ -152,6 +156,8 @@ def _shared_out(count: int, prompts: Sequence[Prompt] | None) -> list[tuple[Prom
     """Each prompt and how many images it is asked for; the first ones get one more where it does not divide."""
     if prompts is None:
         return [(None, count)]
+    if isinstance(prompts, str):
+        raise UsageError(f"`prompts` must be a list of prompts, got the text {prompts!r}. Put it into a list.")
     if not len(prompts) or len(set(prompts)) != len(prompts):
         raise UsageError(f"`prompts` must be at least one and distinct, got {len(prompts)}. Leave them out for none.")
     each, more = divmod(count, len(prompts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pytest_diffprivacy.assertions.evidence import histogram_record
@@ -23,6 +25,7 @@ from pytest_diffprivacy.statistics import (
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 CELL_SHARE = 20
 MAX_FALSE_MATCH_RATE = 0.01
+AVOIDED = 0.001
 
 
 def judged_share(findings: Findings, found: Replication, confidence: float, seed: int) -> DcrShare:
@@ -46,7 +49,17 @@ def judged_share(findings: Findings, found: Replication, confidence: float, seed
         arrays={name: (name,) for name in arrays},
         arguments={"records": found.records, "confidence": confidence, "seed": seed},
     )
-    return dcr_share(*arrays.values(), records=found.records, confidence=confidence, seed=seed)
+    share = dcr_share(*arrays.values(), records=found.records, confidence=confidence, seed=seed)
+    refuse_avoided(findings, share)
+    return share
+
+
+def refuse_avoided(findings: Findings, share: DcrShare) -> None:
+    """Let no claim PASS where generations are nearer to the unseen images beyond chance."""
+    if share.p_value >= 1.0 - AVOIDED:
+        text = "Generations are nearer to the unseen images than to the training set beyond chance"
+        findings.notes.append(f"{text}: a low share shows nothing here.")
+        findings.cannot_pass = f"{text}, so a low share proves nothing. Are members and non-members swapped?"
 
 
 def measure_also(findings: Findings, found: Replication, share: DcrShare, confidence: float) -> None:
@@ -155,9 +168,20 @@ def _quantiles(found: Replication) -> Table:
 
 
 def generations_needed(share: DcrShare, limit: float) -> str:
-    """Generations that decide, if they share nearest records as these do; the split's own luck does not shrink."""
+    """Generations that decide, if they share nearest records as these do.
+
+    Of n generations that have record x with probability p_x, about `n / (1 + (n - 1) s)` count as independent, with
+    `s = sum p_x^2`: no more than 1 / s, however many there are.
+    """
     decided = trials_needed(share.value, limit, confidence=share.confidence)
     if decided is None:
         return "at the observed share no number of generations decides"
-    factor = share.generations / share.effective
-    return f"about {round(decided * factor)} generations, or more members and non-members, would decide"
+    m = share.generations
+    shared = max(0.0, (m / share.effective - 1.0) / (m - 1)) if m > 1 else 0.0
+    if decided * shared >= 1.0:
+        return (
+            f"no number of generations decides, since they share nearest records and never count as more than "
+            f"{1.0 / shared:.3g} independent ones: more members and non-members, or a generator of more variety, would"
+        )
+    wanted = decided * (1.0 - shared) / (1.0 - decided * shared)
+    return f"about {math.ceil(wanted)} generations, or more members and non-members, would decide"

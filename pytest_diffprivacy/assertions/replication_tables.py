@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, sides
-from pytest_diffprivacy.assertions.replication_evidence import generations_needed
+from pytest_diffprivacy.assertions.replication_evidence import generations_needed, refuse_avoided
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
@@ -18,7 +18,6 @@ from pytest_diffprivacy.evidence.records import Claim, Recipe, Table
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import DcrShare, Verdict, dcr_share_of_counts
 
-AVOIDED = 0.001
 """One-sided significance at which generations lie nearer to the unseen images, as in statistics.coherence."""
 LISTED = 20
 UNKNOWN = (
@@ -114,10 +113,7 @@ def judge_count_table(
             f"permutation). {count:g} generations count as {share.effective:.0f} independent ones, since they share "
             "nearest records."
         )
-        if share.p_value >= 1.0 - AVOIDED:
-            text = "Generations are nearer to the unseen images than to the training set beyond chance"
-            findings.notes.append(f"{text}: a low share shows nothing here.")
-            findings.cannot_pass = f"{text}, so a low share proves nothing. Are members and non-members swapped?"
+        refuse_avoided(findings, share)
         findings.tables.append(_table(gate.probes, training))
         findings.needed = lambda: generations_needed(share, limit)
         return share

@@ -65,7 +65,7 @@ class Embedding:
 
         Raises:
             UsageError: the function does not return one vector an image.
-                AuditError: a vector is zero or not finite.
+            AuditError: a vector is zero or not finite.
         """
         parts = []
         for start in range(0, len(images), BATCH):

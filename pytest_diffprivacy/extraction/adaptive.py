@@ -62,7 +62,9 @@ def adaptive_distances(
     """
     distinct = len(training)
     if distinct < 3:
-        raise UsageError(f"The adaptive distance needs at least 3 distinct training images, got {distinct}.")
+        raise UsageError(
+            f"The adaptive distance needs at least 3 distinct training images, got {distinct}. Add training images."
+        )
     size = min(neighbours, distinct - 1)
     adaptive = np.empty(len(queries))
     literal, l2 = np.empty(len(queries)), np.empty(len(queries))

@@ -15,7 +15,8 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity
 from pytest_diffprivacy.models.protocols import Prompt
 
-Function: TypeAlias = Callable[[Sequence[Prompt] | None, Sequence[int]], Tensor | NDArray[np.generic]]
+Images: TypeAlias = Tensor | NDArray[np.generic] | Sequence[Tensor | NDArray[np.generic]]
+Function: TypeAlias = Callable[[Sequence[Prompt] | None, Sequence[int]], Images]
 
 
 @final
@@ -23,8 +24,9 @@ class CallableGenerator:
     """A function `(prompts, seeds) -> images` as a black-box Generator.
 
     Args:
-        function: prompts (one an image, or None) and seeds (one an image) to images (n, channels, height, width), float
-            in [0, 1] or uint8. The same seed must give the same image, whatever else is in the batch.
+        function: prompts (one an image, or None) and seeds (one an image) to images (n, channels, height, width), or a
+            list of n images (channels, height, width); float in [0, 1] or uint8. The same seed must give the same
+            image, whatever else is in the batch.
         name: what records call it.
         version: names everything that the images depend on, e.g. a release tag or the sha256 of the weights: results
             are then stored and reused under it. None: that is not known, and every run asks the function anew.
@@ -65,14 +67,23 @@ class CallableGenerator:
         """
         if guidance_scale != 1.0:
             raise ModelError(
-                f"`guidance_scale` must be 1.0 for a function, got {guidance_scale!r}. "
-                "Wrap one function for each scale, or write a class that satisfies models.Generator."
+                f"`guidance_scale` must be 1.0 for a function, got {guidance_scale!r}. Ask at 1.0 only, as by "
+                "PromptSearch(guidance_scales=(1.0,)), and wrap one function for each scale; or write a class that "
+                "satisfies models.Generator."
             )
-        images = torch.as_tensor(self._function(prompts, seeds)).detach()
+        made = self._function(prompts, seeds)
+        if isinstance(made, list | tuple) and made and all(isinstance(one, np.ndarray | Tensor) for one in made):
+            made = np.stack([np.asarray(torch.as_tensor(one).detach().cpu()) for one in made])
+        if not isinstance(made, np.ndarray | Tensor) or not _real(made):
+            raise ModelError(
+                f"{self.identity.name} must return a tensor or an array of images (n, channels, height, width), got "
+                f"{_described(made)}. A PIL image becomes one by np.asarray(image.convert('RGB')).transpose(2, 0, 1)."
+            )
+        images = torch.as_tensor(made).detach()
         if images.ndim != 4 or len(images) != len(seeds):
             raise ModelError(
                 f"{self.identity.name} must return {len(seeds)} images (n, channels, height, width), got shape "
-                f"{tuple(images.shape)}."
+                f"{tuple(images.shape)}. Return one image for each seed."
             )
         if images.dtype == torch.uint8:
             return images.float() / 255.0
@@ -83,3 +94,17 @@ class CallableGenerator:
                 "Rescale them; (x + 1) / 2 brings [-1, 1] there."
             )
         return images
+
+
+def _real(images: Tensor | NDArray[np.generic]) -> bool:
+    """Whether these are real numbers."""
+    return not images.is_complex() if isinstance(images, Tensor) else images.dtype.kind in "fiub"
+
+
+def _described(made: object) -> str:
+    """What kind of thing a function returned."""
+    if isinstance(made, np.ndarray | Tensor):
+        return f"{made.dtype}"
+    if isinstance(made, list | tuple) and made:
+        return f"a {type(made).__name__} of {type(made[0]).__name__}"
+    return type(made).__name__

@@ -226,14 +226,29 @@ def _check(
 ) -> None:
     if not sets:
         raise UsageError("`sets` must hold at least one ImageSet, got none.")
+    for images in sets:
+        if not isinstance(images, ImageSet):
+            raise UsageError(
+                f'`sets` must be ImageSets, got {type(images).__name__}. Read it by ImageSet.of(source, "member").'
+            )
+    if embedding is not None and not isinstance(embedding, Embedding):
+        raise UsageError(
+            f"`embedding` must be an Embedding, got {type(embedding).__name__}. Make one by "
+            "distances.Embedding.of(function, name=..., version=...)."
+        )
+    for name, value in (("max_distance", max_distance), ("min_similarity", min_similarity), ("hash_bits", hash_bits)):
+        if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise UsageError(f"`{name}` must be a number, got {value!r}.")
     if not 0.0 <= max_distance <= 1.0:
         raise UsageError(f"`max_distance` must be an RMS distance in [0, 1], got {max_distance!r}.")
     if (embedding is None) != (min_similarity is None):
         raise UsageError("`embedding` and `min_similarity` must be given together, got one of them.")
     if min_similarity is not None and not 0.0 < min_similarity <= 1.0:
         raise UsageError(f"`min_similarity` must be a cosine in (0, 1], got {min_similarity!r}. SSCD's copies: 0.75.")
-    if hash_bits is not None and not 0 <= hash_bits < BITS:
-        raise UsageError(f"`hash_bits` must be between 0 and {BITS - 1}, got {hash_bits!r}. Usual are 6 to 12.")
+    if hash_bits is not None and not (0 <= hash_bits < BITS and hash_bits == int(hash_bits)):
+        raise UsageError(
+            f"`hash_bits` must be between 0 and {BITS - 1} and whole, got {hash_bits!r}. Usual are 6 to 12."
+        )
     shapes = {images.image_shape for images in sets}
     if len(shapes) > 1 and embedding is None:
         raise ProbeError(f"Sets must have one image size, got {sorted(shapes)}. Resize them, or give an embedding.")

@@ -83,7 +83,7 @@ class StoredGenerations:
         if guidance_scale != self._guidance_scale:
             raise ModelError(
                 f"`guidance_scale` must be {self._guidance_scale:g}, with which these images were made, got "
-                f"{guidance_scale!r}."
+                f"{guidance_scale!r}. Ask at no other, as by PromptSearch(guidance_scales=({self._guidance_scale:g},))."
             )
         wanted = [None] * len(seeds) if prompts is None else prompts
         pairs = zip(seeds, wanted, strict=True)
@@ -91,6 +91,11 @@ class StoredGenerations:
 
     def _place(self, seed: int, prompt: Prompt | None) -> int:
         made, number = self._places.get(prompt, []), seed % SEEDS
+        if not made and prompt is not None:
+            raise ModelError(
+                f"{self._reader.origin} holds 0 generations for a prompt that was asked. Give StoredGenerations the "
+                "`prompts` of its images, and ask no others, as by PromptSearch(prompts=...)."
+            )
         if number >= len(made):
             whose = "" if prompt is None else " for this prompt"
             raise ModelError(

@@ -57,6 +57,7 @@ from pytest_diffprivacy.statistics.paired import (
     share_left,
 )
 from pytest_diffprivacy.statistics.planning import (
+    excess_trials_needed,
     probes_needed_for_auroc,
     probes_needed_for_tpr,
     tpr_pass_needs,
@@ -140,6 +141,7 @@ __all__ = [
     "exceedance_p_values",
     "excess_rate",
     "excess_tpr",
+    "excess_trials_needed",
     "false_match_threshold",
     "family_test",
     "family_tpr",

@@ -20,6 +20,7 @@ from scipy import special
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, as_number, check_fraction, check_significance
 from pytest_diffprivacy.statistics.auroc import Auroc
+from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.ranks import find_ranks
 from pytest_diffprivacy.statistics.roc import roc_curve
 from pytest_diffprivacy.statistics.tpr import tpr_at_fpr
@@ -56,6 +57,43 @@ def trials_needed(value: float, limit: float, *, confidence: float = 0.95, power
     allowed = check_fraction("limit", limit, zero=True)
     rates = np.array([truth])
     return search_size(lambda n: _chance(n, rates, allowed, significance, truth > allowed), power)
+
+
+def excess_trials_needed(
+    value: float, control: float, limit: float, *, confidence: float = 0.95, power: float = 0.8
+) -> int | None:
+    """Return how many trials would decide a rate from whose lower bound that of a control is taken off.
+
+    Args:
+        value: the rate taken for the truth, in [0, 1].
+        control: the rate of false matches taken for the truth, in [0, 1]; the same number of trials bounds it.
+        limit: the largest rate allowed, in [0, 1).
+        confidence: of each bound, in (0.5, 1).
+        power: probability with which that many trials decide, in (0, 1).
+
+    Returns:
+        The number of trials, for a PASS if value <= limit, else for a FAIL; None beyond 10 million, as whenever the
+        control explains what is above the limit.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements the power of the bounds of METHODS 1.4, those of `excess_rate`.
+    """
+    significance = check_significance(confidence)
+    truth, false = as_number("value", value), as_number("control", control)
+    allowed = check_fraction("limit", limit, zero=True)
+    if truth <= allowed:
+        return trials_needed(truth, allowed, confidence=confidence, power=power)
+    if not 0.0 <= false <= 1.0:
+        raise UsageError(f"`control` must be between 0 and 1, got {control!r}. Write 1 % as 0.01.")
+    rates, half = np.array([truth]), significance / 2.0
+
+    def chance(n: int) -> float:
+        against = allowed + upper_bound(round(false * n), n, half)
+        return _chance(n, rates, against, half, True) if against < 1.0 else 0.0
+
+    return search_size(chance, power)
 
 
 def probes_needed_for_tpr(

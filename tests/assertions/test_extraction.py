@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from pytest_diffprivacy import (
     Verdict,
     assert_no_extraction,
 )
+from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials
 from pytest_diffprivacy.models import AnalyticDenoiser, CallableGenerator, ideal_denoiser
 from pytest_diffprivacy.probes import StoredGenerations
-from pytest_diffprivacy.statistics import Detector
+from pytest_diffprivacy.statistics import Detector, copy_rate, corrected_rate, trials_needed
 from tests.assertions.conftest import smooth_images
 
 MEMBERS, UNSEEN = 20, 640
@@ -70,6 +72,28 @@ def test_no_copy_among_few_generations_is_no_pass_and_says_how_many_would_be(
 ) -> None:
     with pytest.raises(Inconclusive, match="about 299 generations would decide"):
         assert_no_extraction(population, few_members, generations=16, steps=8, max_rate=0.01)
+
+
+def test_the_number_said_to_decide_counts_the_controls_false_matches() -> None:
+    """18 copies and 4 false matches of 100 do not refute 5 %; 100 generations would, were there no control."""
+    found = copy_rate(*(np.arange(100) < count for count in (18, 18, 4)))
+    assert trials_needed(found.value, 0.05) <= 100
+    assert found.low < 0.05
+    said = re.match("about ([0-9]+) generations would decide", more_trials(found, 0.04, 0.05))
+    assert said
+    times = int(said[1]) / 100
+    more = copy_rate(*(np.arange(int(said[1])) < round(count * times) for count in (18, 18, 4)))
+    assert more.low > 0.05
+    assert "no number of generations decides" in more_trials(found, 0.14, 0.05)
+
+
+def test_the_number_said_to_decide_counts_the_detectors_error() -> None:
+    good, poor = Detector(990, 1000, 0, 1000), Detector(60, 100, 4, 100)
+    said = re.match("about ([0-9]+) ", more_corrected_trials(corrected_rate(3, 100, good), 0.05, seed=0))
+    assert said
+    more = round(0.03 * int(said[1]))
+    assert corrected_rate(more, int(said[1]), good).high <= 0.05
+    assert "label more copies and others" in more_corrected_trials(corrected_rate(40, 1000, poor), 0.02, seed=0)
 
 
 def test_too_few_unseen_images_to_calibrate_the_rule_is_inconclusive(population: AnalyticDenoiser) -> None:
@@ -143,6 +167,7 @@ def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_not_if_it
             assert "1 of 20 distinct training images" in " ".join(judge.claims[0].notes)
         else:
             assert assert_no_extraction(model, few_members, auditor=judge, **FEW).value == 0.0
+        assert "128 of 128 generations are equally far from all" in " ".join(judge.claims[0].notes)
 
 
 def test_generating_stops_as_soon_as_failure_is_certain(
@@ -200,8 +225,11 @@ def test_images_made_elsewhere_are_judged_like_the_models_own(
         ({"confidence": 95}, "`confidence` must be above 0.5 and below 1, got 95"),
         ({"model": object()}, "Extraction needs black-box access, but object does not satisfy models.Generator"),
         ({"probes": np.zeros((4, 6, 6))}, "`probes` must be a ProbeSet, got ndarray"),
+        ({"search": "a cat"}, "`search` must be PromptSearch, got str"),
+        ({"detector": (9, 10, 0, 10)}, "`detector` must be Detector, got tuple"),
+        ({"embedding": len}, "`embedding` must be Embedding, got builtin_function_or_method"),
     ],
-    ids=["generations", "delta", "max_rate", "confidence", "model", "probes"],
+    ids=["generations", "delta", "max_rate", "confidence", "model", "probes", "search", "detector", "embedding"],
 )
 def test_a_bad_argument_is_named_with_its_value(
     population: AnalyticDenoiser, few_members: ProbeSet, arguments: dict[str, Any], message: str

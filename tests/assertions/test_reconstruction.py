@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy import (
+    AuditError,
     Auditor,
     Inconclusive,
     PrivacyViolation,
@@ -47,6 +48,14 @@ def test_a_model_with_perfect_memory_is_refuted_with_pictures(memorizing: Analyt
         ("Split", ControlOutcome.HELD),
         ("Restoration without the model", ControlOutcome.HELD),
     ]
+
+
+def test_members_that_are_restored_worse_beyond_chance_are_no_pass(
+    memorizing: AnalyticDenoiser, probes: ProbeSet
+) -> None:
+    swapped = ProbeSet(probes.nonmembers.load(range(40)), probes.members.load(range(40)))
+    with pytest.raises(AuditError, match=r"ranks members last beyond chance.* Are members and non-members swapped"):
+        assert_no_reconstruction(memorizing, swapped, limit=0.05, **FEW)
 
 
 def test_a_model_that_generalizes_passes(population: AnalyticDenoiser, probes: ProbeSet) -> None:
@@ -97,7 +106,9 @@ def test_pictures_can_be_left_out(population: AnalyticDenoiser, probes: ProbeSet
         ({"limit": 1.5}, "`limit` must be"),
         ({"images": 0}, "`images` must be a whole number of at least 1"),
         ({"draws": 0}, "`draws` must be a whole number"),
-        ({"keep": 7}, "`keep` must be between 1 and `draws`"),
+        ({"keep": 7}, r"`keep` must be at most `draws` \(6\), got 7"),
+        ({"keep": "all"}, "`keep` must be a whole number of at least 1, got 'all'"),
+        ({"mask": np.ones((8, 8), dtype=bool)}, "`mask` must be a name such as 'left' or 'random:0.3', got ndarray"),
         ({"mask": "centre"}, "`masks` must be among"),
     ],
 )

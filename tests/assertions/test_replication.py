@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from pytest_diffprivacy import (
+    AuditError,
     Auditor,
     Inconclusive,
     PrivacyViolation,
@@ -16,8 +19,10 @@ from pytest_diffprivacy import (
     Verdict,
     assert_not_closer_to_members,
 )
+from pytest_diffprivacy.assertions.replication_evidence import generations_needed
 from pytest_diffprivacy.distances import pixel_embedding
 from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.statistics import DcrShare, dcr_share_of_counts, trials_needed
 from tests.assertions.conftest import smooth_images
 
 FEW: dict[str, Any] = {"generations": 512, "steps": 8}
@@ -79,8 +84,36 @@ def test_an_embedding_is_recorded(population: AnalyticDenoiser, probes: ProbeSet
 def test_few_generations_are_inconclusive_and_the_message_says_how_many_would_do(
     population: AnalyticDenoiser, probes: ProbeSet
 ) -> None:
-    with pytest.raises(Inconclusive, match="generations, or more members and non-members, would decide"):
+    with pytest.raises(Inconclusive, match=r"never count as more than .* independent ones: more members"):
         assert_not_closer_to_members(population, probes, limit=0.5, generations=128, steps=8)
+
+
+def test_the_number_said_counts_how_generations_share_their_nearest_records() -> None:
+    records, rng = 400, np.random.default_rng(0)
+    law = rng.dirichlet(np.full(2 * records, 2.0))
+    law[:records] *= 0.62 / law[:records].sum()
+    law[records:] *= 0.38 / law[records:].sum()
+
+    def drawn(count: int) -> DcrShare:
+        found = rng.multinomial(count, law)
+        return dcr_share_of_counts(found[:records], found[records:])
+
+    found = drawn(500)
+    said = re.match("about ([0-9]+) generations, or more members", generations_needed(found, 0.5))
+    assert said
+    needed = trials_needed(found.value, 0.5)
+    assert needed
+    assert drawn(int(said[1])).effective == pytest.approx(needed, rel=0.2)
+    one = dcr_share_of_counts(np.array([300.0] + [0.0] * 9), np.zeros(10))
+    assert "never count as more than 1 independent ones" in generations_needed(one, 0.55)
+
+
+def test_generations_nearer_to_unseen_images_beyond_chance_are_no_pass(
+    memorizing: AnalyticDenoiser, probes: ProbeSet
+) -> None:
+    swapped = ProbeSet(probes.nonmembers.load(range(200)), probes.members.load(range(len(probes.members))))
+    with pytest.raises(AuditError, match=r"so a low share proves nothing\. Are members and non-members swapped"):
+        assert_not_closer_to_members(memorizing, swapped, **FEW)
 
 
 class Prompted:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models import CallableGenerator, Generator
@@ -54,6 +55,21 @@ def test_the_version_names_what_the_images_depend_on():
 def test_what_is_no_batch_of_images_is_refused(images, message):
     with pytest.raises(ModelError, match=message):
         CallableGenerator(lambda _, __: torch.from_numpy(images), name="mine", version="1").generate([1])
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [(None, "NoneType"), ([Image.new("L", (2, 2))], "a list of Image"), (np.full((1, 1, 2, 2), 1j), "complex128")],
+)
+def test_what_is_no_array_is_refused_with_the_cure(made, kind):
+    with pytest.raises(ModelError, match=rf"must return a tensor or an array .* got {kind}. A PIL image becomes one"):
+        CallableGenerator(lambda _, __: made, name="mine", version="1").generate([1])
+
+
+def test_a_list_of_images_is_a_batch():
+    listed = CallableGenerator(lambda _, seeds: [pictures(None, [s])[0] for s in seeds], name="listed", version="1")
+    whole = CallableGenerator(pictures, name="whole", version="1")
+    assert torch.equal(listed.generate([3, 5]), whole.generate([3, 5]))
 
 
 def test_guidance_and_a_nameless_function_are_refused():

@@ -132,13 +132,23 @@ def test_an_embedding_compares_sets_of_different_sizes():
         ({"embedding": pixel_embedding()}, "`embedding` and `min_similarity` must be given together"),
         ({"min_similarity": 0.5}, "must be given together"),
         ({"embedding": pixel_embedding(), "min_similarity": 1.1}, r"`min_similarity` must be a cosine in \(0, 1\]"),
-        ({"hash_bits": 63}, "`hash_bits` must be between 0 and 62, got 63"),
+        ({"hash_bits": 63}, "`hash_bits` must be between 0 and 62 and whole, got 63"),
         ({"hash_bits": -1}, "got -1"),
+        ({"hash_bits": 1.5}, "got 1.5"),
+        ({"hash_bits": "6"}, "`hash_bits` must be a number, got '6'"),
+        ({"max_distance": "near"}, "`max_distance` must be a number, got 'near'"),
+        ({"embedding": len, "min_similarity": 0.9}, "`embedding` must be an Embedding, got builtin_function_or_method"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         find_duplicates(image_set(BASE), **arguments)
+
+
+@pytest.mark.parametrize("source", ["data/train", BASE])
+def test_a_source_that_was_not_read_is_refused_with_the_call_that_reads_it(source):
+    with pytest.raises(UsageError, match=r"Read it by ImageSet.of\(source"):
+        find_duplicates(source)
 
 
 def test_nothing_to_search_is_refused():
