@@ -159,12 +159,13 @@ def _notes(rule: CopyRule, found: Extraction, members: int, planned: int) -> lis
 
 
 def _one_image(found: Extraction) -> list[str]:
-    """A note where one image comes back so often that the generator may be none, e.g. an API's placeholder."""
+    """A note where one image that is no copy comes back so often that it may be a placeholder, e.g. of an API."""
     places = np.stack(
         [found.matches.nearest, found.matches.l2, found.control_matches.nearest, found.control_matches.l2]
     )
-    most = int(np.unique(places, axis=1, return_counts=True)[1].max())
-    if most == 1 or most < ONE_IMAGE * len(found.copies):
+    _, first, counts = np.unique(places, axis=1, return_index=True, return_counts=True)
+    most, one = int(counts.max()), int(first[counts.argmax()])
+    if most == 1 or most < ONE_IMAGE * len(found.copies) or found.copies[one]:
         return []
     return [
         f"{most} of {len(found.copies)} generations are equally far from all that they are compared with, as one image "

@@ -18,6 +18,8 @@ from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.probes import ImageSet
 
 UNIT_IMAGES = 256
+OVERSHOOT = 0.01
+"""How far a generated image may leave [0, 1], as by a decoder that does not clamp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,10 @@ def _generate_part(seeds: range, asked: Mapping[str, Any], model: Generator, bat
         options = {name: value for name, value in asked.items() if name != "prompt"}
         if "prompt" in asked:
             options["prompts"] = [asked["prompt"]] * len(batch)
-        images = model.generate(batch, **options)
+        images: Any = model.generate(batch, **options)
+        if not isinstance(images, torch.Tensor):
+            cure = "torch.stack" if isinstance(images, list | tuple) else "torch.as_tensor"
+            raise AuditError(f"The model must generate a tensor, got {type(images).__name__}. {cure} makes one.")
         if images.ndim != 4 or len(images) != len(batch):
             raise AuditError(
                 f"The model must generate {len(batch)} images (n, channels, height, width), got shape "
@@ -127,5 +132,11 @@ def _generate_part(seeds: range, asked: Mapping[str, Any], model: Generator, bat
             )
         if not bool(torch.isfinite(images).all()):
             raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
+        low, high = float(images.min()), float(images.max())
+        if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
+            raise AuditError(
+                f"The model must generate images in [0, 1], got [{low:g}, {high:g}]. Rescale them: (x + 1) / 2 brings "
+                "[-1, 1] there, x / 255 brings bytes."
+            )
         parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
     return {"images": np.concatenate(parts)}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,29 @@ def test_nan_from_the_model_is_an_error_and_never_a_pass(few_members: ProbeSet, 
     assert [claim.verdict for claim in judge.claims] == [Verdict.ERROR]
 
 
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda x: 2.0 * x - 1.0, r"must generate images in \[0, 1\], got \[-.*\(x \+ 1\) / 2 brings"),
+        (lambda x: (255.0 * x).to(torch.uint8), r"must generate images in \[0, 1\], got \[.* x / 255 brings bytes"),
+        (lambda x: x.numpy(), "must generate a tensor, got ndarray. torch.as_tensor makes one"),
+        (lambda x: list(x), "must generate a tensor, got list. torch.stack makes one"),
+    ],
+    ids=["model space", "bytes", "array", "list"],
+)
+def test_copies_in_another_range_or_kind_are_an_error_and_never_a_pass(
+    few_members: ProbeSet, made: Callable[[torch.Tensor], Any], message: str
+) -> None:
+    class Own:
+        identity = CallableGenerator(lambda *_: np.empty(0), name="own", version=None).identity
+
+        def generate(self, seeds: Sequence[int], **_: object) -> Any:
+            return made(torch.from_numpy(few_members.members.load([seed % MEMBERS for seed in seeds])))
+
+    with pytest.raises(AuditError, match=message):
+        assert_no_extraction(Own(), few_members, **FEW)
+
+
 def test_generations_of_another_size_are_refused(few_members: ProbeSet) -> None:
     model = ideal_denoiser(torch.from_numpy(np.random.default_rng(0).random((4, 1, 5, 5))))
     with pytest.raises(UsageError, match=r"generates images of shape \(1, 5, 5\), the probes have \(1, 6, 6\)"):
@@ -167,7 +191,8 @@ def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_not_if_it
             assert "1 of 20 distinct training images" in " ".join(judge.claims[0].notes)
         else:
             assert assert_no_extraction(model, few_members, auditor=judge, **FEW).value == 0.0
-        assert "128 of 128 generations are equally far from all" in " ".join(judge.claims[0].notes)
+        noted = "128 of 128 generations are equally far from all" in " ".join(judge.claims[0].notes)
+        assert noted is (kind != "member")
 
 
 def test_generating_stops_as_soon_as_failure_is_certain(
