@@ -128,6 +128,7 @@ def torchscript_embedding(
 
     Raises:
         UsageError: the file is missing, has another digest, or is no TorchScript.
+        AuditError: later, of images that the program does not take.
 
     Source: Follows Pizzi et al. 2022 (SSCD) in preprocessing: square 320, ImageNet mean and deviation (METHODS 6.1).
     """
@@ -151,6 +152,13 @@ def torchscript_embedding(
     def encoded(images: Tensor) -> Tensor:
         coloured = images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
         resized = torch.nn.functional.interpolate(coloured, (size, size), mode="bilinear", antialias=True)
-        return torch.as_tensor(network((resized - shift) / scale))
+        try:
+            return torch.as_tensor(network((resized - shift) / scale))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise AuditError(
+                f"{file.name} does not take images {tuple(resized.shape)}: {reason}. Give the `size` that it was "
+                "trained at."
+            ) from error
 
     return Embedding(f"TorchScript {file.name} at {size}x{size}", found, encoded)

@@ -94,6 +94,20 @@ def test_a_torchscript_file_is_fed_resized_and_normalized_images(script, channel
     assert embedding.name == "TorchScript detector.torchscript.pt at 16x16"
 
 
+def test_a_torchscript_file_that_takes_other_images_is_an_error_with_the_cure(tmp_path):
+    class Sized(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.reshape(-1, 3 * 16 * 16)
+
+    path = tmp_path / "sized.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(Sized()).save(path)
+    embedding = torchscript_embedding(path, sha256=digest(path), size=17)
+    with pytest.raises(AuditError, match=r"sized.pt does not take images \(1, 3, 17, 17\): .*Give the `size`"):
+        embedding.vectors(images(1, 3))
+
+
 def test_a_torchscript_file_with_another_digest_is_not_run(script):
     with pytest.raises(UsageError, match=r"`sha256` must be the digest of detector\.torchscript\.pt, got '00.*trust"):
         torchscript_embedding(script, sha256="00" * 32)
