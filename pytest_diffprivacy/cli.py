@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,11 +168,9 @@ def _plan(chosen: argparse.Namespace) -> int:
 
 
 def _cache_arguments(parser: argparse.ArgumentParser) -> None:
-    from pytest_diffprivacy.options.values import size
-
     parser.add_argument("action", choices=("list", "size", "prune", "verify"), help="what to do with the cache")
     parser.add_argument("--cache-dir", type=Path, default=Path(".diffprivacy"), help="the evidence folder")
-    parser.add_argument("--limit", type=size, help="prune: what may remain, e.g. 20GB")
+    parser.add_argument("--limit", help="prune: what may remain, e.g. 20GB")
 
 
 def _cache(chosen: argparse.Namespace) -> int:
@@ -182,26 +181,42 @@ def _cache(chosen: argparse.Namespace) -> int:
     if chosen.action == "list":
         for entry in found:
             used = datetime.fromtimestamp(entry.used, UTC)
-            print(visible(f"{used:%Y-%m-%d %H:%M}  {_megabytes(entry.size):>12}  {entry.key[:12]}  {entry.title}"))
+            print(visible(f"{used:%Y-%m-%d %H:%M}  {_readable(entry.size):>12}  {entry.key[:12]}  {entry.title}"))
     if chosen.action == "prune":
-        if chosen.limit is None:
-            raise UsageError("`--limit` must be given: a size such as 20GB. 0MB removes every stored result.")
+        limit = _limit(chosen.limit)
         for path in leftovers(chosen.cache_dir, before=time.time() - DAY):
-            path.unlink(missing_ok=True)
-        done = prune(found, chosen.limit)
-        print(f"removed       {plural(done.removed, 'result')}, {_megabytes(done.freed)}; {_megabytes(done.left)} left")
+            with suppress(OSError):  # a folder that cannot be written is named where a result is to go
+                path.unlink(missing_ok=True)
+        done = prune(found, limit)
+        print(f"removed       {plural(done.removed, 'result')}, {_readable(done.freed)}; {_readable(done.left)} left")
         return HELD
     problems = [problem for _, problem in damaged(found) if problem] if chosen.action == "verify" else []
     for problem in problems:
         print(visible(f"DAMAGED       {problem}"))
-    total = f"{plural(len(found), 'result')}, {_megabytes(sum(entry.size for entry in found))}"
+    total = f"{plural(len(found), 'result')}, {_readable(sum(entry.size for entry in found))}"
     print(f"cache         {total}" + (f", {len(problems)} damaged" if chosen.action == "verify" else ""))
     return DIFFERS if problems else HELD
 
 
-def _megabytes(size: int) -> str:
+def _limit(given: str | None) -> int:
+    """Bytes that may remain.
+
+    Raises:
+        UsageError: no size was given, or none that can be read.
+    """
+    from pytest_diffprivacy.options.values import size
+
+    if given is None:
+        raise UsageError("`--limit` must be given: a size such as 20GB. 0MB removes every stored result.")
+    try:
+        return size(given)
+    except ValueError:
+        raise UsageError(f"`--limit` must be a size such as 500MB or 20GB, got {given!r}.") from None
+
+
+def _readable(size: int) -> str:
     """A size as a person reads it."""
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} KB"
 
 
 COMMANDS: Final = (

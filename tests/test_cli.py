@@ -122,31 +122,33 @@ def test_the_cache_is_listed_by_age_and_sized(cache, capsys):
     assert main(["cache", "list", "--cache-dir", str(cache)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-1] for line in lines[:3]] == [f"release-3: loss, part {n}" for n in range(3)]
-    assert lines[1].startswith("1970-01-01 00:01        0.0 MB  111111111111  ")
-    assert lines[3] == "cache         3 results, 0.0 MB"
+    assert lines[1].startswith("1970-01-01 00:01        8.3 KB  111111111111  ")
+    assert lines[3] == "cache         3 results, 24.9 KB"
     assert main(["cache", "size", "--cache-dir", str(cache)]) == 0
-    assert capsys.readouterr().out == "cache         3 results, 0.0 MB\n"
+    assert capsys.readouterr().out == "cache         3 results, 24.9 KB\n"
 
 
 def test_the_cache_is_pruned_to_a_limit_that_must_be_given(cache, capsys):
     assert main(["cache", "prune", "--cache-dir", str(cache)]) == 4
     assert capsys.readouterr().err.startswith("UsageError: `--limit` must be given: a size such as 20GB.")
+    assert main(["cache", "prune", "--cache-dir", str(cache), "--limit", "20"]) == 4
+    assert capsys.readouterr().err == "UsageError: `--limit` must be a size such as 500MB or 20GB, got '20'.\n"
     (cache / "cache" / ".tmp-killed").write_bytes(b"half")
     os.utime(cache / "cache" / ".tmp-killed", (0.0, 0.0))
     assert main(["cache", "prune", "--cache-dir", str(cache), "--limit", "17KB"]) == 0
-    assert capsys.readouterr().out == "removed       1 result, 0.0 MB; 0.0 MB left\n"
+    assert capsys.readouterr().out == "removed       1 result, 8.3 KB; 16.6 KB left\n"
     assert sorted(path.name[0] for path in (cache / "cache").iterdir()) == ["1", "2"]
 
 
 def test_a_damaged_cache_file_is_named_and_fails_the_check(cache, capsys):
     assert main(["cache", "verify", "--cache-dir", str(cache)]) == 0
-    assert capsys.readouterr().out == "cache         3 results, 0.0 MB, 0 damaged\n"
+    assert capsys.readouterr().out == "cache         3 results, 24.9 KB, 0 damaged\n"
     path = cache / "cache" / ("1" * 64 + ".safetensors")
     path.write_bytes(path.read_bytes()[:-8])
     assert main(["cache", "verify", "--cache-dir", str(cache)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"DAMAGED       Stored result {str(path)!r} is damaged: ")
-    assert lines[1] == "cache         3 results, 0.0 MB, 1 damaged"
+    assert lines[1] == "cache         3 results, 24.9 KB, 1 damaged"
 
 
 @pytest.mark.parametrize("command", ["render", "verdict", "verify", "cache"])

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.readme:
         README.write_text(readme_text(), encoding="utf-8")
         return 0
+    if chosen.json is not None and not chosen.json.resolve().parent.is_dir():  # said before hours of measuring
+        parser.error(f"--json must be a file in a folder that exists, got {str(chosen.json)!r}. Make the folder first.")
     names = chosen.only or COSTS
     lasts, outcomes = [committed(name) for name in names], []
     for name in names:

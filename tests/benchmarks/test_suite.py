@@ -101,6 +101,17 @@ def test_an_unknown_name_is_refused(capsys):
     assert "invalid choice: 'nothing'" in capsys.readouterr().err
 
 
+def test_a_place_for_the_results_that_does_not_exist_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(runner, "run", lambda name: pytest.fail("measured"))
+    with pytest.raises(SystemExit):
+        runner.main(["--only", "import_time", "--json", str(tmp_path / "none" / "costs.json")])
+    assert f"--json must be a file in a folder that exists, got {str(tmp_path / 'none' / 'costs.json')!r}" in (
+        capsys.readouterr().err
+    )
+
+
 def test_every_benchmark_of_the_suite_is_a_script():
     assert all((RESULTS.parent / f"{name}.py").is_file() for name in COSTS)
 
