@@ -117,5 +117,5 @@ def test_arguments_that_make_no_sense_are_refused():
         trajectory_moments(model, noise(model, 1), every=0)
     with pytest.raises(UsageError, match=r"`x_T` must have shape \(n, \(1, 2, 3\)\)"):
         sampling_spectra(model, torch.zeros(1, 1, 2, 3))
-    with pytest.raises(UsageError, match="`probes` must be at least 2, got 1"):
+    with pytest.raises(UsageError, match="`probes` must be a whole number of at least 2, got 1"):
         trajectory_moments(model, noise(model, 1), steps=2, probes=1)
