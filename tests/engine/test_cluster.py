@@ -165,7 +165,10 @@ def test_a_cluster_that_cannot_be_reached_is_named(monkeypatch):
     ray.init = refused
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    with pytest.raises(UsageError, match=r"a Ray cluster that can be reached, got 'ray://head:1': refused\. Start it"):
+    with pytest.raises(
+        UsageError,
+        match=r"a Ray cluster that can be reached, got 'ray://head:1': refused\. Start it.*RAY_AUTH_MODE=token",
+    ):
         RayWorkers("ray://head:1")
     with pytest.raises(UsageError, match=r"a Ray cluster that can be reached, got 'ray': refused"):
         RayWorkers()
