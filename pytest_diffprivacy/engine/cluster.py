@@ -63,8 +63,8 @@ class RayWorkers:
             except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
                 raise UsageError(
                     "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
-                    f"{address or 'ray'!r}: {error}. Start it; for ray:// name its client port (10001 by default), and set "
-                    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token, which it says in its log only; "
+                    f"{address or 'ray'!r}: {error}. Start it; for ray:// name its client port (10001 by default) "
+                    "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token, which it says in its log only; "
                     "after one that ended by itself, `ray stop` lets the next audit begin its own."
                 ) from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
