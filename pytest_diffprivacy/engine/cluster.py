@@ -64,7 +64,7 @@ class RayWorkers:
                 raise UsageError(
                     "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
                     f"{address or 'ray'!r}: {error}. Start it; for ray:// name its client port (10001 by default) "
-                    "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token, which it says in its log only; "
+                    "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token (its log says so); "
                     "after one that ended by itself, `ray stop` lets the next audit begin its own."
                 ) from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
