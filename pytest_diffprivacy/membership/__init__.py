@@ -34,6 +34,7 @@ from pytest_diffprivacy.membership.loss import LOSS, loss_scores
 from pytest_diffprivacy.membership.pfami import PFAMI, pfami_scores
 from pytest_diffprivacy.membership.pia import PIA, pia_scores
 from pytest_diffprivacy.membership.pian import PIAN, pian_scores
+from pytest_diffprivacy.membership.planned import PlannedShadows
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, rediffuse_scores
 from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
@@ -66,6 +67,7 @@ __all__ = [
     "DrcVote",
     "GsaClassifier",
     "Measure",
+    "PlannedShadows",
     "RestorationPlan",
     "Shadow",
     "ShadowScores",

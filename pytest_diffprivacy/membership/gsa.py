@@ -5,7 +5,7 @@ The classifier learns from shadow models, whose members are known; the target's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, final
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
@@ -223,7 +224,7 @@ class GsaClassifier:
         return np.asarray(self._pipeline.decision_function(_rows(features, self.width)), dtype=np.float64)
 
 
-def gsa_attack(shadows: ShadowScores, *, random_state: int = 0) -> Attack:
+def gsa_attack(shadows: ShadowScores | PlannedShadows, *, random_state: int = 0) -> Attack:
     """GSA with these shadow models as an attack on a target.
 
     The target is asked exactly what the shadows were asked; the classifier is fitted on them alone. `evaluations` is
@@ -239,17 +240,19 @@ def gsa_attack(shadows: ShadowScores, *, random_state: int = 0) -> Attack:
 
     Source: Follows Pang et al. 2025 (GSA) except that nothing is fitted on the target's images (METHODS 3.9).
     """
-    measure, features = shadows.asked, shadows.features
-    rows = features.reshape(-1, features.shape[2])
-    classifier = GsaClassifier.fit(rows, shadows.membership.reshape(-1), random_state=random_state)
+    measure = shadows.asked
     fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest, "random_state": random_state}
-
+    scores: Callable[..., Any] = planned_scores
+    if isinstance(shadows, ShadowScores):
+        rows = shadows.features.reshape(-1, shadows.features.shape[2])
+        classifier = GsaClassifier.fit(rows, shadows.membership.reshape(-1), random_state=random_state)
+        scores = partial(_attack_scores, shadows, classifier, fixed)
     return Attack(
         name="gsa",
         title=f"GSA, {measure.name}, {len(shadows)} shadow models",
         access="white box and shadow models",
         source="Pang et al. 2025 (GSA), algorithms 1 and 2",
-        scores=partial(_attack_scores, shadows, classifier, fixed),
+        scores=scores,
         defaults=fixed,
         version=1,
         seeded=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.loss import DRAWS, TIMESTEPS, loss_scores
+from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked, digests_of
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
@@ -161,7 +162,9 @@ def leave_one_out(shadows: ShadowScores, *, variant: Variant = "online", varianc
     return np.stack(rows)
 
 
-def lira_attack(shadows: ShadowScores, *, variant: Variant = "online", variance: Variance = "pooled") -> Attack:
+def lira_attack(
+    shadows: ShadowScores | PlannedShadows, *, variant: Variant = "online", variance: Variance = "pooled"
+) -> Attack:
     """LiRA with these shadow models as an attack on a target.
 
     The target is asked exactly what the shadows were asked, with the same noise, so the noise's seed is the shadows'
@@ -179,15 +182,17 @@ def lira_attack(shadows: ShadowScores, *, variant: Variant = "online", variance:
     Source: Implements Carlini et al. 2022 (LiRA), algorithm 1, with the averaging of Carlini et al. 2023, section 5.2.
     """
     measure = shadows.asked
-    lira_scores(shadows.losses[0], shadows, variant=variant, variance=variance)  # refuses now, not after an hour
     fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest}
-
+    scores: Callable[..., Any] = planned_scores
+    if isinstance(shadows, ShadowScores):
+        lira_scores(shadows.losses[0], shadows, variant=variant, variance=variance)  # refuses now, not after an hour
+        scores = partial(_attack_scores, shadows, fixed, variant=variant, variance=variance)
     return Attack(
         name="lira",
         title=f"LiRA, {len(shadows)} shadow models",
         access="grey box and shadow models",
         source="Carlini et al. 2022 (LiRA), algorithm 1; Carlini et al. 2023, section 5.2",
-        scores=partial(_attack_scores, shadows, fixed, variant=variant, variance=variance),
+        scores=scores,
         defaults={**fixed, "variant": variant, "variance": variance},
         version=1,
         seeded=False,

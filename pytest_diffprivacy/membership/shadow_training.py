@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias, final
+from typing import Any, TypeAlias, cast, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy import options
 from pytest_diffprivacy.engine import Engine, Ledger, Unit, current_engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays, fingerprint
+from pytest_diffprivacy.membership.planned import PlannedShadows
 from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
@@ -96,7 +98,8 @@ def train_shadows(
         ledger: counts what was computed and what was reused.
 
     Returns:
-        The measured values, one a measure, in their order.
+        The measured values, one a measure, in their order. While a pytest run is only planned (--diffprivacy-plan),
+        stand-ins: nothing is trained and no image read.
 
     Raises:
         UsageError: a bad argument, or `train` returned the same model twice.
@@ -108,6 +111,9 @@ def train_shadows(
     """
     if not isinstance(recipe, (str, Mapping)) or not recipe:
         raise UsageError(f"`recipe` must be a text or a mapping that names the training, got {recipe!r}.")
+    if _planning():
+        shadow_splits(images.source_count, models, seed)  # refuses a number that cannot be shared
+        return _planned(models, measures)
     membership = shadow_splits(images, models, seed)
     trainer, shown = _Trainer(train, recipe), images.part_digest(0, len(images))
     units = []
@@ -147,7 +153,7 @@ def score_shadows(
         ledger: counts what was computed and what was reused.
 
     Returns:
-        The measured values, one a measure, in their order.
+        The measured values, one a measure, in their order; stand-ins while a pytest run is only planned.
 
     Raises:
         UsageError: no shadows, the same model twice, or a model that does not fit the images.
@@ -156,6 +162,8 @@ def score_shadows(
     """
     if not shadows:
         raise UsageError("`shadows` must hold at least one model, got none.")
+    if _planning():
+        return _planned(len(shadows), measures)
     membership = np.array([[digest in shadow.members for digest in images.digests] for shadow in shadows])
     runner, costs = engine or current_engine(), ledger or Ledger()
     results: list[Arrays] = []
@@ -252,6 +260,16 @@ def _collect(
 
 def _depends(measure: Measure, images: str) -> dict[str, Any]:
     return {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images}
+
+
+def _planning() -> bool:
+    session = options.active()
+    return session is not None and bool(session.settings["plan"])
+
+
+def _planned(models: int, measures: Sequence[Measure]) -> tuple[ShadowScores, ...]:
+    """They stand for scores, and nobody may ask them."""
+    return cast("tuple[ShadowScores, ...]", tuple(PlannedShadows(models, measure) for measure in _checked(measures)))
 
 
 def _checked(measures: Sequence[Measure]) -> Sequence[Measure]:

@@ -214,6 +214,46 @@ def test_alone_and_with_two_workers_the_plans_are_the_same(unread: Project) -> N
     assert plans(unread.run("--diffprivacy-plan").text) == plans(unread.run("--diffprivacy-plan", "-n", "2").text)
 
 
+def test_a_plan_trains_no_shadow_model(unread: Project) -> None:
+    unread.write(
+        "test_release.py",
+        """
+        import pytest
+        from pytest_diffprivacy import assert_mia_tpr_below
+        from pytest_diffprivacy.membership import gsa_attack, gsa_measure, lira_attack, loss_measure, train_shadows
+        from pytest_diffprivacy.probes import ImageSet
+
+
+        def my_train(indices, seed):
+            raise AssertionError("a plan trains nothing")
+
+
+        @pytest.fixture(scope="module")
+        def shadows():
+            pool, measures = ImageSet.of("members", "image"), [loss_measure(draws=3), gsa_measure()]
+            return train_shadows(pool, my_train, measures, recipe="v1", models=8)
+
+
+        def test_lira(diffusion_model, probe_set, shadows):
+            assert_mia_tpr_below(diffusion_model, probe_set, attack=lira_attack(shadows[0]), max_fpr=0.05, limit=0.3)
+
+
+        def test_gsa(diffusion_model, probe_set, shadows):
+            assert_mia_tpr_below(diffusion_model, probe_set, attack=gsa_attack(shadows[1]), max_fpr=0.05, limit=0.3)
+
+
+        def test_nothing_is_known_of_them(shadows):
+            with pytest.raises(Exception, match="Shadow models are not trained while an audit is planned"):
+                lira_attack(shadows[0]).scores(None, None)
+        """,
+    )
+    seen = unread.run("--diffprivacy-plan")
+    assert seen.exit_code == 0, seen.text
+    assert "TPR at FPR <= 0.05 is at most 0.3 (LiRA, 8 shadow models)" in seen.text
+    assert "6 network evaluations an image, 1020 in all" in seen.text
+    assert "8 shadow models)" in seen.text.partition("GSA, ")[2]
+
+
 def test_the_time_follows_from_earlier_runs(project: Project) -> None:
     project.write(
         "test_release.py",
