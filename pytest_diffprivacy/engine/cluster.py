@@ -6,7 +6,8 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -31,6 +32,22 @@ def cpu_share(nodes: Sequence[float], count: int) -> float:
     """
     whole = range(int(max(nodes, default=1)), 0, -1)
     return next((float(share) for share in whole if sum(cpus // share for cpus in nodes) >= count), 0.5)
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Work that needs the cluster.
+
+    Raises:
+        AuditError: it was lost.
+    """
+    try:
+        yield
+    except ConnectionError as error:
+        raise AuditError(
+            f"The Ray cluster was lost while it worked ({error}). What is finished is stored: start a cluster and run "
+            "the same command again."
+        ) from error
 
 
 @final
@@ -88,49 +105,58 @@ class RayWorkers:
 
         Raises:
             CannotSend: it holds something that cannot be pickled, such as an open file.
+            AuditError: the cluster was lost.
         """
-        return self._sent.load(model, units)
+        with _connected():
+            return self._sent.load(model, units)
 
     def idle(self) -> list[int]:
         """Workers that wait for a task."""
         return sorted(self._idle)
 
     def submit(self, worker: int, task: Task) -> None:
-        """Give an idle worker a task."""
+        """Give an idle worker a task.
+
+        Raises:
+            AuditError: the cluster was lost.
+        """
         self._idle.remove(worker)
         model, units = self._sent.model(task.model), self._sent.units(task.units)
-        # In lists, so that Ray hands the references over and the actor fetches only what is not on its desk.
-        answer = self._actors[worker].compute.remote(task, [model], [units])
+        with _connected():
+            # In lists, so that Ray hands the references over and the actor fetches only what is not on its desk.
+            answer = self._actors[worker].compute.remote(task, [model], [units])
         self._asked[answer] = (worker, True)
 
     def answers(self) -> list[tuple[int, Answer | None]]:
         """Wait until a worker answers or has started; None for one that was lost, whose place is taken by a new one.
 
         Raises:
-            AuditError: no worker starts.
+            AuditError: no worker starts, or the cluster was lost.
         """
-        errors, works = self._ray.exceptions, any(task for _, task in self._asked.values())
-        found: list[tuple[int, Answer | None]] = []
-        ready, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=None if works else PATIENCE)
-        if not ready:
-            raise AuditError(f"No Ray worker started within {PATIENCE:g} s. Are its CPUs or GPUs taken by others?")
-        for reference in ready:
-            worker, task = self._asked.pop(reference)
-            try:
-                content = self._ray.get(reference)
-            except errors.RayTaskError as error:  # a desk never raises: its answer could not be sent
-                self._idle.add(worker)
-                found.append((worker, Answer(error=AuditError(f"A Ray worker cannot answer: {error.cause}"))))
-            except errors.RayError as error:
-                self._hire(worker)
-                found += [(worker, None)] if task else []
-                self._failed += not task
-                if self._failed == FAILURES:
-                    raise AuditError(f"Ray workers do not start: {error}") from error
-            else:
-                self._idle.add(worker)
-                found += [(worker, pickle.loads(content))] if task else []
-        return found
+        with _connected():
+            works = any(task for _, task in self._asked.values())
+            ready, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=None if works else PATIENCE)
+            if not ready:
+                raise AuditError(f"No Ray worker started within {PATIENCE:g} s. Are its CPUs or GPUs taken by others?")
+            return [answer for reference in ready for answer in self._heard(reference)]
+
+    def _heard(self, reference: Any) -> list[tuple[int, Answer | None]]:
+        """What a worker that is ready says: an answer, that it is lost, or nothing but that it has started."""
+        errors = self._ray.exceptions
+        worker, task = self._asked.pop(reference)
+        try:
+            content = self._ray.get(reference)
+        except errors.RayTaskError as error:  # a desk never raises: its answer could not be sent
+            self._idle.add(worker)
+            return [(worker, Answer(error=AuditError(f"A Ray worker cannot answer: {error.cause}")))]
+        except errors.RayError as error:
+            self._hire(worker)
+            self._failed += not task
+            if self._failed == FAILURES:
+                raise AuditError(f"Ray workers do not start: {error}") from error
+            return [(worker, None)] if task else []
+        self._idle.add(worker)
+        return [(worker, pickle.loads(content))] if task else []
 
     def _hire(self, worker: int) -> None:
         """A new actor in a worker's place; it is idle once it has started."""

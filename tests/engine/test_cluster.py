@@ -68,6 +68,8 @@ class Standin:
         return ([], references) if timeout and "silence" in self.fails else (references[-1:], references[:-1])
 
     def get(self, reference):
+        if f"no cluster at {reference.name}" in self.fails:
+            raise ConnectionError("Client is shutting down")
         if reference.name in self.fails:
             self.fails.remove(reference.name)
             raise Lost(reference.name)
@@ -146,6 +148,13 @@ def test_workers_that_cannot_work_or_do_not_start_are_said(hired):
     with pytest.raises(AuditError, match="No Ray worker started within 600 s"):
         work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
     assert room.FAILURES < 50
+
+
+@pytest.mark.parametrize("when", ["ready", "compute"])
+def test_a_cluster_that_is_lost_while_it_works_is_said_with_the_cure(hired, when):
+    _, crew = hired([{"CPU": 1}], [f"no cluster at {when}"])
+    with pytest.raises(AuditError, match=r"cluster was lost while it worked \(Client is shutting down\).*run the same"):
+        work.values(PooledEngine(lambda: crew), work.model(), work.units(3))
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch):
