@@ -107,7 +107,7 @@ def _cropped(images: Tensor, crops: Sequence[tuple[int, int]]) -> Iterator[Tenso
     full = images.shape[2], images.shape[3]
     for height, width in crops:
         top, left = (full[0] - height) // 2, (full[1] - width) // 2
-        centre = images.double()[:, :, top : top + height, left : left + width]
+        centre = images[:, :, top : top + height, left : left + width].double()
         yield interpolate(centre, size=full, mode="bilinear", align_corners=False)
 
 
