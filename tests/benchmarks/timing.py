@@ -1,7 +1,7 @@
 """How is a ratio measured? Both sides take turns in one process, in processor time, and the median of the pairs counts.
 
 Processor time, because other work of the machine is none of ours; so one thread, set by the script. A pair lasts
-three seconds a side: what a cache or a clock does to a call, a tenth and more, would else decide the ratio.
+two seconds a side: what a cache or a clock does to a call, a tenth and more, would else decide the ratio.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 PAIRS = 5
-SECONDS = 3.0
+SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Compared:
 
 
 def compared(bare: Callable[[], object], work: Callable[[], object], pairs: int = PAIRS) -> Compared:
-    """Time both sides, call by call in turn, until each has run for three seconds a pair."""
+    """Time both sides, call by call in turn, until each has run for two seconds a pair."""
     bare(), work()  # first calls compile and allocate
     taken = [_in_turn(bare, work) for _ in range(pairs)]
     return Compared(median(b for b, _ in taken), median(w for _, w in taken), median(w / b for b, w in taken))
