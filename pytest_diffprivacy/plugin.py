@@ -219,9 +219,8 @@ class _AuditRun:
         if self.worker:
             session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
             return
-        asked = (
-            self.settings.origin("report") == "command line"
-        )  # a report of an earlier run may not stand for this one
+        # Where a report is asked for, one of an earlier run may not stand for this one.
+        asked = self.settings.origin("report") == "command line"
         if session.config.option.collectonly or not (self.expected or asked or self._has_records()):
             return
         from pytest_diffprivacy.evidence.redaction import redacted_command

@@ -265,9 +265,7 @@ def _describe(
 def _given(model: object, canaries: CanarySet, attack: AttackLike) -> tuple[NDArray[np.float64] | None, Method]:
     """Scores that were made elsewhere, in the order of the canaries, and their method; None: a model is to be asked."""
     if isinstance(model, ScoreTable):
-        (column, *others) = model.choose(attack, "loss")
-        if others:
-            raise UsageError(f"`attack` must name one column of {model.origin}, got {(column, *others)!r}.")
+        column = model.choose_one(attack, "loss", "attack")
         return model.of_images(ImageSet.of(canaries.images, "canary"), column), table_method(model, column)
     if isinstance(model, (np.ndarray, torch.Tensor, list, tuple)):
         return _scores(model, len(canaries)), _elsewhere()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.detected import corrected_copies
-from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials
+from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials, uncalibrated
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
 from pytest_diffprivacy.assertions.extraction_tables import HEADLINES, judge_similarity_tables
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_search, sides
@@ -29,7 +29,6 @@ from pytest_diffprivacy.statistics import (
     running_copy_rate,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
-from pytest_diffprivacy.statistics.ranks import values_needed
 
 STRIPS_SHOWN = 12
 
@@ -138,10 +137,12 @@ def assert_no_extraction(
         if search is not None:
             sentence = prompted_sentence(max_rate, known=probes is not None)
             return planned_search(replace(planned, sentence=sentence), probes, search, steps=steps)
+        unseen = 0 if probes is None else probes.nonmembers.source_count
         return planned_rate(
             planned, generations, trial="generations", clean="without a copy", controls=generations,
             beside="{} members, {} non-members, duplicates counted".format(*sides(probes)),
-            note=_conditions(early_stop, detector), undefined=_uncalibrated(probes, max_false_match_rate, level),
+            note=_conditions(early_stop, detector),
+            undefined=uncalibrated(unseen, max_false_match_rate, level, images="non-members"),
         )  # fmt: skip
     generator = require_generator(model, "Extraction")
     if search is not None:
@@ -197,18 +198,6 @@ def assert_no_extraction(
         return plain
 
     return judge.judge(question, measure)
-
-
-def _uncalibrated(probes: ProbeSet | None, max_false_match_rate: float, confidence: float) -> str:
-    """Why no copy rule can be calibrated, before any image is read; empty where one can."""
-    given = 0 if probes is None else probes.nonmembers.source_count
-    needed = 2 * values_needed(max_false_match_rate, round(1.0 - confidence, 12))
-    if given >= needed:
-        return ""
-    return (
-        f"undefined, because {given} non-members calibrate no copy rule with a false match rate of "
-        f"{max_false_match_rate:g}: at least {needed} are needed"
-    )
 
 
 def _conditions(early_stop: bool, detector: Detector | None) -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.detected import corrected_copies
+from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials, uncalibrated
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate
 from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
@@ -21,10 +22,8 @@ from pytest_diffprivacy.statistics import (
     alike_rate,
     check_coherence,
     rate,
-    trials_needed,
 )
 from pytest_diffprivacy.statistics.arguments import as_number
-from pytest_diffprivacy.statistics.ranks import values_needed
 
 HEADLINES = {
     Verdict.PASS: "Training images come back no more often than allowed.",
@@ -92,7 +91,8 @@ def judge_similarity_tables(
         )  # fmt: skip
         return planned_rate(
             planned, len(made), trial="generations", clean="without a copy", controls=len(others) - half,
-            beside=f"{len(others)} unseen images", undefined=_uncalibrated(half, max_false_match_rate, confidence),
+            beside=f"{len(others)} unseen images",
+            undefined=uncalibrated(len(others), max_false_match_rate, confidence, images="unseen images"),
         )  # fmt: skip
     question = Question(
         "extraction", "extraction-table", sentence, max_rate, HEADLINES, None, None,
@@ -125,13 +125,14 @@ def judge_similarity_tables(
         no_positive_control(f"{columns[0]}, measured elsewhere", ELSEWHERE, findings)
         _check_order(findings, made, others, columns[0], detector)
         measured = _alike(findings, made, null, control, least, max_false_match_rate, confidence)
-        findings.needed = lambda: _needed(measured, max_rate)
+        control_rate = measured.false_matches / measured.controls
+        findings.needed = lambda: more_trials(measured, control_rate, max_rate, cure="Raise copy_from")
         if detector is None:
             return measured
         copies = measured.is_copy(made)
         findings.arrays |= {"copy": copies}
         corrected = corrected_copies(findings, copies, detector, confidence=confidence, seed=judge.seed)
-        findings.needed = lambda: _needed(corrected, max_rate)
+        findings.needed = lambda: more_corrected_trials(corrected, max_rate, seed=judge.seed)
         return corrected
 
     return judge.judge(question, measure)
@@ -231,19 +232,3 @@ def _check_order(
                 f"{text}: a column of distances, lower = closer, would look the same. Check its sign, and show by a "
                 "`detector`, what the rule did on known copies, that it finds them"
             )
-
-
-def _uncalibrated(half: int, max_false_match_rate: float, confidence: float) -> str:
-    """Why no copy rule can be calibrated; empty where one can."""
-    needed = values_needed(max_false_match_rate, round(1.0 - confidence, 12))
-    if half >= needed:
-        return ""
-    return (
-        f"undefined, because half of the unseen images, {half}, calibrate no copy rule with a false match rate of "
-        f"{max_false_match_rate:g}: at least {2 * needed} unseen images are needed"
-    )
-
-
-def _needed(measured: Measured, limit: float) -> str:
-    decided = trials_needed(measured.value, limit, confidence=measured.confidence)
-    return f"about {decided or 'more than 10 million'} generations would decide at the observed rate"

@@ -41,10 +41,7 @@ def finetune_columns(base: object, finetuned: object, control: object | None, at
                 f"`{role}` must be a ScoreTable where another is one, got {type(table).__name__}. Scores made here and "
                 "elsewhere have no noise in common."
             )
-        (column, *others) = table.choose(attack, "loss")
-        if others:
-            raise UsageError(f"`attack` must name one column of {table.origin}, got {(column, *others)!r}.")
-        found[role] = table, column
+        found[role] = table, table.choose_one(attack, "loss", "attack")
     return found
 
 

@@ -107,9 +107,7 @@ def assert_no_memorized_prompts(
         at_least=True,
     )  # fmt: skip
     if isinstance(model, ScoreTable):
-        (column, *others) = model.choose(detector, "hessian_score")
-        if others:
-            raise UsageError(f"`detector` must name one column of {model.origin}, got {(column, *others)!r}.")
+        column = model.choose_one(detector, "hessian_score", "detector")
         if judge.planning:
             return planned_prompt_table(planned, prompts, reference, column=column, max_fpr=max_fpr)
         asked = Question(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_difference
 from pytest_diffprivacy.assertions.plans import sides as planned_sides
@@ -166,11 +165,8 @@ def assert_no_reconstruction(
         gate.note(findings, decides=other is None)
         errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
         beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
-        easier = [-side[:, 0] for side in errors]
-        if beaten is not None:
-            easier = [theirs[:, 0] + ours for theirs, ours in zip(beaten, easier, strict=True)]
-        check_order(findings, *easier, title="Reconstruction", cure="Are members and non-members swapped?")
-        measured = compared_errors(findings, errors, beaten, level)
+        swapped = "Are members and non-members swapped?"
+        measured = compared_errors(findings, errors, beaten, level, title="Reconstruction", cure=swapped)
         filled_baseline(findings, denoiser, sides, mask, judge.seed, level)
         findings.needed = lambda: needed_images(measured, allowed)
         if judge.images != "none":

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.assertions.coherence import check_order
 from pytest_diffprivacy.assertions.evidence import histogram_record
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.evidence.pictures import picture
@@ -40,8 +41,23 @@ def compared_errors(
     errors: list[NDArray[np.float64]],
     reference: list[NDArray[np.float64]] | None,
     confidence: float,
+    *,
+    title: str,
+    cure: str,
 ) -> MeanDifference:
-    """The judged difference; everything else that a reader wants goes into the findings."""
+    """The judged difference; everything else that a reader wants goes into the findings.
+
+    Args:
+        findings: the claim's.
+        errors: of members and of non-members, (images, columns), the judged one first.
+        reference: the same of a reference model; None: none.
+        confidence: of each bound.
+        title: of what restored, for the check of the order.
+        cure: what to do where non-members are restored better beyond chance.
+
+    Raises:
+        AuditError: an error is NaN, or all are equal.
+    """
     honest = [side[:, 0] for side in errors]
     gains = [-side for side in honest]
     names = ("member", "nonmember")
@@ -52,6 +68,7 @@ def compared_errors(
         findings.arrays |= {f"reference_{name}_errors": side for name, side in zip(names, reference, strict=True)}
         plain = mean_difference(-honest[0], -honest[1], confidence=confidence)
         findings.also_measured.append(estimate("Error without the reference: members lower by", plain, counts))
+    check_order(findings, *gains, title=title, cure=cure)
     findings.arrays |= {f"{name}_gains": side for name, side in zip(names, gains, strict=True)}
     findings.recipe = Recipe(
         statistic="mean_difference",

@@ -26,6 +26,7 @@ QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 CELL_SHARE = 20
 MAX_FALSE_MATCH_RATE = 0.01
 AVOIDED = 0.001
+"""One-sided significance at which generations lie nearer to the unseen images, as in statistics.coherence."""
 
 
 def judged_share(findings: Findings, found: Replication, confidence: float, seed: int) -> DcrShare:

@@ -18,7 +18,6 @@ from pytest_diffprivacy.evidence.records import Claim, Recipe, Table
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import DcrShare, Verdict, dcr_share_of_counts
 
-"""One-sided significance at which generations lie nearer to the unseen images, as in statistics.coherence."""
 LISTED = 20
 UNKNOWN = (
     "The counts were made elsewhere. What this run cannot know: whether each generation was compared with all of these "

@@ -210,9 +210,7 @@ def _judge_table(
     """The claim about images from sharpness that was measured elsewhere."""
     if not isinstance(probes, ProbeSet) or not probes.has_members:
         raise UsageError(f"`probes` must be a ProbeSet of images for a score table, got {type(probes).__name__}.")
-    (column, *others) = table.choose(statistic, "curvature")
-    if others:
-        raise UsageError(f"`statistic` must name one column of {table.origin}, got {(column, *others)!r}.")
+    column = table.choose_one(statistic, "curvature", "statistic")
     title, max_fpr = f"{column}, scores made elsewhere", round(1.0 - reference_quantile, 12)
     sentence = (
         f"Share of training images sharper than the {reference_quantile:g} quantile of unseen images is at most "

@@ -111,7 +111,7 @@ def train_shadows(
     """
     if not isinstance(recipe, (str, Mapping)) or not recipe:
         raise UsageError(f"`recipe` must be a text or a mapping that names the training, got {recipe!r}.")
-    if _planning():
+    if options.planning():
         shadow_splits(images.source_count, models, seed)  # refuses a number that cannot be shared
         return _planned(models, measures)
     membership = shadow_splits(images, models, seed)
@@ -162,7 +162,7 @@ def score_shadows(
     """
     if not shadows:
         raise UsageError("`shadows` must hold at least one model, got none.")
-    if _planning():
+    if options.planning():
         return _planned(len(shadows), measures)
     membership = np.array([[digest in shadow.members for digest in images.digests] for shadow in shadows])
     runner, costs = engine or current_engine(), ledger or Ledger()
@@ -260,11 +260,6 @@ def _collect(
 
 def _depends(measure: Measure, images: str) -> dict[str, Any]:
     return {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images}
-
-
-def _planning() -> bool:
-    session = options.active()
-    return session is not None and bool(session.settings["plan"])
 
 
 def _planned(models: int, measures: Sequence[Measure]) -> tuple[ShadowScores, ...]:

@@ -121,10 +121,11 @@ def checked_prompts(prompts: Sequence[str]) -> list[str]:
     Raises:
         UsageError: none, one text instead of a list of them, or an empty one.
     """
-    texts = list(prompts) if isinstance(prompts, Iterable) and not isinstance(prompts, str) else []
+    if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+        raise UsageError(f"`prompts` must be a list of at least one text, got {prompts!r}.")
+    texts = list(prompts)
     if not texts:
-        got = "an empty one" if isinstance(prompts, Iterable) and not isinstance(prompts, str) else repr(prompts)
-        raise UsageError(f"`prompts` must be a list of at least one text, got {got}.")
+        raise UsageError("`prompts` must be a list of at least one text, got an empty one.")
     for position, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
             raise UsageError(

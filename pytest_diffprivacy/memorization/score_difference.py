@@ -72,8 +72,7 @@ def check_first_steps(sampling_steps: int, steps: int) -> None:
     Raises:
         UsageError: they are no whole number, or outside 1..sampling_steps.
     """
-    check_count("steps", steps, least=1)
-    if not 1 <= steps <= sampling_steps:
+    if check_count("steps", steps, least=1) > sampling_steps:
         raise UsageError(f"`steps` must be between 1 and `sampling_steps` = {sampling_steps}, got {steps!r}.")
 
 

@@ -35,8 +35,6 @@ CLASS_PIPELINES = ("DiTPipeline",)
 BLACK_BOXES = ("KandinskyV22CombinedPipeline",)
 PIPELINES = (*PIXEL_PIPELINES, *FAMILIES, *CLASS_PIPELINES, *CONSISTENCY_PIPELINES, *BLACK_BOXES)
 HUB_PREFIX = "hub:"
-
-
 WANTED_FILES = ["*.json", "*/*.safetensors", "*.txt", "*.model"]
 """A pipeline's weights lie in a folder for each part; beside the folders lie whole checkpoints in one file."""
 UNWANTED_FILES = ["*.fp16[.-]*", "*.bf16[.-]*", "*.non_ema[.-]*"]
@@ -76,8 +74,7 @@ def load_model(
         ModelError: the path is missing, holds a pickle, an unsupported pipeline or remote code, the object is none of
             the above, or the network cannot be compiled; the message names it and the cure.
     """
-    session = options.active()
-    if session is not None and session.settings["plan"] and isinstance(source, (str, Path)):
+    if options.planning() and isinstance(source, (str, Path)):
         return planned_model(source)  # type: ignore[return-value]  # it stands for one, and nobody may ask it
     precision = _precision(dtype)
     check_device(device)

@@ -6,7 +6,7 @@ only: the plugin imports this room in suites that have no audit at all.
 """
 
 from pytest_diffprivacy.options.declared import BY_NAME, OPTIONS, Option
-from pytest_diffprivacy.options.session import Session, activate, active
+from pytest_diffprivacy.options.session import Session, activate, active, planning
 from pytest_diffprivacy.options.settings import Setting, Settings, resolve
 from pytest_diffprivacy.options.values import REPORT_EXTENSIONS, CompareRule
 
@@ -21,5 +21,6 @@ __all__ = [
     "Settings",
     "activate",
     "active",
+    "planning",
     "resolve",
 ]

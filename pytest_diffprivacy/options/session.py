@@ -45,6 +45,11 @@ def activate(session: Session | None) -> Session | None:
     return before
 
 
+def planning() -> bool:
+    """Whether the pytest session of this process only plans its audits (--diffprivacy-plan)."""
+    return _session is not None and bool(_session.settings["plan"])
+
+
 def active() -> Session | None:
     """The pytest session of this process; None outside pytest."""
     return _session

@@ -113,6 +113,17 @@ class ScoreTable:
         """The ids of the first column, in its order."""
         return tuple(next(iter(self._scores.values())))
 
+    def choose_one(self, wanted: object, default: str, argument: str) -> str:
+        """The column that an argument of this name names, as `choose` reads it.
+
+        Raises:
+            UsageError: it names several.
+        """
+        (column, *others) = self.choose(wanted, default)
+        if others:
+            raise UsageError(f"`{argument}` must name one column of {self.origin}, got {(column, *others)!r}.")
+        return column
+
     def choose(self, wanted: object, default: str) -> tuple[str, ...]:
         """The columns that an argument names: itself, a list, "all", or the only one where it was left at its default.
 

@@ -64,7 +64,8 @@ def same(task):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack(name):
-    sent((ATTACKS[name].scores, dict(ATTACKS[name].defaults)))
+    attack = ATTACKS[name]
+    assert sent((attack.scores, dict(attack.defaults))) == (attack.scores, dict(attack.defaults))
 
 
 def test_a_family_of_attacks_shares_its_evaluations():

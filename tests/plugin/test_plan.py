@@ -45,7 +45,10 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     (
         "assert_no_extraction(diffusion_model, probe_set, generations=10, max_rate=0.001)",
         "Share of generations that copy a training image is at most 0.001",
-        ["to pass  undefined, because 90 non-members calibrate no copy rule", "of 0.01: at least 598 are needed"],
+        [
+            "to pass  undefined, because 90 non-members calibrate no copy rule",
+            "of 0.01: at least 598 non-members are needed",
+        ],
     ),
     (
         "assert_no_extraction(diffusion_model, probe_set, generations=1000, max_rate=0.001, max_false_match_rate=0.1)",
