@@ -1,15 +1,34 @@
-"""How many images go into one network call? As many as the memory takes, found before or after it runs out."""
+"""Batches: what is cut into network calls, and the batch size that the memory takes, found before or after it ends."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any, final
 
 import torch
 
 from pytest_diffprivacy.engine.memory import fitting_batch
 from pytest_diffprivacy.engine.units import Unit
-from pytest_diffprivacy.errors import AuditError
+from pytest_diffprivacy.errors import AuditError, UsageError
+
+
+def in_batches(count: int, size: int) -> Iterator[slice]:
+    """Cut `count` items into batches of `size`, the last one smaller where they do not come out even.
+
+    Args:
+        count: items, such as images.
+        size: items in one batch.
+
+    Returns:
+        One slice a batch, from 0 to `count` without a gap; none where `count` is 0.
+
+    Raises:
+        UsageError: `size` is below 1; raised when this is called and not when the first batch is asked for.
+    """
+    if size < 1:
+        raise UsageError(f"`batch_size` must be at least 1, got {size!r}.")
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 @final

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.engine.batches import in_batches
 from pytest_diffprivacy.engine.units import Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays
@@ -92,11 +93,11 @@ class GenerationTask:
 def generation_units(task: GenerationTask) -> list[Unit]:
     """One unit for every 256 seeds: its arrays are {"images": uint8 (seeds, channels, height, width)}."""
     units = []
-    for start in range(0, len(task.seeds), UNIT_IMAGES):
-        part = task.seeds[start : start + UNIT_IMAGES]
-        depends = {"method": "generate", "version": 1, **task.asked, "seeds": [part.start, part.stop]}
-        label = f"{task.label} {start}-{start + len(part) - 1}"
-        units.append(Unit(label, depends, partial(_generate_part, part, task.asked), len(part)))
+    for part in in_batches(len(task.seeds), UNIT_IMAGES):
+        seeds = task.seeds[part]
+        depends = {"method": "generate", "version": 1, **task.asked, "seeds": [seeds.start, seeds.stop]}
+        label = f"{task.label} {part.start}-{part.stop - 1}"
+        units.append(Unit(label, depends, partial(_generate_part, seeds, task.asked), len(seeds)))
     return units
 
 
@@ -116,8 +117,8 @@ def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model:
 
 def _generate_part(seeds: range, asked: Mapping[str, Any], model: Generator, batch_size: int) -> Arrays:
     parts = []
-    for start in range(0, len(seeds), batch_size):
-        batch = list(seeds[start : start + batch_size])
+    for part in in_batches(len(seeds), batch_size):
+        batch = list(seeds[part])
         options = {name: value for name, value in asked.items() if name != "prompt"}
         if "prompt" in asked:
             options["prompts"] = [asked["prompt"]] * len(batch)
