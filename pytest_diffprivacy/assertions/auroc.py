@@ -164,7 +164,7 @@ def _scored_here(
     sides = (probes.members, probes.nonmembers)
 
     def scores(findings: Findings, side: int, images: Sequence[int]) -> Vector:
-        return judge.scores(denoiser, sides[side].subset(images), task, findings.ledger)
+        return judge.scores(denoiser, sides[side].subset(images), task, findings.work)
 
     def controls(findings: Findings) -> None:
         positive_controls(judge, denoiser, probes, planned, findings)
@@ -253,7 +253,7 @@ def _pair_by_pair(
         "bounds hold at every look at once."
     )
     if test.decided and len(members) < pairs:
-        findings.ledger.incidents.append(f"Stopped early: {len(members)} of {pairs} pairs were scored.")
+        findings.work.incidents.append(f"Stopped early: {len(members)} of {pairs} pairs were scored.")
     findings.needed = lambda: "more pairs; or all of these at once, without `sequential`, whose bounds are closer"
     return test.measured()
 

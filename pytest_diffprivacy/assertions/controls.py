@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.attacks import PlannedAttack
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
-from pytest_diffprivacy.engine import Ledger
+from pytest_diffprivacy.engine import Work
 from pytest_diffprivacy.errors import AuditError, DiffPrivacyError, InsufficientProbes
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.models.planted import PlantedLeak
@@ -163,10 +163,10 @@ def _positive(
     images = torch.from_numpy(planted.load(range(count)))
     leak = PlantedLeak(model, images, prompted=prompted, least_timestep=least)
     try:
-        scores = [judge.scores(leak, side, plan.task, Ledger()) for side in (planted, others)]
+        scores = [judge.scores(leak, side, plan.task, Work()) for side in (planted, others)]
         if base is not None:
             scores = [
-                own - judge.scores(base, side, plan.task, Ledger())
+                own - judge.scores(base, side, plan.task, Work())
                 for own, side in zip(scores, (planted, others), strict=True)
             ]
     except AuditError as error:

@@ -187,7 +187,7 @@ def assert_dataset_not_inferable(
         gate.note(findings)
         keep(findings, dataset_positive_control(judge, denoiser, split, task, chosen, design.control))
         both = split.members, split.nonmembers
-        found = [judge.scores(denoiser, side, task, findings.ledger) for side in both]
+        found = [judge.scores(denoiser, side, task, findings.work) for side in both]
         # By digest, so that the splits do not depend on the order of the files.
         members, nonmembers = (rows[side.digest_order] for rows, side in zip(found, both, strict=True))
         keep(findings, dataset_negative_control(nonmembers, design.seed, design.control))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.controls import PLANTED, control, planted_probes, stop
 from pytest_diffprivacy.audit import Auditor, Findings
-from pytest_diffprivacy.engine import Ledger, ScoreTask
+from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.membership.cdi_settings import WHITE_BOX, CdiSettings
@@ -55,7 +55,7 @@ def dataset_positive_control(
     planted, others = planted_probes(probes, count)
     leak = PlantedLeak(model, torch.from_numpy(planted.load(range(count))))
     grey = replace(task, parameters=parameters, shape=(len(own.names),))
-    found = infer(*(judge.scores(leak, images, grey, Ledger()) for images in (planted, others)))
+    found = infer(*(judge.scores(leak, images, grey, Work()) for images in (planted, others)))
     held = found.p_value <= SIGNIFICANCE
     meaning = "The test finds a set that is there" if held else "The test does not find a set that is fully remembered"
     outcome = ControlOutcome.HELD if held else ControlOutcome.FAILED

@@ -165,7 +165,7 @@ def assert_epsilon_lower_bound_below(
             scores = given
         else:
             positive_controls(judge, denoiser, probes, planned, findings)
-            scores = judge.scores(denoiser, ImageSet.of(canaries.images, "canary"), planned[0].task, findings.ledger)
+            scores = judge.scores(denoiser, ImageSet.of(canaries.images, "canary"), planned[0].task, findings.work)
         assert scores is not None
         _describe(findings, scores, canaries.included, method.title, level, judge.seed)
         findings.recipe = Recipe(

@@ -223,7 +223,7 @@ def _nothing_to_correct(found: Extraction) -> list[str]:
 def _generated(
     judge: Auditor, generator: Generator, probes: ProbeSet, count: int, steps: int, findings: Findings
 ) -> Iterator[NDArray[np.float32]]:
-    for _, images in judge.generations(generator, count, steps=steps, ledger=findings.ledger):
+    for _, images in judge.generations(generator, count, steps=steps, work=findings.work):
         if images.shape[1:] != probes.image_shape:
             raise ModelError(
                 f"The model generates images of shape {images.shape[1:]}, the probes have {probes.image_shape}. "

@@ -230,7 +230,7 @@ def _method(plan: PlannedAttack, models: _Models) -> Method:
 
 def _scores(judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, findings: Findings) -> Scores:
     sides = (probes.members, probes.nonmembers)
-    members, nonmembers = (judge.scores(model, side, plan.task, findings.ledger) for side in sides)
+    members, nonmembers = (judge.scores(model, side, plan.task, findings.work) for side in sides)
     return members, nonmembers
 
 

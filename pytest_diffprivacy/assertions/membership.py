@@ -228,11 +228,11 @@ def _computed(
     """Every attack's scores of both sides."""
     if len(planned) == 1:
         task = planned[0].task
-        members = judge.scores(model, probes.members, task, findings.ledger)
-        return {task.name: (members, judge.scores(model, probes.nonmembers, task, findings.ledger))}
+        members = judge.scores(model, probes.members, task, findings.work)
+        return {task.name: (members, judge.scores(model, probes.nonmembers, task, findings.work))}
     shared = family_task(planned)
-    first = judge.scores(model, probes.members, shared, findings.ledger)
-    second = judge.scores(model, probes.nonmembers, shared, findings.ledger)
+    first = judge.scores(model, probes.members, shared, findings.work)
+    second = judge.scores(model, probes.nonmembers, shared, findings.work)
     cost, alone = float(first[:, -1].mean()), sum(plan.method.evaluations_per_image or 0 for plan in planned)
     findings.notes.append(
         f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."

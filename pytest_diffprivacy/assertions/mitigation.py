@@ -302,7 +302,7 @@ def _describe(
     findings: Findings, comparison: MitigationComparison, mitigation: str, judge: Auditor, confidence: float
 ) -> None:
     """Every method beside the one that is judged."""
-    findings.ledger = comparison.ledger
+    findings.work = comparison.work
     findings.methods = [method_of(comparison, outcome.card) for outcome in comparison.outcomes[1:]]
     findings.tables += [
         outcome_table(comparison, confidence),

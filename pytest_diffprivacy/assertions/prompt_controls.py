@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.controls import control, judged_control, stop
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
-from pytest_diffprivacy.engine import Ledger
+from pytest_diffprivacy.engine import Work
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.memorization import Asked, Sampling
@@ -73,7 +73,7 @@ def _planted(judge: Auditor, model: PromptedDenoiser, asked: Asked, sampling: Sa
     own = Sampling(images, steps, guidance_scale=1.0, seed=sampling.seed)
     units = prompt_units(PromptSet([*leak.planted, *leak.others], "planted prompt"), {name: asked}, own)
     try:
-        parts = judge.engine.run(leak, units, title=f"{name}: planted prompts", ledger=Ledger())
+        parts = judge.engine.run(leak, units, title=f"{name}: planted prompts", work=Work())
         scores = asked.scores(joined_units(parts)[name])
     except AuditError as error:
         return control("positive", title, done, ControlOutcome.FAILED, f"It has no scores: {error}")

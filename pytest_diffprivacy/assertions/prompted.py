@@ -115,7 +115,7 @@ def _ask(judge: Auditor, case: _Case, number: int, findings: Findings) -> list[P
             case.generator,
             case.search.images,
             steps=case.steps,
-            ledger=findings.ledger,
+            work=findings.work,
             prompt=asked.prompt,
             guidance_scale=scale,
             label=f"prompt {number}, guidance {scale:g}, generations",

@@ -107,7 +107,7 @@ def watch(
     """What detectors keep of a prompt set, computed or reused unit by unit."""
     units = prompt_units(prompts, asked, plan.sampling)
     title = f"{' + '.join(asked)}: {prompts.role}s"
-    return joined_units(judge.engine.run(plan.model, units, title=title, ledger=findings.ledger))
+    return joined_units(judge.engine.run(plan.model, units, title=title, work=findings.work))
 
 
 def prompt_scores(

@@ -163,8 +163,8 @@ def assert_no_reconstruction(
         findings.methods = [method]
         findings.sides = [side.digests for side in sides]
         gate.note(findings, decides=other is None)
-        errors = [judge.scores(denoiser, side, task, findings.ledger) for side in sides]
-        beaten = None if other is None else [judge.scores(other, side, task, findings.ledger) for side in sides]
+        errors = [judge.scores(denoiser, side, task, findings.work) for side in sides]
+        beaten = None if other is None else [judge.scores(other, side, task, findings.work) for side in sides]
         swapped = "Are members and non-members swapped?"
         measured = compared_errors(findings, errors, beaten, level, title="Reconstruction", cure=swapped)
         filled_baseline(findings, denoiser, sides, mask, judge.seed, level)

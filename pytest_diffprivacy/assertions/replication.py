@@ -175,7 +175,7 @@ def _generated(
 ) -> Iterator[NDArray[np.float32]]:
     for prompt, count in asked:
         blocks = judge.generations(
-            generator, count, steps=steps, ledger=findings.ledger, prompt=prompt, guidance_scale=guidance_scale
+            generator, count, steps=steps, work=findings.work, prompt=prompt, guidance_scale=guidance_scale
         )
         for _, images in blocks:
             if images.shape[1:] != probes.image_shape:

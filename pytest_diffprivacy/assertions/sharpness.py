@@ -182,13 +182,13 @@ def assert_sharpness_below(
         if gate is not None:
             gate.note(findings)
         no_positive_control(chosen.title, NOT_PLANTED, findings)
-        members = judge.scores(denoiser, probes.members, task, findings.ledger)
+        members = judge.scores(denoiser, probes.members, task, findings.work)
         if sharp.above is not None:
             hits = members > sharp.above
             findings.arrays |= {"member_scores": members, "member_above": hits.astype(np.uint8)}
             findings.recipe = rate_recipe("member_above", level)
             return rate(int(hits.sum()), len(hits), confidence=level)
-        reference = judge.scores(denoiser, probes.nonmembers, task, findings.ledger)
+        reference = judge.scores(denoiser, probes.nonmembers, task, findings.work)
         findings.charts += landscape_charts(
             denoiser, probes, chosen, members, reference, timestep=level_of_noise, seed=judge.seed
         )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
-from pytest_diffprivacy.engine import Ledger, Unit
+from pytest_diffprivacy.engine import Unit, Work
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Table
 from pytest_diffprivacy.models.identity import ModelIdentity
@@ -116,7 +116,7 @@ def judged_split(judge: Auditor, probes: ProbeSet) -> JudgedSplit:
         ProbeError: an image stands on both sides, or the sides have two image sizes.
     """
     probes.check_split()
-    (arrays,) = judge.engine.run(_NoModel(), [_unit(probes)], title="checking the split", ledger=Ledger())
+    (arrays,) = judge.engine.run(_NoModel(), [_unit(probes)], title="checking the split", work=Work())
     found = SplitValidity.from_arrays(arrays)
     sides = ((probes.members, found.removed_members), (probes.nonmembers, found.removed_nonmembers))
     removed = [images.ids()[position] for images, gone in sides for position in gone.tolist()]

@@ -20,9 +20,9 @@ from pytest_diffprivacy.engine import (
     Engine,
     GenerationTask,
     Identified,
-    Ledger,
     LocalEngine,
     ScoreTask,
+    Work,
     generation_units,
     score_units,
     session_engine,
@@ -116,10 +116,10 @@ class Auditor:
         check_significance(chosen)
         return chosen
 
-    def scores(self, model: Identified, images: ImageSet, task: ScoreTask, ledger: Ledger) -> NDArray[np.float64]:
+    def scores(self, model: Identified, images: ImageSet, task: ScoreTask, work: Work) -> NDArray[np.float64]:
         """The score of every image: float64 (n, *task.shape), computed or reused unit by unit."""
         title = f"{task.name}: {images.role}s"
-        parts = self.engine.run(model, score_units(images, task), title=title, ledger=ledger)
+        parts = self.engine.run(model, score_units(images, task), title=title, work=work)
         return np.concatenate([part["scores"] for part in parts])
 
     def generations(
@@ -128,7 +128,7 @@ class Auditor:
         count: int,
         *,
         steps: int,
-        ledger: Ledger,
+        work: Work,
         prompt: Prompt | None = None,
         guidance_scale: float | None = None,
         label: str = "generations",
@@ -137,7 +137,7 @@ class Auditor:
         seeds = range(self.generation_seed(0), self.generation_seed(count))
         units = generation_units(GenerationTask(seeds, steps, prompt, guidance_scale, label))
         start = 0
-        for arrays in self.engine.run(model, units, title="generating", ledger=ledger):
+        for arrays in self.engine.run(model, units, title="generating", work=work):
             images = arrays["images"].astype(np.float32) / np.float32(255.0)
             yield range(start, start + len(images)), images
             start += len(images)

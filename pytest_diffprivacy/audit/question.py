@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.engine import Ledger
+from pytest_diffprivacy.engine import Work
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
@@ -89,4 +89,4 @@ class Findings:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     recipe: records.Recipe | None = None
     sides: Sequence[Sequence[bytes]] = ()
-    ledger: Ledger = field(default_factory=Ledger)
+    work: Work = field(default_factory=Work)

@@ -27,7 +27,7 @@ def claim_record(
     artifacts: tuple[records.Artifact, ...],
 ) -> records.Claim:
     """The record of a question that was judged, or of one that could not be (`decision` None)."""
-    ledger = findings.ledger
+    work = findings.work
     return records.Claim(
         id=claim_id,
         node_id=node_id,
@@ -53,7 +53,7 @@ def claim_record(
         strips=tuple(findings.strips),
         strips_title=findings.strips_title,
         notes=tuple(findings.notes),
-        incidents=tuple(ledger.incidents),
+        incidents=tuple(work.incidents),
         artifacts=artifacts,
         recipe=findings.recipe,
         name=question.name,
@@ -61,7 +61,7 @@ def claim_record(
         p_value=_p_value(question, findings) if decision else None,
         seed=seed,
         confidence=question.confidence,
-        work=records.Work(units_computed=ledger.computed, units_reused=ledger.reused, seconds=round(ledger.seconds, 3)),
+        work=records.Work(units_computed=work.computed, units_reused=work.reused, seconds=round(work.seconds, 3)),
         redo=f'pytest "{node_id}" --diffprivacy-seed={seed}' if node_id else f"the same call with seed {seed}",
     )
 

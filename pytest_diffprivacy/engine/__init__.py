@@ -7,20 +7,20 @@ from pytest_diffprivacy.engine.local import LocalEngine
 from pytest_diffprivacy.engine.pool import PooledEngine
 from pytest_diffprivacy.engine.processes import ProcessWorkers
 from pytest_diffprivacy.engine.tasks import GenerationTask, ScoreTask, generation_units, score_units
-from pytest_diffprivacy.engine.units import Engine, Identified, Ledger, Unit
+from pytest_diffprivacy.engine.units import Engine, Identified, Unit, Work
 
 __all__ = [
     "Budget",
     "Engine",
     "GenerationTask",
     "Identified",
-    "Ledger",
     "LocalEngine",
     "PooledEngine",
     "ProcessWorkers",
     "RayWorkers",
     "ScoreTask",
     "Unit",
+    "Work",
     "current_engine",
     "generation_units",
     "score_units",

@@ -7,7 +7,7 @@ from typing import TextIO, final
 
 from tqdm import tqdm
 
-from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
+from pytest_diffprivacy.engine.units import Identified, Unit, Work
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, fingerprint, library_versions
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 
@@ -53,21 +53,21 @@ class Books:
         if self._store and key:
             self._store.put(key, arrays, {"unit": unit.label, "model": model.identity.name})
 
-    def computed(self, unit: Unit, key: str | None, seconds: float, ledger: Ledger, worker: int | None = None) -> None:
+    def computed(self, unit: Unit, key: str | None, seconds: float, work: Work, worker: int | None = None) -> None:
         """Write down that a unit was computed, and by which worker; None: by this process."""
-        ledger.computed += 1
-        ledger.seconds += seconds
+        work.computed += 1
+        work.seconds += seconds
         self.event("computed", unit, key, seconds, **({} if worker is None else {"worker": worker}))
 
-    def reused(self, unit: Unit, key: str | None, seconds: float, ledger: Ledger) -> None:
+    def reused(self, unit: Unit, key: str | None, seconds: float, work: Work) -> None:
         """Write down that a unit was there already."""
-        ledger.reused += 1
-        ledger.seconds += seconds
+        work.reused += 1
+        work.seconds += seconds
         self.event("reused", unit, key, seconds)
 
-    def incident(self, kind: str, text: str, unit: Unit, ledger: Ledger) -> None:
+    def incident(self, kind: str, text: str, unit: Unit, work: Work) -> None:
         """Write down what went wrong and was mended; it is part of the claim's record."""
-        ledger.incidents.append(text)
+        work.incidents.append(text)
         self.event(kind, unit, None, 0.0)
 
     def event(self, kind: str, unit: Unit, key: str | None, seconds: float, **more: int) -> None:

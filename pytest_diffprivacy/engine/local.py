@@ -9,7 +9,7 @@ from typing import TextIO, final
 from pytest_diffprivacy.engine.batches import BatchSizes, is_out_of_memory, release_memory
 from pytest_diffprivacy.engine.books import Books
 from pytest_diffprivacy.engine.budget import Budget, Pace, check_budget
-from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
+from pytest_diffprivacy.engine.units import Identified, Unit, Work
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store
 
 
@@ -39,7 +39,7 @@ class LocalEngine:
         self._books = Books(store, run, fresh=fresh, progress=progress)
         self._sizes, self._budget, self._pace = BatchSizes(batch_size), budget, Pace()
 
-    def run(self, model: Identified, units: Sequence[Unit], *, title: str, ledger: Ledger) -> Iterator[Arrays]:
+    def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
         """The results of the units, in their order, each stored as soon as it is finished.
 
         Raises:
@@ -49,10 +49,10 @@ class LocalEngine:
         """
         with self._books.bar(title, sum(unit.items for unit in units)) as bar:
             for number, unit in enumerate(units):
-                yield self._one(model, unit, units[number:], title, ledger)
+                yield self._one(model, unit, units[number:], title, work)
                 bar.update(unit.items)
 
-    def _one(self, model: Identified, unit: Unit, missing: Sequence[Unit], title: str, ledger: Ledger) -> Arrays:
+    def _one(self, model: Identified, unit: Unit, missing: Sequence[Unit], title: str, work: Work) -> Arrays:
         started, key = time.perf_counter(), self._books.key(model, unit)
         arrays = self._books.stored(key)
         if arrays is None:
@@ -60,19 +60,19 @@ class LocalEngine:
             with self._books.lock(key):
                 arrays = self._books.stored(key)  # another run may have computed it while this one waited
                 if arrays is None:
-                    arrays = self._compute(model, unit, ledger)
+                    arrays = self._compute(model, unit, work)
                     self._books.keep(model, unit, key, arrays)
                     seconds = time.perf_counter() - started
                     self._pace.saw(unit, seconds)
-                    self._books.computed(unit, key, seconds, ledger)
+                    self._books.computed(unit, key, seconds, work)
                     return arrays
-        self._books.reused(unit, key, time.perf_counter() - started, ledger)
+        self._books.reused(unit, key, time.perf_counter() - started, work)
         return arrays
 
-    def _compute(self, model: Identified, unit: Unit, ledger: Ledger) -> Arrays:
+    def _compute(self, model: Identified, unit: Unit, work: Work) -> Arrays:
         lowered = self._sizes.fit(model)
         if lowered:
-            self._books.incident("batch size lowered", lowered, unit, ledger)
+            self._books.incident("batch size lowered", lowered, unit, work)
         while True:
             try:
                 return unit.compute(model, self._sizes.of(unit, model.identity.digest))
@@ -81,4 +81,4 @@ class LocalEngine:
                     raise
                 halved = self._sizes.halve(unit, model.identity.digest, error)
             release_memory()  # outside of the handler, whose traceback holds the batch that did not fit
-            self._books.incident("out of memory", halved, unit, ledger)
+            self._books.incident("out of memory", halved, unit, work)

@@ -14,7 +14,7 @@ from pytest_diffprivacy.engine.books import Books
 from pytest_diffprivacy.engine.budget import Budget, Pace, check_budget
 from pytest_diffprivacy.engine.desk import Answer, CannotSend, Task, Workers
 from pytest_diffprivacy.engine.local import LocalEngine
-from pytest_diffprivacy.engine.units import Identified, Ledger, Unit
+from pytest_diffprivacy.engine.units import Identified, Unit, Work
 from pytest_diffprivacy.errors import AuditError, EvidenceError
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store
 
@@ -56,7 +56,7 @@ class PooledEngine:
 
     _staff: _Staff | None
 
-    def run(self, model: Identified, units: Sequence[Unit], *, title: str, ledger: Ledger) -> Iterator[Arrays]:
+    def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
         """The results of the units, in their order, each stored as soon as it is finished.
 
         What is brief, and what cannot be sent to another process, is computed in this one.
@@ -67,21 +67,21 @@ class PooledEngine:
             BudgetSpent: the time is over before a unit that is not stored.
         """
         if all(unit.brief for unit in units):
-            yield from self._here.run(model, units, title=title, ledger=ledger)
+            yield from self._here.run(model, units, title=title, work=work)
             return
-        work = _Work(model, units, title, ledger, self._books, self._budget, self._pace, self._staffed)
+        call = _Call(model, units, title, work, self._books, self._budget, self._pace, self._staffed)
         given = 0
         try:
             with self._books.bar(title, sum(unit.items for unit in units)) as bar:
                 for given, unit in enumerate(units):
-                    yield work.result(given)
+                    yield call.result(given)
                     bar.update(unit.items)
         except CannotSend as error:
             text = f"{title}: computed in this process, because its work cannot be sent to another ({error})."
-            self._books.incident("not sent", text, units[given], ledger)
-            yield from self._here.run(model, units[given:], title=title, ledger=ledger)
+            self._books.incident("not sent", text, units[given], work)
+            yield from self._here.run(model, units[given:], title=title, work=work)
         finally:
-            work.finish()
+            call.finish()
 
     def _staffed(self) -> _Staff:
         """The workers, made when they are needed first."""
@@ -100,7 +100,7 @@ class _Staff:
 
 
 @final
-class _Work:
+class _Call:
     """One call of `PooledEngine.run`: what is done, what runs where, and what comes next."""
 
     def __init__(
@@ -108,13 +108,13 @@ class _Work:
         model: Identified,
         units: Sequence[Unit],
         title: str,
-        ledger: Ledger,
+        work: Work,
         books: Books,
         budget: Budget | None,
         pace: Pace,
         staffed: Callable[[], _Staff],
     ) -> None:
-        self._model, self._units, self._title, self._ledger = model, units, title, ledger
+        self._model, self._units, self._title, self._ledger = model, units, title, work
         self._books, self._budget, self._pace, self._staffed = books, budget, pace, staffed
         self._keys = [books.key(model, unit) for unit in units]
         self._done: dict[int, Arrays | Exception] = {}

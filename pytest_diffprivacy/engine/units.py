@@ -49,7 +49,7 @@ class Unit:
 
 
 @dataclass(slots=True)
-class Ledger:
+class Work:
     """What a claim's work cost, filled while its units run."""
 
     computed: int = 0
@@ -61,6 +61,6 @@ class Ledger:
 class Engine(Protocol):
     """Where units run. Same units, same results, same evidence."""
 
-    def run(self, model: Identified, units: Sequence[Unit], *, title: str, ledger: Ledger) -> Iterator[Arrays]:
+    def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
         """The results of the units, in their order, each stored as soon as it is finished."""
         ...

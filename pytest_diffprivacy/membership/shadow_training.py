@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.engine import Engine, Ledger, Unit, current_engine
+from pytest_diffprivacy.engine import Engine, Unit, Work, current_engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays, fingerprint
 from pytest_diffprivacy.membership.planned import PlannedShadows
@@ -76,7 +76,7 @@ def train_shadows(
     models: int = 16,
     seed: int = 0,
     engine: Engine | None = None,
-    ledger: Ledger | None = None,
+    work: Work | None = None,
 ) -> tuple[ShadowScores, ...]:
     """Train shadow models on known halves of the images and keep what they measure on all of them.
 
@@ -95,7 +95,7 @@ def train_shadows(
         seed: seed of the splits and, with the model's number, of each training.
         engine: where work runs and is stored; as the pytest session's options say by default, and outside pytest in
             this process and nowhere.
-        ledger: counts what was computed and what was reused.
+        work: counts what was computed and what was reused.
 
     Returns:
         The measured values, one a measure, in their order. While a pytest run is only planned (--diffprivacy-plan),
@@ -129,8 +129,8 @@ def train_shadows(
             compute = partial(_train_and_measure, number, indices, own_seed, images, measure, last)
             label, bundle = f"shadow {number}, {measure.name}", f"shadow {number}"
             units.append(Unit(label, depends, compute, len(images), bundle=bundle))
-    runner, costs = engine or current_engine(), ledger or Ledger()
-    results = list(runner.run(trainer, units, title="shadow models", ledger=costs))
+    runner, work = engine or current_engine(), work or Work()
+    results = list(runner.run(trainer, units, title="shadow models", work=work))
     return tuple(_collect(results[i :: len(measures)], membership, images, m) for i, m in enumerate(measures))
 
 
@@ -140,7 +140,7 @@ def score_shadows(
     measures: Sequence[Measure],
     *,
     engine: Engine | None = None,
-    ledger: Ledger | None = None,
+    work: Work | None = None,
 ) -> tuple[ShadowScores, ...]:
     """Measure given shadow models on the images; each result is stored as soon as it is there.
 
@@ -150,7 +150,7 @@ def score_shadows(
         measures: what to keep of each shadow.
         engine: where work runs and is stored; as the pytest session's options say by default, and outside pytest in
             this process and nowhere.
-        ledger: counts what was computed and what was reused.
+        work: counts what was computed and what was reused.
 
     Returns:
         The measured values, one a measure, in their order; stand-ins while a pytest run is only planned.
@@ -165,11 +165,11 @@ def score_shadows(
     if options.planning():
         return _planned(len(shadows), measures)
     membership = np.array([[digest in shadow.members for digest in images.digests] for shadow in shadows])
-    runner, costs = engine or current_engine(), ledger or Ledger()
+    runner, work = engine or current_engine(), work or Work()
     results: list[Arrays] = []
     for shadow in shadows:
         units = [unit for measure in _checked(measures) for unit in _asking(shadow, images, measure)]
-        parts = list(runner.run(shadow.model, units, title=f"shadow model {shadow.name}", ledger=costs))
+        parts = list(runner.run(shadow.model, units, title=f"shadow model {shadow.name}", work=work))
         each = len(parts) // len(measures)
         results += [_joined(parts[start : start + each]) for start in range(0, len(parts), each)]
     return tuple(_collect(results[i :: len(measures)], membership, images, m) for i, m in enumerate(measures))

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances import pairwise_l2
-from pytest_diffprivacy.engine import Engine, Ledger, Unit
+from pytest_diffprivacy.engine import Engine, Unit, Work
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.mitigation.alignment import AlignmentScorer
@@ -107,7 +107,7 @@ class MitigationComparison:
         closeness_label: what its numbers are.
         alignment: name of the alignment scorer.
         outcomes: one a method.
-        ledger: what was computed and what was reused.
+        work: what was computed and what was reused.
     """
 
     model: ModelIdentity
@@ -118,7 +118,7 @@ class MitigationComparison:
     closeness_label: str
     alignment: str
     outcomes: tuple[MethodOutcome, ...]
-    ledger: Ledger
+    work: Work
 
     @property
     def original(self) -> MethodOutcome:
@@ -159,12 +159,12 @@ def run_comparison(
     Source: Implements METHODS 5.7.
     """
     methods = all_methods(mitigations)
-    ledger = Ledger()
+    work = Work()
 
     def generated(method: Mitigation, group: Sequence[str]) -> Generated:
         units = [_unit(method, prompt, images_per_prompt, sampling, seed) for prompt in group]
         title = f"{method.card.title}: prompts"
-        return _measured(list(engine.run(model, units, title=title, ledger=ledger)), group, alignment)
+        return _measured(list(engine.run(model, units, title=title, work=work)), group, alignment)
 
     outcomes = []
     for method in methods:
@@ -183,7 +183,7 @@ def run_comparison(
         closeness.label,
         alignment.name,
         tuple(outcomes),
-        ledger,
+        work,
     )
 
 

@@ -157,10 +157,10 @@ def test_a_control_is_stored_and_reused_for_another_model_of_the_same_shape(
         def __init__(self) -> None:
             self.inner = LocalEngine(Store(folder))
 
-        def run(self, model, units, *, title, ledger):
-            before = ledger.computed
-            results = list(self.inner.run(model, units, title=title, ledger=ledger))
-            events.append((model.identity.name, title.partition(":")[0], ledger.computed - before))
+        def run(self, model, units, *, title, work):
+            before = work.computed
+            results = list(self.inner.run(model, units, title=title, work=work))
+            events.append((model.identity.name, title.partition(":")[0], work.computed - before))
             return iter(results)
 
     for model in (population, memorizing):

@@ -17,7 +17,7 @@ from pytest_diffprivacy import (
     assert_sharpness_below,
 )
 from pytest_diffprivacy.audit import Findings, Question
-from pytest_diffprivacy.engine import Ledger, LocalEngine, ScoreTask
+from pytest_diffprivacy.engine import LocalEngine, ScoreTask, Work
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.arrays import read_arrays
@@ -156,11 +156,11 @@ def test_scores_are_those_of_the_function_whatever_the_units_and_batches(model: 
         return images.double().mean(dim=(1, 2, 3)).numpy() + shift
 
     images = ImageSet.of(IMAGES, "member")
-    task, ledger = ScoreTask("mean", 1, score, {"shift": 2.0}), Ledger()
-    scores = Auditor().scores(model, images, task, ledger)
+    task, work = ScoreTask("mean", 1, score, {"shift": 2.0}), Work()
+    scores = Auditor().scores(model, images, task, work)
     np.testing.assert_allclose(scores, IMAGES.mean(axis=(1, 2, 3), dtype=np.float64) + 2.0, rtol=1e-12)
     assert scores.dtype == np.float64
-    assert ledger.computed == 3
+    assert work.computed == 3
 
 
 @pytest.mark.parametrize("change", ["name", "version", "parameters", "images", "model"])
@@ -171,10 +171,10 @@ def test_a_stored_score_is_reused_only_for_the_same_question(
         return np.full(len(images), shift)
 
     def computed(model: AnalyticDenoiser, images: np.ndarray, task: ScoreTask) -> int:
-        ledger = Ledger()
+        work = Work()
         judge = Auditor(engine=LocalEngine(Store(tmp_path)))
-        judge.scores(model, ImageSet.of(images, "member"), task, ledger)
-        return ledger.computed
+        judge.scores(model, ImageSet.of(images, "member"), task, work)
+        return work.computed
 
     task = ScoreTask("constant", 1, score, {"shift": 1.0})
     assert computed(model, IMAGES[:10], task) == 1
@@ -190,8 +190,8 @@ def test_a_stored_score_is_reused_only_for_the_same_question(
 
 
 def test_generations_have_seeds_of_their_own_and_eight_bits(model: AnalyticDenoiser) -> None:
-    judge, ledger = Auditor(seed=3), Ledger()
-    blocks = list(judge.generations(model, 300, steps=2, ledger=ledger))
+    judge, work = Auditor(seed=3), Work()
+    blocks = list(judge.generations(model, 300, steps=2, work=work))
     assert [len(part) for part, _ in blocks] == [256, 44]
     images = np.concatenate([block for _, block in blocks])
     np.testing.assert_array_equal(np.rint(images * 255.0), (images * np.float32(255.0)).round())

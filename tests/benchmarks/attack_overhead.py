@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import Auditor, load_model
-from pytest_diffprivacy.engine import Ledger, ScoreTask
+from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.membership import ATTACKS, Attack
 from pytest_diffprivacy.membership.pfami import STRENGTHS, TIMESTEPS
 from pytest_diffprivacy.models import FiniteData
@@ -136,7 +136,7 @@ def score_stream(count: int) -> None:
     """Score and print this process's peak memory in megabytes."""
     model = AnalyticDenoiser(FiniteData(torch.zeros(2, 3 * 64 * 64)), (3, 64, 64))
     task = ScoreTask("pia", 1, ATTACKS["pia"].scores, ATTACKS["pia"].defaults)
-    Auditor().scores(model, ImageSet(DrawnImages(count), "member"), task, Ledger())
+    Auditor().scores(model, ImageSet(DrawnImages(count), "member"), task, Work())
     print(peak_resident() / 1e6)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy import Auditor, load_model
-from pytest_diffprivacy.engine import Ledger, LocalEngine, PooledEngine, RayWorkers, ScoreTask
+from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, ScoreTask, Work
 from pytest_diffprivacy.membership import SECMI
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks import ROOT
@@ -46,12 +46,12 @@ def score(workers: int) -> None:
     model: Any = load_model(str(MODEL))
     task = ScoreTask(SECMI.name, SECMI.version, SECMI.scores, SECMI.defaults)
     few = ImageSet(DrawnImages(2 * UNIT_IMAGES, SHAPE), "member")
-    local = Auditor(engine=LocalEngine()).scores(model, few, task, Ledger())
-    far = np.abs(Auditor(engine=engine).scores(model, few, task, Ledger()) - local).max() / np.abs(local).max()
+    local = Auditor(engine=LocalEngine()).scores(model, few, task, Work())
+    far = np.abs(Auditor(engine=engine).scores(model, few, task, Work()) - local).max() / np.abs(local).max()
     many = ImageSet(DrawnImages(UNITS * UNIT_IMAGES, SHAPE), "member")
     assert len(many) == UNITS * UNIT_IMAGES  # reads and digests every image
     started = time.perf_counter()
-    Auditor(engine=engine).scores(model, many, task, Ledger())
+    Auditor(engine=engine).scores(model, many, task, Work())
     taken = time.perf_counter() - started
     ray.shutdown()
     print(json.dumps([taken, float(far)]))

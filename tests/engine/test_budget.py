@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Budget, Ledger, LocalEngine, Unit
+from pytest_diffprivacy.engine import Budget, LocalEngine, Unit, Work
 from pytest_diffprivacy.engine.budget import duration
 from pytest_diffprivacy.errors import BudgetSpent, Inconclusive
 from pytest_diffprivacy.evidence import Store
@@ -39,15 +39,15 @@ def clock(monkeypatch):
     return clock
 
 
-def values(engine, model, units, ledger=None):
-    return [int(a["value"][0]) for a in engine.run(model, units, title="loss: members", ledger=ledger or Ledger())]
+def values(engine, model, units, done=None):
+    return [int(a["value"][0]) for a in engine.run(model, units, title="loss: members", work=done or Work())]
 
 
 def test_the_unit_that_runs_is_finished_and_none_begins_after_it(model, clock, tmp_path):
-    ledger, engine = Ledger(), LocalEngine(Store(tmp_path), budget=Budget(25.0, 0.0, clock))
+    done, engine = Work(), LocalEngine(Store(tmp_path), budget=Budget(25.0, 0.0, clock))
     with pytest.raises(BudgetSpent) as caught:
-        values(engine, model, [clock.unit(n) for n in range(7)], ledger)
-    assert ledger.computed == 3
+        values(engine, model, [clock.unit(n) for n in range(7)], done)
+    assert done.computed == 3
     assert (caught.value.units, caught.value.seconds) == (4, 40.0)
     assert str(caught.value) == (
         "The time budget of 25 s is spent and the claim is not decided: at least 4 units of work (loss: members) are "
@@ -60,9 +60,9 @@ def test_the_next_run_continues_where_the_time_ended(model, clock, tmp_path):
     units = [clock.unit(n) for n in range(5)]
     with pytest.raises(BudgetSpent):
         values(LocalEngine(Store(tmp_path), budget=Budget(15.0, 0.0, clock)), model, units)
-    ledger = Ledger()
-    assert values(LocalEngine(Store(tmp_path), budget=Budget(100.0, 20.0, clock)), model, units, ledger) == [*range(5)]
-    assert (ledger.reused, ledger.computed) == (2, 3)
+    done = Work()
+    assert values(LocalEngine(Store(tmp_path), budget=Budget(100.0, 20.0, clock)), model, units, done) == [*range(5)]
+    assert (done.reused, done.computed) == (2, 3)
 
 
 def test_what_is_stored_counts_even_when_the_time_is_over(model, clock, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.engine import Ledger, Unit
+from pytest_diffprivacy.engine import Unit, Work
 from pytest_diffprivacy.engine.chosen import session_engine
 from pytest_diffprivacy.evidence import Arrays, Store
 from tests.models.builders import population_model
@@ -29,7 +29,7 @@ def test_a_limit_spares_what_another_worker_of_the_run_made_before_this_one_bega
     flags = {"cache-dir": str(tmp_path), "cache-limit": "0.001KB"}
     session = options.Session(options.resolve(flags, {}, {}), "run", started=time.monotonic() - 100.0)
     unit = Unit("unit", {"number": 1}, partial(zeros, 10), 1)
-    list(session_engine(session).run(population_model(), [unit], title="test", ledger=Ledger()))
+    list(session_engine(session).run(population_model(), [unit], title="test", work=Work()))
     assert not store.path("before the run").exists()
     assert store.path("by another worker").exists()
     assert len(list((tmp_path / "cache").iterdir())) == 2

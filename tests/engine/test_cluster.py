@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine, PooledEngine, RayWorkers
+from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, Work
 from pytest_diffprivacy.engine import cluster as room
 from pytest_diffprivacy.engine.cluster import cpu_share
 from pytest_diffprivacy.errors import AuditError, UsageError
@@ -100,11 +100,11 @@ def hired(monkeypatch):
 @pytest.mark.parametrize("fails", [[], ["compute"], ["ready", "compute", "ready", "compute"]])
 def test_results_are_those_of_this_process_whatever_is_lost(hired, fails):
     ray, crew = hired([{"CPU": 1}, {"CPU": 1}], fails, count=2)
-    ledger, model = Ledger(), work.model()
-    found = work.values(PooledEngine(lambda: crew), model, work.units(7), ledger)
+    done, model = Work(), work.model()
+    found = work.values(PooledEngine(lambda: crew), model, work.units(7), done)
     np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(7)))
-    assert ledger.computed == 7
-    assert len(ledger.incidents) == fails.count("compute")
+    assert done.computed == 7
+    assert len(done.incidents) == fails.count("compute")
     assert (ray.killed, ray.hired) == (len(fails), 2 + len(fails))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import GenerationTask, Ledger, LocalEngine, generation_units
+from pytest_diffprivacy.engine import GenerationTask, LocalEngine, Work, generation_units
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.models import CallableGenerator
@@ -27,9 +27,9 @@ class Asked:
 
 
 def run(model, task, store=None, batch_size=256):
-    ledger = Ledger()
-    parts = LocalEngine(store, batch_size=batch_size).run(model, generation_units(task), title="test", ledger=ledger)
-    return np.concatenate([part["images"] for part in parts]), ledger
+    done = Work()
+    parts = LocalEngine(store, batch_size=batch_size).run(model, generation_units(task), title="test", work=done)
+    return np.concatenate([part["images"] for part in parts]), done
 
 
 def test_without_a_prompt_the_model_is_left_its_own_defaults():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine, Unit
+from pytest_diffprivacy.engine import LocalEngine, Unit, Work
 from pytest_diffprivacy.engine.memory import (
     EVALUATIONS,
     SHARE,
@@ -96,13 +96,13 @@ def test_who_predicts_no_noise_and_where_nobody_knows_the_memory_nothing_is_lowe
 
 
 def test_the_record_says_that_the_batch_was_lowered(monkeypatch):
-    model, sizes, ledger = golden_model(), [], Ledger()
+    model, sizes, done = golden_model(), [], Work()
     free(monkeypatch, int(9 * EVALUATIONS * evaluation_bytes(model) / SHARE))
     units = [Unit(f"unit {n}", None, lambda m, batch_size: sizes.append(batch_size) or {}, 1) for n in range(2)]
-    list(LocalEngine(batch_size=64).run(model, units, title="test", ledger=ledger))
+    list(LocalEngine(batch_size=64).run(model, units, title="test", work=done))
     assert sizes == [8, 8]
-    assert len(ledger.incidents) == 1
-    assert ledger.incidents[0].startswith("Batch size lowered from 64 to 8: ")
+    assert len(done.incidents) == 1
+    assert done.incidents[0].startswith("Batch size lowered from 64 to 8: ")
 
 
 def test_each_method_keeps_its_own_batch_size():
@@ -119,7 +119,7 @@ def test_each_method_keeps_its_own_batch_size():
 
     engine = LocalEngine(batch_size=64)
     for asked in ([unit("gradients", 16)], [unit("loss", 64)], [unit("gradients", 16)]):
-        list(engine.run(model, asked, title="test", ledger=Ledger()))
+        list(engine.run(model, asked, title="test", work=Work()))
     assert sizes == [("gradients", 64), ("gradients", 32), ("gradients", 16), ("loss", 64), ("gradients", 16)]
 
 

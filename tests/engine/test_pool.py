@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Budget, Ledger, LocalEngine, PooledEngine
+from pytest_diffprivacy.engine import Budget, LocalEngine, PooledEngine, Work
 from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task, sendable
 from pytest_diffprivacy.errors import AuditError, BudgetSpent, UsageError
 from pytest_diffprivacy.evidence import RunFolder, Store
@@ -65,13 +65,13 @@ def test_results_come_in_the_order_of_the_units_and_are_those_of_one_process(mod
 
 
 def test_what_is_stored_by_one_engine_is_reused_by_the_other(model, tmp_path):
-    crew, ledger = Crew(), Ledger()
+    crew, done = Crew(), Work()
     first = work.values(LocalEngine(Store(tmp_path)), model, work.units(3))
-    second = work.values(pooled(crew, Store(tmp_path)), model, work.units(6), ledger)
+    second = work.values(pooled(crew, Store(tmp_path)), model, work.units(6), done)
     np.testing.assert_array_equal(second[:3], first)
-    assert (ledger.reused, ledger.computed) == (3, 3)
+    assert (done.reused, done.computed) == (3, 3)
     assert sorted(index for index, _ in crew.asked) == [3, 4, 5]
-    last = Ledger()
+    last = Work()
     work.values(LocalEngine(Store(tmp_path)), model, work.units(6), last)
     assert (last.reused, last.computed) == (6, 0)
 
@@ -84,7 +84,7 @@ def test_no_worker_is_hired_where_everything_is_stored(model, tmp_path):
 
 def test_who_stops_early_lets_little_be_computed_in_vain_and_keeps_it(model, tmp_path):
     crew = Crew(2)
-    results = pooled(crew, Store(tmp_path)).run(model, work.units(100), title="test", ledger=Ledger())
+    results = pooled(crew, Store(tmp_path)).run(model, work.units(100), title="test", work=Work())
     next(results)
     results.close()
     assert len(crew.asked) <= 5
@@ -93,20 +93,20 @@ def test_who_stops_early_lets_little_be_computed_in_vain_and_keeps_it(model, tmp
 
 
 def test_a_unit_whose_worker_is_lost_is_computed_by_another(model, tmp_path):
-    crew, ledger, folder = Crew(2, lose=[1, 4, 4]), Ledger(), RunFolder(tmp_path, "run")
-    found = work.values(pooled(crew, Store(tmp_path), folder), model, work.units(6), ledger)
+    crew, done, folder = Crew(2, lose=[1, 4, 4]), Work(), RunFolder(tmp_path, "run")
+    found = work.values(pooled(crew, Store(tmp_path), folder), model, work.units(6), done)
     np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(6)))
     assert Counter(index for index, _ in crew.asked) == {0: 1, 1: 2, 2: 1, 3: 1, 4: 3, 5: 1}
-    assert ledger.incidents == [f"A worker was lost in unit {n}: computed again." for n in (1, 4, 4)]
+    assert done.incidents == [f"A worker was lost in unit {n}: computed again." for n in (1, 4, 4)]
     assert len(folder.events("worker lost")) == 3
-    assert len(folder.events("computed")) == ledger.computed == 6
+    assert len(folder.events("computed")) == done.computed == 6
 
 
 @pytest.mark.parametrize("lose", [[], [0], [1, 4], [7, 7]])
 def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_it(model, tmp_path, lose):
-    crew, ledger = Crew(3, lose), Ledger()
+    crew, done = Crew(3, lose), Work()
     engine = pooled(crew, Store(tmp_path), RunFolder(tmp_path, "run"))
-    found = work.values(engine, model, work.bundles(4, 3), ledger)
+    found = work.values(engine, model, work.bundles(4, 3), done)
     np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(12)))
     order = [index for index, _ in crew.asked]
     for bundle in range(4):
@@ -114,7 +114,7 @@ def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_i
         assert mine == sorted(mine)
         assert len({crew.places[3 * bundle + n][-1] for n in range(3)}) <= 1 + sum(n // 3 == bundle for n in lose)
     assert Counter(order) == Counter([*range(12), *lose])
-    assert ledger.computed == 12
+    assert done.computed == 12
     who = RunFolder(tmp_path, "run").events("computed")
     assert {event["unit"]: event["worker"] for event in who} == {f"unit {n}": crew.places[n][-1] for n in range(12)}
 
@@ -122,10 +122,10 @@ def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_i
 def test_what_is_stored_of_a_bundle_is_not_computed_again(model, tmp_path):
     asked = work.bundles(2, 3)
     work.values(LocalEngine(Store(tmp_path)), model, [asked[1], asked[3]])
-    crew, ledger = Crew(2), Ledger()
-    work.values(pooled(crew, Store(tmp_path)), model, asked, ledger)
+    crew, done = Crew(2), Work()
+    work.values(pooled(crew, Store(tmp_path)), model, asked, done)
     assert sorted(index for index, _ in crew.asked) == [0, 2, 4, 5]
-    assert (ledger.reused, ledger.computed) == (2, 4)
+    assert (done.reused, done.computed) == (2, 4)
 
 
 def test_a_lack_of_memory_in_a_bundle_leaves_it_with_its_worker(model):
@@ -150,9 +150,9 @@ def test_a_unit_in_which_every_worker_is_lost_is_given_up(model):
 
 
 def test_a_lack_of_memory_in_several_workers_halves_the_batch_once(model):
-    crew, ledger = Crew(3), Ledger()
-    work.values(pooled(crew, batch_size=64), model, work.units(6, work.too_large, 32), ledger)
-    assert ledger.incidents == ["Out of memory in unit 2: batch size halved to 32."]
+    crew, done = Crew(3), Work()
+    work.values(pooled(crew, batch_size=64), model, work.units(6, work.too_large, 32), done)
+    assert done.incidents == ["Out of memory in unit 2: batch size halved to 32."]
     assert [size for _, size in crew.asked].count(64) == 3
     with pytest.raises(AuditError, match="memory runs out at batch size 1"):
         work.values(pooled(Crew(), batch_size=4), model, work.units(3, work.too_large, 0))
@@ -160,7 +160,7 @@ def test_a_lack_of_memory_in_several_workers_halves_the_batch_once(model):
 
 def test_an_error_comes_at_the_turn_of_its_unit_and_loses_no_other(model, tmp_path):
     asked = [*work.units(2), work.unit(2, work.broken), *work.units(4)[3:]]
-    results = pooled(Crew(4), Store(tmp_path)).run(model, asked, title="test", ledger=Ledger())
+    results = pooled(Crew(4), Store(tmp_path)).run(model, asked, title="test", work=Work())
     assert [next(results)["value"].shape for _ in range(2)] == [(8,), (8,)]
     with pytest.raises(ZeroDivisionError, match="in the model"):
         next(results)
@@ -192,11 +192,11 @@ def test_warnings_of_workers_are_shown_here(model):
 def test_when_the_time_is_over_what_runs_is_kept_and_nothing_begins(model, tmp_path):
     now = iter([0.0] * 4 + [10.0] * 1000)
     engine = pooled(Crew(2), Store(tmp_path), budget=Budget(5.0, 0.0, lambda: next(now)))
-    ledger = Ledger()
+    done = Work()
     with pytest.raises(BudgetSpent, match=r"at least \d+ units"):
-        work.values(engine, model, work.units(50), ledger)
-    assert 0 < ledger.computed < 10
-    assert len(list((tmp_path / "cache").iterdir())) == ledger.computed
+        work.values(engine, model, work.units(50), done)
+    assert 0 < done.computed < 10
+    assert len(list((tmp_path / "cache").iterdir())) == done.computed
 
 
 def test_the_time_that_is_missing_is_shared_by_the_workers(model):
@@ -207,7 +207,7 @@ def test_the_time_that_is_missing_is_shared_by_the_workers(model):
     now = iter([0.0] * 4 + [10.0] * 1000)
     engine = pooled(Crew(2), budget=Budget(5.0, 0.0, lambda: next(now)))
     with pytest.raises(BudgetSpent) as spent:
-        list(engine.run(model, [work.unit(n, slowly) for n in range(50)], title="test", ledger=Ledger()))
+        list(engine.run(model, [work.unit(n, slowly) for n in range(50)], title="test", work=Work()))
     each = spent.value.seconds / spent.value.units
     assert 0.05 <= each < 0.09  # two workers: half of what a unit takes
 
@@ -219,14 +219,12 @@ def test_what_cannot_be_sent_is_computed_here_and_nothing_twice(model, tmp_path)
 
     work.values(LocalEngine(Store(tmp_path)), model, work.units(2))
     asked = work.units(2) + [work.unit(n, lambda model, size, n=n: work.noise_norm(n, model, size)) for n in (2, 3)]
-    ledger = Ledger()
-    found = work.values(pooled(Strict(), Store(tmp_path)), model, asked, ledger)
+    done = Work()
+    found = work.values(pooled(Strict(), Store(tmp_path)), model, asked, done)
     np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(4)))
-    assert (ledger.reused, ledger.computed) == (2, 2)
-    assert len(ledger.incidents) == 1
-    assert ledger.incidents[0].startswith(
-        "test: computed in this process, because its work cannot be sent to another ("
-    )
+    assert (done.reused, done.computed) == (2, 2)
+    assert len(done.incidents) == 1
+    assert done.incidents[0].startswith("test: computed in this process, because its work cannot be sent to another (")
 
 
 def test_what_is_brief_is_done_here(model):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine, PooledEngine, ProcessWorkers, processes
+from pytest_diffprivacy.engine import LocalEngine, PooledEngine, ProcessWorkers, Work, processes
 from pytest_diffprivacy.engine.processes import Place, places
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
@@ -23,17 +23,17 @@ def crew():
 
 
 def test_two_processes_give_what_one_gives_though_one_of_them_is_killed(crew, tmp_path):
-    model, ledger, marker = golden_model(), Ledger(), tmp_path / "killed"
+    model, done, marker = golden_model(), Work(), tmp_path / "killed"
     asked = [*work.units(4), *work.units(12, work.dies_once, marker)[4:]]
-    results = list(PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", ledger=ledger))
+    results = list(PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", work=done))
     found = np.array([arrays["value"] for arrays in results])
     np.testing.assert_allclose(found, work.values(LocalEngine(), model, work.units(12)), rtol=1e-6)
     assert marker.exists()
-    assert [text.split(" in ")[0] for text in ledger.incidents] == ["A worker was lost"]
-    assert ledger.computed == 12
+    assert [text.split(" in ")[0] for text in done.incidents] == ["A worker was lost"]
+    assert done.computed == 12
     processes = {int(arrays["process"][0]) for arrays in results}
     assert 2 <= len(processes) <= 3
-    again = Ledger()
+    again = Work()
     np.testing.assert_array_equal(work.values(LocalEngine(Store(tmp_path)), model, asked, again), found)
     assert (again.reused, again.computed) == (12, 0)
 

@@ -31,19 +31,19 @@ cluster.shutdown()
 DRIVER = """
 import sys, time
 from pathlib import Path
-from pytest_diffprivacy.engine import Ledger, PooledEngine, RayWorkers
+from pytest_diffprivacy.engine import Work, PooledEngine, RayWorkers
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
 
 address, store, lost = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 engine = PooledEngine(lambda: RayWorkers(address, 2), Store(store))
-results = engine.run(work.model(), work.units(6), title="test", ledger=Ledger())
+results = engine.run(work.model(), work.units(6), title="test", work=Work())
 print([float(arrays["value"].sum()) for arrays in results], flush=True)
 while not lost.exists():
     time.sleep(0.05)
 try:
-    list(engine.run(work.model(), work.units(9), title="test", ledger=Ledger()))
+    list(engine.run(work.model(), work.units(9), title="test", work=Work()))
 except AuditError as error:
     print(error)
 """

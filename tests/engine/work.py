@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pytest_diffprivacy.engine import Ledger, Unit
+from pytest_diffprivacy.engine import Unit, Work
 from pytest_diffprivacy.models import ideal_denoiser
 
 
@@ -90,6 +90,6 @@ def unit(number, compute, **options):
     return Unit(f"unit {number}", {"method": "norm", "number": number}, compute, 8, **options)
 
 
-def values(engine, model, asked, ledger=None):
-    results = list(engine.run(model, asked, title="test", ledger=ledger or Ledger()))
+def values(engine, model, asked, done=None):
+    results = list(engine.run(model, asked, title="test", work=done or Work()))
     return np.array([arrays["value"] for arrays in results])

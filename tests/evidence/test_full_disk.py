@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine, Unit
+from pytest_diffprivacy.engine import LocalEngine, Unit, Work
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from tests.models.builders import population_model
@@ -24,9 +24,9 @@ def units(count, values=1000):
     return [Unit(f"unit {n}", {"number": n}, partial(compute, n), 1) for n in range(count)]
 
 
-def values(engine, asked, ledger=None):
-    ledger = ledger or Ledger()
-    return [int(arrays["value"][0]) for arrays in engine.run(population_model(), asked, title="test", ledger=ledger)]
+def values(engine, asked, work=None):
+    work = work or Work()
+    return [int(arrays["value"][0]) for arrays in engine.run(population_model(), asked, title="test", work=work)]
 
 
 def test_a_disk_that_fills_up_loses_no_finished_unit(small_disk):
@@ -38,9 +38,9 @@ def test_a_disk_that_fills_up_loses_no_finished_unit(small_disk):
     assert 5 <= finished < 40
     assert not list((root / "cache").glob(".tmp-*"))
     small_disk("size=2m")
-    ledger = Ledger()
-    assert values(LocalEngine(Store(root), RunFolder(root, "second")), units(40), ledger) == list(range(40))
-    assert (ledger.reused, ledger.computed) == (finished, 40 - finished)
+    work = Work()
+    assert values(LocalEngine(Store(root), RunFolder(root, "second")), units(40), work) == list(range(40))
+    assert (work.reused, work.computed) == (finished, 40 - finished)
 
 
 def test_a_read_only_folder_is_named_and_its_results_stay(small_disk):
@@ -54,9 +54,9 @@ def test_a_read_only_folder_is_named_and_its_results_stay(small_disk):
     assert len(list((root / "cache").iterdir())) == 3
     assert Store(root).get(next((root / "cache").iterdir()).stem)["value"].shape == (1000,)  # reading needs no write
     small_disk("rw")
-    ledger = Ledger()
-    values(LocalEngine(Store(root)), units(4), ledger)
-    assert (ledger.reused, ledger.computed) == (3, 1)
+    work = Work()
+    values(LocalEngine(Store(root)), units(4), work)
+    assert (work.reused, work.computed) == (3, 1)
 
 
 def test_a_full_disk_stops_the_audit_at_the_unit_that_could_not_be_kept(tmp_path, monkeypatch):
@@ -72,9 +72,9 @@ def test_a_full_disk_stops_the_audit_at_the_unit_that_could_not_be_kept(tmp_path
     with pytest.raises(EvidenceError, match=FULL):
         values(LocalEngine(Store(tmp_path)), units(10))
     monkeypatch.undo()
-    ledger = Ledger()
-    assert values(LocalEngine(Store(tmp_path)), units(10), ledger) == list(range(10))
-    assert (ledger.reused, ledger.computed) == (4, 6)  # the first write is the folder's .gitignore
+    work = Work()
+    assert values(LocalEngine(Store(tmp_path)), units(10), work) == list(range(10))
+    assert (work.reused, work.computed) == (4, 6)  # the first write is the folder's .gitignore
 
 
 def test_an_event_that_fits_only_in_part_is_an_error_and_spoils_no_other(tmp_path, monkeypatch):

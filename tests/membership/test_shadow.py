@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine
+from pytest_diffprivacy.engine import LocalEngine, Work
 from pytest_diffprivacy.errors import AuditError, EvidenceError, ModelError, UsageError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership.shadow import (
@@ -190,18 +190,18 @@ def test_each_shadow_is_trained_on_its_half_with_its_own_seed_and_measured_on_al
 
 
 def test_a_killed_run_continues_with_the_shadow_that_was_not_finished(tmp_path):
-    killed, ledger = Training(killed_in=3), Ledger()
+    killed, done = Training(killed_in=3), Work()
     with pytest.raises(KeyboardInterrupt):
         train_shadows(pool(), killed, [MEASURE], recipe="ideal", models=6, engine=LocalEngine(Store(tmp_path)))
     assert len(killed.calls) == 2
 
     resumed, whole = Training(), Training()
     (scores,) = train_shadows(
-        pool(), resumed, [MEASURE], recipe="ideal", models=6, engine=LocalEngine(Store(tmp_path)), ledger=ledger
+        pool(), resumed, [MEASURE], recipe="ideal", models=6, engine=LocalEngine(Store(tmp_path)), work=done
     )
     (expected,) = train_shadows(pool(), whole, [MEASURE], recipe="ideal", models=6)
     assert resumed.calls == whole.calls[2:]
-    assert (ledger.reused, ledger.computed) == (2, 4)
+    assert (done.reused, done.computed) == (2, 4)
     assert scores.digest == expected.digest
 
 
@@ -310,9 +310,9 @@ def test_given_checkpoints_measure_what_trained_shadows_do(tmp_path):
     (given,) = score_shadows(shadows, images, [MEASURE], engine=engine)
     assert given.digest == trained.digest
 
-    ledger = Ledger()
-    score_shadows(shadows, images, [MEASURE, OTHER], engine=engine, ledger=ledger)
-    assert (ledger.reused, ledger.computed) == (4, 4)
+    done = Work()
+    score_shadows(shadows, images, [MEASURE, OTHER], engine=engine, work=done)
+    assert (done.reused, done.computed) == (4, 4)
 
 
 def test_the_same_checkpoint_twice_is_no_second_shadow():

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Ledger, LocalEngine, PooledEngine, ProcessWorkers
+from pytest_diffprivacy.engine import LocalEngine, PooledEngine, ProcessWorkers, Work
 from pytest_diffprivacy.engine.desk import Desk, Task
 from pytest_diffprivacy.engine.processes import Place
 from pytest_diffprivacy.errors import UsageError
@@ -52,14 +52,14 @@ def assert_same(found, expected):
 
 
 def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder, tmp_path, expected):
-    run, ledger = RunFolder(tmp_path, "run"), Ledger()
+    run, done = RunFolder(tmp_path, "run"), Work()
     engine = PooledEngine(lambda: crew, Store(tmp_path), run)
-    found = shadows(partial(work.train, folder), work.measures(), engine=engine, ledger=ledger)
+    found = shadows(partial(work.train, folder), work.measures(), engine=engine, work=done)
     assert_same(found, expected)
     counts, processes = work.trainings(folder)
     assert list(counts.values()) == [1] * MODELS
     assert processes == 2
-    assert (ledger.computed, ledger.incidents) == (2 * MODELS, [])
+    assert (done.computed, done.incidents) == (2 * MODELS, [])
     who = {event["unit"]: event["worker"] for event in run.events("computed")}
     assert set(who.values()) == {0, 1}
     for number in range(MODELS):
@@ -72,29 +72,29 @@ def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder
 
 
 def test_a_process_that_is_killed_while_it_trains_costs_that_training_alone(crew, folder, tmp_path, expected):
-    marker, ledger = tmp_path / "killed", Ledger()
+    marker, done = tmp_path / "killed", Work()
     engine = PooledEngine(lambda: crew, Store(tmp_path))
     train = partial(work.train_or_die, folder, marker)
-    assert_same(shadows(train, work.measures(), engine=engine, ledger=ledger), expected)
+    assert_same(shadows(train, work.measures(), engine=engine, work=done), expected)
     assert marker.exists()
-    assert [text.split(" in ")[0] for text in ledger.incidents] == ["A worker was lost"]
+    assert [text.split(" in ")[0] for text in done.incidents] == ["A worker was lost"]
     assert sorted(work.trainings(folder)[0].values()) == [1] * (MODELS - 1) + [2]
-    resumed = Ledger()
-    assert_same(shadows(train, work.measures(), engine=LocalEngine(Store(tmp_path)), ledger=resumed), expected)
+    resumed = Work()
+    assert_same(shadows(train, work.measures(), engine=LocalEngine(Store(tmp_path)), work=resumed), expected)
     assert (resumed.reused, resumed.computed) == (2 * MODELS, 0)
 
 
 def test_what_a_killed_process_had_measured_is_kept(crew, folder, tmp_path, expected):
-    ledger, marker = Ledger(), tmp_path / "killed"
+    done, marker = Work(), tmp_path / "killed"
     engine = PooledEngine(lambda: crew, Store(tmp_path))
-    found = shadows(partial(work.train, folder), work.measures(marker), engine=engine, ledger=ledger)
+    found = shadows(partial(work.train, folder), work.measures(marker), engine=engine, work=done)
     assert_same([found[0]], expected[:1])
     np.testing.assert_array_equal(found[1].values, expected[1].values)
-    (incident,) = ledger.incidents
+    (incident,) = done.incidents
     assert incident.startswith("A worker was lost in shadow")
     assert "brightness" in incident
     assert sorted(work.trainings(folder)[0].values()) == [1] * (MODELS - 1) + [2]
-    assert ledger.computed == 2 * MODELS
+    assert done.computed == 2 * MODELS
 
 
 def test_a_module_that_trains_when_it_is_imported_is_told_so_by_the_worker_that_imports_it(folder):

@@ -77,11 +77,11 @@ def test_finished_prompts_are_not_sampled_again(model, tmp_path):
     first = compared(model, [DelayedGuidance(until=300)], engine=engine)
     again = compared(model, [DelayedGuidance(until=300), DelayedGuidance.opposite()], engine=engine)
     prompts = len(PROMPTS) + len(OTHERS)
-    assert (first.ledger.computed, first.ledger.reused) == (2 * prompts, 0)
-    assert (again.ledger.computed, again.ledger.reused) == (prompts, 2 * prompts)
+    assert (first.work.computed, first.work.reused) == (2 * prompts, 0)
+    assert (again.work.computed, again.work.reused) == (prompts, 2 * prompts)
     np.testing.assert_array_equal(first.original.memorized.images, again.original.memorized.images)
     own = compared(model, [Forgetful()], engine=engine)
-    assert compared(model, [Forgetful()], engine=engine).ledger.computed == own.ledger.computed == prompts
+    assert compared(model, [Forgetful()], engine=engine).work.computed == own.work.computed == prompts
 
 
 def test_other_prompts_may_be_left_out(model):

@@ -17,7 +17,7 @@ from diffusers import StableDiffusionPipeline
 from torch.autograd import forward_ad
 
 from pytest_diffprivacy.audit.subjects import model_record
-from pytest_diffprivacy.engine import Ledger, PooledEngine, ProcessWorkers, Unit
+from pytest_diffprivacy.engine import PooledEngine, ProcessWorkers, Unit, Work
 from pytest_diffprivacy.engine.books import Books
 from pytest_diffprivacy.engine.memory import evaluation_bytes
 from pytest_diffprivacy.engine.processes import Place
@@ -213,7 +213,7 @@ def test_a_worker_process_compiles_anew(pair, tmp_path):
     crew = ProcessWorkers([Place(1)])
     try:
         asked = [Unit("eps", None, partial(answer, 3), 1)]
-        (arrays,) = PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", ledger=Ledger())
+        (arrays,) = PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", work=Work())
     finally:
         crew.close()
     assert_off(torch.from_numpy(arrays["value"]), eps(plain).double())

@@ -66,7 +66,7 @@ def audit(root: Path, run_id: str, log: int, killer: Killer) -> None:
 
     def measure(findings: Findings) -> RateEstimate:
         units = [part(number) for number in range(UNITS)]
-        parts = judge.engine.run(model, units, title="loss", ledger=findings.ledger)
+        parts = judge.engine.run(model, units, title="loss", work=findings.work)
         scores = np.concatenate([arrays["scores"] for arrays in parts])
         findings.arrays["scores"] = scores
         return rate(int((scores > np.median(scores)).sum()), len(scores), confidence=0.95)
