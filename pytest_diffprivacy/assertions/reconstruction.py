@@ -26,7 +26,8 @@ from pytest_diffprivacy.extraction.reconstruction import COLUMNS, VERSION, recon
 from pytest_diffprivacy.models.protocols import require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, ScoreTable
-from pytest_diffprivacy.restoration import Degradation, Restoration
+from pytest_diffprivacy.restoration import Degradation
+from pytest_diffprivacy.restoration.plan import Restoration
 from pytest_diffprivacy.statistics import MeanDifference
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 

@@ -19,7 +19,8 @@ from pytest_diffprivacy.extraction.reconstruction import COLUMNS, fill_errors, r
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
 from pytest_diffprivacy.probes import ImageSet
-from pytest_diffprivacy.restoration import FILLS, Degradation
+from pytest_diffprivacy.restoration import Degradation
+from pytest_diffprivacy.restoration.plan import FILLS
 from pytest_diffprivacy.statistics import MeanDifference, Verdict, auroc, mean_difference
 
 HEADLINES: Mapping[Verdict, str] = {

@@ -22,17 +22,9 @@ from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition
-from pytest_diffprivacy.restoration import (
-    FILLS,
-    Batch,
-    Degradation,
-    Degraded,
-    Restoration,
-    RestorationPlan,
-    fill_in,
-    find_degradations,
-    rms_hidden,
-)
+from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, rms_hidden
+from pytest_diffprivacy.restoration.masks import find_degradations
+from pytest_diffprivacy.restoration.plan import FILLS, Restoration, RestorationPlan, fill_in
 
 DRAWS = 100
 KEEP = 10

@@ -1,4 +1,4 @@
-"""What is taken away from an image, and what is left to restore it from?
+"""Degradation: what is taken away from an image, and what is left to restore it from.
 
 The contract of every degradation: given a batch of images it says what stays visible, which pixels were hidden, and
 how a state of the model is split into its known and its hidden part. The rule that makes a degradation never knows
@@ -7,16 +7,20 @@ who is a member, so members and non-members are degraded alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.restoration.routines import Projection, check_mask
+
+Given: TypeAlias = ArrayLike | Tensor | Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +89,7 @@ class Degradation(Protocol):
 
 
 def hide(batch: Batch, known: Tensor, name: str = "masks") -> Degraded:
-    """Hide the pixels where `known` is 0 behind the mean colour of the others.
-
-    Args:
-        batch: the images.
-        known: (b, 1, height, width), 1 known and 0 hidden.
-        name: what the caller calls the masks.
-
-    Raises:
-        UsageError: see restoration.routines.check_mask.
-
-    Source: ours.
-    """
+    """Hide the pixels where `known`, (b, 1, height, width), is 0 behind the mean colour of the others."""
     b, _, height, width = batch.images.shape
     m = check_mask(known, (b, 1, height, width), name, first=batch.part.start)
     images = batch.images.double()
@@ -105,23 +98,31 @@ def hide(batch: Batch, known: Tensor, name: str = "masks") -> Degraded:
     return Degraded(shown=filled, visible=filled, known=m)
 
 
-def given_rows(given: object, batch: Batch, name: str, cure: str) -> Tensor:
-    """The batch's rows of something the user gave: an array with a row for each image, or a function of images.
-
-    Args:
-        given: array (all images, ...), or a callable (images (b, channels, height, width)) -> array (b, ...).
-        batch: the images.
-        name: what the user calls it.
-        cure: what to do about a wrong number of rows.
-
-    Raises:
-        UsageError: the number of rows is not that of the images.
-
-    Source: ours.
-    """
+def given_rows(given: Given, batch: Batch, name: str) -> Tensor:
+    """The batch's rows of what the user gave: an array (all images, ...), or a function of (b, ...) images."""
     found, wanted = (given(batch.images), len(batch.images)) if callable(given) else (given, batch.total)
     values = torch.as_tensor(found)
     if values.ndim == 0 or len(values) != wanted:
-        raise UsageError(f"`{name}` must hold one row for each of {wanted} images, got {tuple(values.shape)}. {cure}")
+        raise UsageError(
+            f"`{name}` must hold one row for each of {wanted} images, got {tuple(values.shape)}. Give one an image in "
+            "the images' order, or a function of the images (an audit scores them in parts)."
+        )
     values = values.detach().cpu()
     return values if callable(given) else values[batch.part]
+
+
+def rms_hidden(restored: Tensor, originals: Tensor, hidden: Tensor) -> Tensor:
+    """Root of the mean squared difference over hidden pixels and all channels, on [0, 1].
+
+    Args:
+        restored: (n, channels, height, width) in [0, 1].
+        originals: the same shape.
+        hidden: bool (n, 1, height, width).
+
+    Returns:
+        float64 (n,), a distance: lower = closer.
+
+    Source: Implements METHODS 0.1 restricted to hidden pixels.
+    """
+    squared = (restored.double() - originals.double()).square().mean(1, keepdim=True) * hidden
+    return (squared.flatten(1).sum(1) / hidden.flatten(1).sum(1)).sqrt()

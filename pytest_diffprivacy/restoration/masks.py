@@ -1,28 +1,27 @@
-"""Which pixels are hidden? Halves, random patches, a face box, or masks of the user's own.
+"""Masks: halves, random patches, regions, boxes such as faces, the user's own; and which degradation a name stands for.
 
-m = 1 known, m = 0 hidden. Pass one of these as `masks=[...]`; halves, random patches and regions also have names
-("left", "random:0.3", "region:0,0,4,4").
+m = 1 known, m = 0 hidden. Pass one of these as `masks=[...]`. Names: "left", "random:0.3", "region:0,0,4,4",
+"saliency", "blur:1.5", "downsample:2".
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, final
+from typing import ClassVar, Final, TypeAlias, final
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.noise import image_digest
-from pytest_diffprivacy.restoration.degrade import Batch, Degraded, given_rows, hide
+from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, Given, given_rows, hide
+from pytest_diffprivacy.restoration.operators import Blur, Downsample
+from pytest_diffprivacy.restoration.saliency import SALIENT_SHARE, Saliency
 
-Given: TypeAlias = ArrayLike | Tensor | Callable[[Tensor], Any]
+Masks: TypeAlias = str | Degradation | Sequence[str | Degradation]
 SIDES: Final = ("left", "right", "top", "bottom")
-ONE_EACH = "Give one an image in the images' order, or a function of the images (an audit scores them in parts)."
 
 
 @final
@@ -33,6 +32,7 @@ class Half:
     Source: Follows METHODS 3.11, mask family `half`.
     """
 
+    evaluations: ClassVar[int] = 0
     side: str
 
     def __post_init__(self) -> None:
@@ -44,19 +44,16 @@ class Half:
         """The side."""
         return self.side
 
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
-
     def degrade(self, batch: Batch) -> Degraded:
         """Hide the half."""
-        b, _, height, width = batch.images.shape
-        known = torch.ones(b, 1, height, width, dtype=torch.float64)
-        rows = {"top": slice(0, height // 2), "bottom": slice(height - height // 2, height)}
-        columns = {"left": slice(0, width // 2), "right": slice(width - width // 2, width)}
-        known[:, :, rows.get(self.side, slice(None)), columns.get(self.side, slice(None))] = 0.0
-        return hide(batch, known)
+        height, width = batch.images.shape[2:]
+        box = {
+            "left": (0, 0, width // 2, height),
+            "right": (width - width // 2, 0, width, height),
+            "top": (0, 0, width, height // 2),
+            "bottom": (0, height - height // 2, width, height),
+        }[self.side]
+        return _hide_boxes(batch, [box] * len(batch.images), "masks")
 
 
 @final
@@ -74,6 +71,7 @@ class RandomPatches:
     Source: Follows METHODS 3.11, mask family `random`; the grid is ours.
     """
 
+    evaluations: ClassVar[int] = 0
     ratio: float
     side: int | None = None
 
@@ -87,11 +85,6 @@ class RandomPatches:
     def name(self) -> str:
         """Family and ratio."""
         return f"random:{self.ratio:g}" + ("" if self.side is None else f":{self.side}")
-
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
 
     def degrade(self, batch: Batch) -> Degraded:
         """Hide the patches."""
@@ -116,6 +109,7 @@ class Region:
     Source: ours.
     """
 
+    evaluations: ClassVar[int] = 0
     left: int
     top: int
     right: int
@@ -130,23 +124,16 @@ class Region:
         """Its edges."""
         return f"region:{self.left},{self.top},{self.right},{self.bottom}"
 
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
-
     def degrade(self, batch: Batch) -> Degraded:
         """Hide the box.
 
         Raises:
             UsageError: it leaves the image, or is the whole of it.
         """
-        b, _, height, width = batch.images.shape
+        height, width = batch.images.shape[2:]
         if self.right > width or self.bottom > height:
             raise UsageError(f"`region` must lie within {width} x {height} pixels, got {self.name!r}.")
-        known = torch.ones(b, 1, height, width, dtype=torch.float64)
-        known[:, :, self.top : self.bottom, self.left : self.right] = 0.0
-        return hide(batch, known, "region")
+        return _hide_boxes(batch, [(self.left, self.top, self.right, self.bottom)] * len(batch.images), "region")
 
 
 @final
@@ -162,6 +149,7 @@ class Boxes:
     Source: Follows METHODS 3.11, mask family `face`.
     """
 
+    evaluations: ClassVar[int] = 0
     boxes: Given
     label: str = "face"
 
@@ -170,22 +158,16 @@ class Boxes:
         """The label."""
         return self.label
 
-    @property
-    def evaluations(self) -> int:
-        """None; a detector is not the model under audit."""
-        return 0
-
     def degrade(self, batch: Batch) -> Degraded:
         """Hide the boxes.
 
         Raises:
             UsageError: not (n, 4), or a box that is empty or leaves its image.
         """
-        boxes = given_rows(self.boxes, batch, "boxes", ONE_EACH)
+        boxes = given_rows(self.boxes, batch, "boxes")
         _, _, height, width = batch.images.shape
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise UsageError(f"`boxes` must have shape (n, 4), got rows of {tuple(boxes.shape[1:])}. One box an image.")
-        known = torch.ones(len(boxes), 1, height, width, dtype=torch.float64)
         for i, box in enumerate(boxes.tolist()):
             left, top, right, bottom = box
             whole = all(float(edge).is_integer() for edge in box)
@@ -194,8 +176,7 @@ class Boxes:
                     f"`boxes` must be whole pixels left < right <= {width} and top < bottom <= {height}, got {box} for "
                     f"image {batch.part.start + i}. Leave images without a box out of members and non-members alike."
                 )
-            known[i, :, int(top) : int(bottom), int(left) : int(right)] = 0.0
-        return hide(batch, known, "boxes")
+        return _hide_boxes(batch, boxes.long().tolist(), "boxes")
 
 
 @final
@@ -210,6 +191,7 @@ class GivenMasks:
     Source: ours.
     """
 
+    evaluations: ClassVar[int] = 0
     masks: Given
     label: str = "given"
 
@@ -218,16 +200,71 @@ class GivenMasks:
         """The label."""
         return self.label
 
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
-
     def degrade(self, batch: Batch) -> Degraded:
         """Hide what the masks say.
 
         Raises:
             UsageError: wrong number, size or values, or a mask that shows or hides everything.
         """
-        known = given_rows(self.masks, batch, "masks", ONE_EACH)
+        known = given_rows(self.masks, batch, "masks")
         return hide(batch, known[:, None] if known.ndim == 3 else known)
+
+
+def find_degradations(masks: Masks) -> tuple[Degradation, ...]:
+    """The degradations that `masks=` asks for.
+
+    Args:
+        masks: one or several names or degradations.
+
+    Raises:
+        UsageError: an unknown name, none at all, or two of one name.
+
+    Source: ours.
+    """
+    listed = [masks] if isinstance(masks, (str, Degradation)) else list(masks)
+    found = tuple(_named(m) if isinstance(m, str) else m for m in listed)
+    for degradation in found:
+        if not isinstance(degradation, Degradation):
+            raise UsageError(
+                f"`masks` must be names or degradations, got {type(degradation).__name__}. Wrap arrays: "
+                "GivenMasks(array), Boxes(array) or Saliency(maps=array)."
+            )
+    names = [degradation.name for degradation in found]
+    if not names or len(set(names)) != len(names):
+        raise UsageError(f"`masks` must be at least one and of different names, got {names}. Set their labels.")
+    return found
+
+
+_WITH_NUMBER: Final[Mapping[str, Callable[[str], Degradation]]] = {
+    "random": lambda text: RandomPatches(float(text)),
+    "region": lambda text: _region(text),
+    "saliency": lambda text: Saliency(share=float(text or SALIENT_SHARE)),
+    "blur": lambda text: Blur(float(text)),
+    "downsample": lambda text: Downsample(int(text)),
+}
+
+
+def _region(text: str) -> Region:
+    left, top, right, bottom = (int(edge) for edge in text.split(","))
+    return Region(left, top, right, bottom)
+
+
+def _named(text: str) -> Degradation:
+    if text in SIDES:
+        return Half(text)
+    kind, _, number = text.partition(":")
+    try:
+        return _WITH_NUMBER[kind](number)
+    except UsageError:
+        raise
+    except (KeyError, ValueError):
+        forms = "random:RATIO, region:LEFT,TOP,RIGHT,BOTTOM, saliency, blur:SIGMA, downsample:FACTOR"
+        raise UsageError(f"`masks` must be among {', '.join(SIDES)}, {forms}, got {text!r}.") from None
+
+
+def _hide_boxes(batch: Batch, boxes: Sequence[Sequence[int]], name: str) -> Degraded:
+    """Hide one box (left, top, right, bottom) of each image; right and bottom are excluded."""
+    known = torch.ones(len(boxes), 1, *batch.images.shape[2:], dtype=torch.float64)
+    for mask, (left, top, right, bottom) in zip(known, boxes, strict=True):
+        mask[:, top:bottom, left:right] = 0.0
+    return hide(batch, known, name)

@@ -1,4 +1,4 @@
-"""What if no pixel is hidden but the image is blurred or made coarse? Linear degradations y = A x and their A^+ A.
+"""Blur and downsampling: linear degradations y = A x that hide no pixel, and their A^+ A.
 
 Both act in pixel space and on every channel alike, and both A^+ A are orthogonal projections, so that the restoration
 routines treat them as they treat a mask.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Downsample:
     Source: Implements the average-pooling operator of Wang et al. 2023 (DDNM), section 3.2.
     """
 
+    evaluations: ClassVar[int] = 0
     factor: int
 
     def __post_init__(self) -> None:
@@ -42,11 +43,6 @@ class Downsample:
     def name(self) -> str:
         """Kind and factor."""
         return f"downsample:{self.factor}"
-
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
 
     def degrade(self, batch: Batch) -> Degraded:
         """Pixelate.
@@ -84,6 +80,7 @@ class Blur:
         singular values are those of the cosine transform and are cut off at 0.1.
     """
 
+    evaluations: ClassVar[int] = 0
     sigma: float
 
     def __post_init__(self) -> None:
@@ -94,11 +91,6 @@ class Blur:
     def name(self) -> str:
         """Kind and width."""
         return f"blur:{self.sigma:g}"
-
-    @property
-    def evaluations(self) -> int:
-        """None."""
-        return 0
 
     def degrade(self, batch: Batch) -> Degraded:
         """Blur.

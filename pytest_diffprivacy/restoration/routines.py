@@ -1,4 +1,4 @@
-"""What does the model put where an image was hidden? Three ways of restoring the rest from the part that is left.
+"""Restoration routines: DDIM replacement, DDNM and RePaint restore what is hidden from the part that is left.
 
 The calling contract, shared by every attack that restores:
 
@@ -13,10 +13,12 @@ The calling contract, shared by every attack that restores:
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import update_wrapper
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TypeAlias, final
 
 import numpy as np
 import torch
@@ -58,127 +60,159 @@ def restoration_noise(
         yield torch.from_numpy(np.stack([stream.standard_normal(tuple(shape)) for stream in streams]))
 
 
-@torch.no_grad()
-def restore_ddim(
-    model: Denoiser,
-    known: Tensor,
-    mask: Tensor | Projection,
-    *,
-    timesteps: Sequence[int],
-    noise: Iterable[Tensor],
-    start: Tensor | None = None,
-    conditioning: Conditioning | None = None,
-) -> Tensor:
+@final
+class _Path:
+    """What the routines share: checked input, the steps, and the part that is put back."""
+
+    def __init__(
+        self,
+        model: Denoiser,
+        known: Tensor,
+        mask: Tensor | Projection,
+        timesteps: Sequence[int],
+        noise: Iterable[Tensor],
+        conditioning: Conditioning | None,
+    ) -> None:
+        self.model, self._conditioning = model, conditioning
+        if tuple(known.shape[1:]) != tuple(model.sample_shape):
+            raise UsageError(f"`known` must have shape (n, {model.sample_shape}), got {tuple(known.shape)}.")
+        times = [int(t) for t in timesteps]
+        if not times or any(b >= a for a, b in pairwise(times)):
+            raise UsageError(f"`timesteps` must be decreasing and not empty, got {times}.")
+        points = [*(model.schedule.at(t) for t in times), model.schedule.final]
+        self.steps = list(zip(times, points[:-1], points[1:], strict=True))
+        """(timestep, its alpha and sigma, those of the result) of every step."""
+        known = self._here(known)
+        if isinstance(mask, Tensor):
+            m = self._here(check_mask(mask, known.shape))
+            # `where` and not a product: a NaN or infinity in a hidden place must not enter.
+            self.project: Projection = lambda x: torch.where(m > 0, x, torch.zeros_like(x))
+        else:
+            self.project = mask
+        self.shape = tuple(known.shape)
+        self.known = self.project(known)
+        self._noise = iter(noise)
+
+    def _here(self, x: Tensor) -> Tensor:
+        return x.to(device=self.model.device, dtype=self.model.dtype)
+
+    def eps(self, x: Tensor, timestep: int) -> Tensor:
+        """The predicted noise."""
+        return self.model.predict_eps(x, timestep, self._conditioning)
+
+    def draw(self) -> Tensor:
+        """The next noise tensor."""
+        drawn = next(self._noise, None)
+        if drawn is None or tuple(drawn.shape) != self.shape:
+            got = "an end of the iterable" if drawn is None else str(tuple(drawn.shape))
+            raise UsageError(f"`noise` must give tensors of shape {self.shape}, got {got}. Use restoration_noise(...).")
+        return self._here(drawn)
+
+    def begin(self, start: Tensor | None) -> Tensor:
+        """The state at the first timestep."""
+        if start is None:
+            _, (_, sigma), _ = self.steps[0]
+            return sigma * self.draw()
+        if tuple(start.shape) != self.shape:
+            raise UsageError(f"`start` must have shape {self.shape}, got {tuple(start.shape)}.")
+        return self._here(start)
+
+    def replace(self, x: Tensor, part: Tensor) -> Tensor:
+        """X with the projection of `part` in place of its own."""
+        return x - self.project(x) + self.project(part)
+
+
+@final
+class Routine:
+    """A way of restoring: a walk over a path, with the arguments, checks and documentation that all of them share."""
+
+    def __init__(self, walk: Callable[..., Tensor]) -> None:
+        self._walk = walk
+        update_wrapper(self, walk)
+        own, shared = inspect.signature(walk).parameters, inspect.signature(Routine.__call__).parameters
+        self.__signature__ = inspect.Signature([*list(shared.values())[1:-1], *list(own.values())[2:]])
+        head, source = inspect.cleandoc(walk.__doc__ or "").split("Source:")
+        _, arguments = inspect.cleandoc(Routine.__call__.__doc__ or "").split("Args:")
+        self.__doc__ = f"{head}Args:{arguments}\n\nSource:{source}"
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Denoiser,
+        known: Tensor,
+        mask: Tensor | Projection,
+        *,
+        timesteps: Sequence[int],
+        noise: Iterable[Tensor],
+        start: Tensor | None = None,
+        conditioning: Conditioning | None = None,
+        **own: int,
+    ) -> Tensor:
+        """Restore images that are hidden in part; every routine does so.
+
+        Args:
+            model: the denoiser.
+            known: (n, *model.sample_shape) in the model's space, right where the mask is 1.
+            mask: 1 known, 0 hidden, or a projection (see the contract of restoration.routines).
+            timesteps: decreasing indices to visit, e.g. `model.schedule.sampling_timesteps(50)`.
+            noise: z of the start sigma_T z (not taken where `start` is given), then what the routine says.
+            start: (n, *model.sample_shape) at the noise level of timesteps[0], e.g. from `ddim_invert`.
+            conditioning: what `model.condition(...)` returned, or None.
+            **own: the routine's own parameters.
+
+        Returns:
+            (n, *model.sample_shape), equal to `known` where the mask is 1.
+
+        Raises:
+            UsageError: shapes do not fit, a mask is not of zeros and ones or has no known or no hidden part, timesteps
+                do not decrease, the noise ran out, or a parameter of its own is out of range.
+        """
+        path = _Path(model, known, mask, timesteps, noise, conditioning)
+        return path.replace(self._walk(path, path.begin(start), **own), path.known)
+
+
+@Routine
+def restore_ddim(path: _Path, x: Tensor) -> Tensor:
     """Restore by deterministic steps; after each the known part is replaced by its noised self.
 
-    The known part is put at the noise level of the step's RESULT, always with the same noise. (At the level one comes
-    from, the usual mistake, it never fits the part around it.)
-
-    Args:
-        model: the denoiser.
-        known: (n, *model.sample_shape) in the model's space, right where the mask is 1.
-        mask: 1 known, 0 hidden, or a projection (see the contract above).
-        timesteps: decreasing indices to visit, e.g. `model.schedule.sampling_timesteps(50)`.
-        noise: z of the start sigma_T z (not taken where `start` is given), then e of the known part.
-        start: (n, *model.sample_shape) at the noise level of timesteps[0], e.g. from `ddim_invert`.
-        conditioning: what `model.condition(...)` returned, or None.
-
-    Returns:
-        (n, *model.sample_shape), equal to `known` where the mask is 1.
-
-    Raises:
-        UsageError: shapes do not fit, a mask is not of zeros and ones or has no known or no hidden part, timesteps do
-            not decrease, or the noise ran out.
+    The known part is put at the noise level of the step's RESULT, always with the same noise e, taken after the start.
+    (At the level one comes from, the usual mistake, it never fits the part around it.)
 
     Source: Implements METHODS 2.1, `restore_ddim` (replacement as in Song et al. 2021, "Score-based generative
     modeling", section 5, with DDIM steps).
     """
-    run = _Run(model, known, mask, timesteps, noise)
-    x = run.begin(start)
-    e = run.draw()
-    for t, source, target in run.steps():
-        x = ddim_step(x, model.predict_eps(x, t, conditioning), source, target)
-        x = run.replace(x, target[0] * run.known + target[1] * e)
-    return run.replace(x, run.known)
+    e = path.draw()
+    for t, source, target in path.steps:
+        x = ddim_step(x, path.eps(x, t), source, target)
+        x = path.replace(x, target[0] * path.known + target[1] * e)
+    return x
 
 
-@torch.no_grad()
-def restore_ddnm(
-    model: Denoiser,
-    known: Tensor,
-    mask: Tensor | Projection,
-    *,
-    timesteps: Sequence[int],
-    noise: Iterable[Tensor],
-    start: Tensor | None = None,
-    conditioning: Conditioning | None = None,
-) -> Tensor:
+@Routine
+def restore_ddnm(path: _Path, x: Tensor) -> Tensor:
     """Restore by deterministic steps in which the predicted clean image is corrected, not the state.
 
     `x0hat <- P known + (1 - P) x0hat; eps = (x - alpha_t x0hat) / sigma_t; x = alpha_s x0hat + sigma_s eps`. For a
-    degradation y = A x, P = A^+ A and `known` = A^+ y is the null-space correction of the paper.
-
-    Args:
-        model: the denoiser.
-        known: (n, *model.sample_shape) in the model's space, right where the mask is 1.
-        mask: 1 known, 0 hidden, or a projection (see the contract above).
-        timesteps: decreasing indices to visit.
-        noise: z of the start sigma_T z; nothing is taken where `start` is given.
-        start: (n, *model.sample_shape) at the noise level of timesteps[0].
-        conditioning: what `model.condition(...)` returned, or None.
-
-    Returns:
-        (n, *model.sample_shape), equal to `known` where the mask is 1.
-
-    Raises:
-        UsageError: as for `restore_ddim`.
+    degradation y = A x, P = A^+ A and `known` = A^+ y is the null-space correction of the paper. Takes no noise after
+    the start.
 
     Source: Follows Wang et al. 2023 (DDNM), Eq. 13-14 in the form of METHODS 2.1, except that the steps are
     deterministic (eta = 0) and there is no time travel.
     """
-    run = _Run(model, known, mask, timesteps, noise)
-    x = run.begin(start)
-    for t, source, target in run.steps():
-        x0 = run.replace(x0_from_eps(model.predict_eps(x, t, conditioning), x, *source), run.known)
+    for t, source, target in path.steps:
+        x0 = path.replace(x0_from_eps(path.eps(x, t), x, *source), path.known)
         x = target[0] * x0 + target[1] * (x - source[0] * x0) / source[1]
-    return run.replace(x, run.known)
+    return x
 
 
-@torch.no_grad()
-def restore_repaint(
-    model: Denoiser,
-    known: Tensor,
-    mask: Tensor | Projection,
-    *,
-    timesteps: Sequence[int],
-    noise: Iterable[Tensor],
-    start: Tensor | None = None,
-    conditioning: Conditioning | None = None,
-    repeats: int = REPEATS,
-    jump: int = JUMP,
-) -> Tensor:
+@Routine
+def restore_repaint(path: _Path, x: Tensor, *, repeats: int = REPEATS, jump: int = JUMP) -> Tensor:
     """Restore by ancestral steps with fresh noise for the known part, walking every stretch of the path several times.
 
-    After `jump` steps the state is noised back by `jump` steps and walked again, `repeats` times in all, so that the
-    hidden part can adapt to the known one. Network evaluations: len(timesteps) * repeats.
-
-    Args:
-        model: the denoiser.
-        known: (n, *model.sample_shape) in the model's space, right where the mask is 1.
-        mask: 1 known, 0 hidden, or a projection (see the contract above).
-        timesteps: decreasing indices to visit.
-        noise: z of the start (not taken where `start` is given); then for each step its noise and that of the known
-            part, and one for each jump back.
-        start: (n, *model.sample_shape) at the noise level of timesteps[0].
-        conditioning: what `model.condition(...)` returned, or None.
-        repeats: how often each stretch is walked, r; 1 is replacement without resampling.
-        jump: length of a stretch in steps, j; the last one may be shorter.
-
-    Returns:
-        (n, *model.sample_shape), equal to `known` where the mask is 1.
-
-    Raises:
-        UsageError: as for `restore_ddim`, or repeats or jump below 1.
+    After `jump` steps the state is noised back by `jump` steps and walked again, `repeats` times in all (1 is
+    replacement without resampling), so that the hidden part can adapt to the known one; the last stretch may be
+    shorter. Network evaluations: len(timesteps) * repeats. Noise is taken for each step and for its known part, and
+    once for each jump back.
 
     Source: Follows Lugmayr et al. 2022 (RePaint), Algorithm 1, in the form of METHODS 2.1, except that jumps are
     counted in sampling steps from the noisy end and the last stretch is repeated like the others.
@@ -186,18 +220,15 @@ def restore_repaint(
     for name, value in (("repeats", repeats), ("jump", jump)):
         if value < 1:
             raise UsageError(f"`{name}` must be at least 1, got {value!r}.")
-    run = _Run(model, known, mask, timesteps, noise)
-    x = run.begin(start)
-    steps = list(run.steps())
-    for first in range(0, len(steps), jump):
-        stretch = steps[first : first + jump]
+    for first in range(0, len(path.steps), jump):
+        stretch = path.steps[first : first + jump]
         for again in range(repeats):
             if again:
-                x = _noise_back(x, run.draw(), stretch[-1][2], stretch[0][1])
+                x = _noise_back(x, path.draw(), stretch[-1][2], stretch[0][1])
             for t, source, target in stretch:
-                x = ancestral_step(x, model.predict_eps(x, t, conditioning), run.draw(), source, target)
-                x = run.replace(x, target[0] * run.known + target[1] * run.draw())
-    return run.replace(x, run.known)
+                x = ancestral_step(x, path.eps(x, t), path.draw(), source, target)
+                x = path.replace(x, target[0] * path.known + target[1] * path.draw())
+    return x
 
 
 def ancestral_step(x: Tensor, eps: Tensor, z: Tensor, source: Point, target: Point, eta: float = 1.0) -> Tensor:
@@ -211,19 +242,11 @@ def ancestral_step(x: Tensor, eps: Tensor, z: Tensor, source: Point, target: Poi
 
 
 def check_mask(mask: Tensor, like: Sequence[int], name: str = "mask", *, first: int = 0) -> Tensor:
-    """A mask as float64 zeros and ones (n, 1 or channels, height, width).
-
-    Args:
-        mask: bool, or numbers 0 and 1.
-        like: (n, channels, height, width) of what it masks.
-        name: what the caller calls it.
-        first: number of the first image, for messages.
+    """A mask of images of the shape `like` as float64 zeros and ones; messages count images from `first`.
 
     Raises:
         UsageError: another shape (nothing is broadcast over images, height or width), other values, or an image with
             no known or no hidden part.
-
-    Source: ours.
     """
     n, channels, height, width = like
     allowed = {(n, 1, height, width), (n, channels, height, width)}
@@ -245,63 +268,6 @@ def check_mask(mask: Tensor, like: Sequence[int], name: str = "mask", *, first: 
                 "Change it, or leave the image out of members and non-members alike."
             )
     return values
-
-
-class _Run:
-    """What the three routines share: checked input, the path, and the part that is put back."""
-
-    def __init__(
-        self,
-        model: Denoiser,
-        known: Tensor,
-        mask: Tensor | Projection,
-        timesteps: Sequence[int],
-        noise: Iterable[Tensor],
-    ) -> None:
-        self.model = model
-        if tuple(known.shape[1:]) != tuple(model.sample_shape):
-            raise UsageError(f"`known` must have shape (n, {model.sample_shape}), got {tuple(known.shape)}.")
-        self.times = [int(t) for t in timesteps]
-        if not self.times or any(b >= a for a, b in pairwise(self.times)):
-            raise UsageError(f"`timesteps` must be decreasing and not empty, got {self.times}.")
-        self.points = [*(model.schedule.at(t) for t in self.times), model.schedule.final]
-        known = self._here(known)
-        if isinstance(mask, Tensor):
-            m = self._here(check_mask(mask, known.shape))
-            # `where` and not a product: a NaN or infinity in a hidden place must not enter.
-            self.project: Projection = lambda x: torch.where(m > 0, x, torch.zeros_like(x))
-        else:
-            self.project = mask
-        self.shape = tuple(known.shape)
-        self.known = self.project(known)
-        self._noise = iter(noise)
-
-    def _here(self, x: Tensor) -> Tensor:
-        return x.to(device=self.model.device, dtype=self.model.dtype)
-
-    def draw(self) -> Tensor:
-        """The next noise tensor."""
-        drawn = next(self._noise, None)
-        if drawn is None or tuple(drawn.shape) != self.shape:
-            got = "an end of the iterable" if drawn is None else str(tuple(drawn.shape))
-            raise UsageError(f"`noise` must give tensors of shape {self.shape}, got {got}. Use restoration_noise(...).")
-        return self._here(drawn)
-
-    def begin(self, start: Tensor | None) -> Tensor:
-        """The state at the first timestep."""
-        if start is None:
-            return self.points[0][1] * self.draw()
-        if tuple(start.shape) != self.shape:
-            raise UsageError(f"`start` must have shape {self.shape}, got {tuple(start.shape)}.")
-        return self._here(start)
-
-    def steps(self) -> Iterator[tuple[int, Point, Point]]:
-        """(timestep, its alpha and sigma, those of the result) of every step."""
-        return zip(self.times, self.points[:-1], self.points[1:], strict=True)
-
-    def replace(self, x: Tensor, part: Tensor) -> Tensor:
-        """X with the projection of `part` in place of its own."""
-        return x - self.project(x) + self.project(part)
 
 
 def _noise_back(x: Tensor, z: Tensor, source: Point, target: Point) -> Tensor:

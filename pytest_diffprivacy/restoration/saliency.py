@@ -1,4 +1,4 @@
-"""Which pixels matter most? Hidden by the user's own maps, or by where the model's loss reacts most to the image."""
+"""Saliency masks: the pixels that matter most, by the user's own maps or by the gradient of the model's loss."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.restoration.degrade import Batch, Degraded, given_rows, hide
-from pytest_diffprivacy.restoration.masks import ONE_EACH, Given
+from pytest_diffprivacy.restoration.degrade import Batch, Degraded, Given, given_rows, hide
 
 SALIENT_SHARE = 0.2
 
@@ -64,7 +63,7 @@ class Saliency:
             ModelError: no maps, and no model that can be differentiated.
         """
         b, _, height, width = batch.images.shape
-        maps = self._gradient(batch) if self.maps is None else given_rows(self.maps, batch, "maps", ONE_EACH).double()
+        maps = self._gradient(batch) if self.maps is None else given_rows(self.maps, batch, "maps").double()
         if tuple(maps.shape) != (b, height, width) or not bool(maps.isfinite().all()):
             raise UsageError(
                 f"`maps` must be finite (n, {height}, {width}), got rows of {tuple(maps.shape[1:])}. Resize them."
@@ -76,10 +75,10 @@ class Saliency:
 
     def _gradient(self, batch: Batch) -> Tensor:
         """Mean over draws of |dL/dx0| summed over channels, (b, height, width)."""
-        cure = "Give saliency maps, Saliency(maps=...), or other masks."
+        remedy = "Give saliency maps, Saliency(maps=...), or other masks."
         model = batch.model
         if model is None:
-            raise ModelError(f"Saliency masks without maps need the model. {cure}")
+            raise ModelError(f"Saliency masks without maps need the model. {remedy}")
         t = model.schedule.match(self.timestep).index
         alpha, sigma = model.schedule.at(t)
         x0 = model.encode(batch.images).detach()
@@ -93,7 +92,7 @@ class Saliency:
                 except RuntimeError as error:
                     raise ModelError(
                         f"Saliency masks need gradients through predict_eps, which {model.identity.name} does not give "
-                        f"({str(error).splitlines()[0]}). {cure}"
+                        f"({str(error).splitlines()[0]}). {remedy}"
                     ) from error
             total += slope.abs().sum(1)
         size = (int(batch.images.shape[2]), int(batch.images.shape[3]))

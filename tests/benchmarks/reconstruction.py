@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy import load_model
 from pytest_diffprivacy.extraction import fill_errors, reconstruction_errors
-from pytest_diffprivacy.restoration import FILLS
+from pytest_diffprivacy.restoration.plan import FILLS
 from pytest_diffprivacy.statistics import auroc, mean_difference
 from tests.benchmarks import ROOT
 from tests.benchmarks.table import arguments, bounds, conclude

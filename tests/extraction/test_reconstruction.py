@@ -7,7 +7,9 @@ import torch
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.extraction import fill_errors, reconstruct, reconstruction_errors
 from pytest_diffprivacy.models.noise import probe_noise
-from pytest_diffprivacy.restoration import FILLS, Batch, Boxes, Half, RestorationPlan, fill_in
+from pytest_diffprivacy.restoration import Boxes, Half, RestorationPlan
+from pytest_diffprivacy.restoration.degrade import Batch
+from pytest_diffprivacy.restoration.plan import FILLS, fill_in
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import memorizer, population_model, smooth_images
 from tests.models.text_builders import golden_text_model

@@ -7,7 +7,7 @@ import torch
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.drc import GivenMasks, Half, control_scores
 from pytest_diffprivacy.restoration.degrade import Batch
-from pytest_diffprivacy.restoration.fills import fill_in
+from pytest_diffprivacy.restoration.plan import fill_in
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import binary_images, memorizer, smooth_images
 

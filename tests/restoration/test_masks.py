@@ -8,7 +8,7 @@ from pytest_diffprivacy.membership.drc import Boxes, GivenMasks, Half, RandomPat
 from pytest_diffprivacy.membership.loss import loss_scores
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.restoration.degrade import Batch
-from pytest_diffprivacy.restoration.named import find_degradations
+from pytest_diffprivacy.restoration.masks import find_degradations
 from tests.models.builders import binary_images, memorizer, smooth_images
 
 

@@ -5,8 +5,7 @@ from pytest_diffprivacy.membership.drc.controls import control_scores
 from pytest_diffprivacy.membership.drc.drc import DRC, drc_scores, drc_task_scores
 from pytest_diffprivacy.membership.drc.strip import Strip, drc_strip
 from pytest_diffprivacy.membership.drc.vote import DrcVote, allowed_false_positives, calibrate_vote
-from pytest_diffprivacy.restoration.degrade import Degradation
-from pytest_diffprivacy.restoration.distance import rms_hidden
+from pytest_diffprivacy.restoration.degrade import Degradation, rms_hidden
 from pytest_diffprivacy.restoration.masks import Boxes, GivenMasks, Half, RandomPatches
 from pytest_diffprivacy.restoration.operators import Blur, Downsample
 from pytest_diffprivacy.restoration.plan import RestorationPlan

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.restoration.distance import rms_hidden
+from pytest_diffprivacy.restoration.degrade import rms_hidden
 
 Embedding: TypeAlias = Callable[[Tensor], Tensor]
 Comparison: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -12,8 +12,8 @@ from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, score_images
 from pytest_diffprivacy.restoration.degrade import Batch
-from pytest_diffprivacy.restoration.fills import FILLS, Fill, fill_in
-from pytest_diffprivacy.restoration.named import Masks, find_degradations
+from pytest_diffprivacy.restoration.masks import Masks, find_degradations
+from pytest_diffprivacy.restoration.plan import FILLS, Fill, fill_in
 
 
 def control_scores(

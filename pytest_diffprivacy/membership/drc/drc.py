@@ -20,7 +20,7 @@ from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denois
 from pytest_diffprivacy.models.schedule import Spacing
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, score_images
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation
-from pytest_diffprivacy.restoration.named import Masks, find_degradations
+from pytest_diffprivacy.restoration.masks import Masks, find_degradations
 from pytest_diffprivacy.restoration.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
 
 MASKS: Final[tuple[str, ...]] = ("left", "right")

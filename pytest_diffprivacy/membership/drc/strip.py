@@ -11,9 +11,8 @@ from torch import Tensor
 
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import as_images, batch_condition
-from pytest_diffprivacy.restoration.degrade import Batch, Degradation
-from pytest_diffprivacy.restoration.distance import rms_hidden
-from pytest_diffprivacy.restoration.named import find_degradations
+from pytest_diffprivacy.restoration.degrade import Batch, Degradation, rms_hidden
+from pytest_diffprivacy.restoration.masks import find_degradations
 from pytest_diffprivacy.restoration.plan import RestorationPlan
 
 
