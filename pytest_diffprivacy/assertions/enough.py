@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from pytest_diffprivacy.statistics import CorrectedRate, Measured, corrected_rate, excess_trials_needed
-from pytest_diffprivacy.statistics.planning import MOST
+from pytest_diffprivacy.statistics import CorrectedRate, corrected_rate
 from pytest_diffprivacy.statistics.ranks import values_needed
+from pytest_diffprivacy.statistics.rate import more_trials
+from pytest_diffprivacy.statistics.sample_size import MOST
+
+__all__ = ["more_corrected_trials", "more_trials", "uncalibrated"]
 
 GROWTH = 1.25
-
-
-def more_trials(
-    measured: Measured, control: float, limit: float, *, trials: str = "generations", cure: str = "Lower delta"
-) -> str:
-    """How many trials would decide at the observed rate, less that of the control.
-
-    Args:
-        measured: the rate.
-        control: the control's rate of false matches; 0 where there is none and none is taken off.
-        limit: the largest rate allowed.
-        trials: what they are called.
-        cure: what to do about a control that explains what is above the limit.
-    """
-    decided = excess_trials_needed(measured.value, control, limit, confidence=measured.confidence)
-    if decided is None and control > 0.0 and measured.value > limit >= measured.value - control:
-        return (
-            f"no number of {trials} decides at the observed rates: {control:.3g} of them match unseen images, which "
-            f"explains what is above the limit. {cure} or lower max_false_match_rate"
-        )
-    return f"about {decided or 'more than 10 million'} {trials} would decide at the observed rate"
 
 
 def more_corrected_trials(measured: CorrectedRate, limit: float, *, seed: int) -> str:

@@ -126,7 +126,7 @@ def judge_similarity_tables(
         _check_order(findings, made, others, columns[0], detector)
         measured = _alike(findings, made, null, control, least, max_false_match_rate, confidence)
         control_rate = measured.false_matches / measured.controls
-        findings.needed = lambda: more_trials(measured, control_rate, max_rate, cure="Raise copy_from")
+        findings.needed = lambda: more_trials(measured, control_rate, max_rate, remedy="Raise copy_from")
         if detector is None:
             return measured
         copies = measured.is_copy(made)

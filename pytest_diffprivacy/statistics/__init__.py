@@ -4,17 +4,10 @@ Needs numpy and scipy only, knows no model, and is the only room that compares a
 """
 
 from pytest_diffprivacy.statistics.alike import AlikeRate, alike_rate
-from pytest_diffprivacy.statistics.auroc import Auroc, auroc
+from pytest_diffprivacy.statistics.auroc import Auroc, AurocStatistic, auroc, probes_needed_for_auroc
 from pytest_diffprivacy.statistics.auroc_difference import AurocDifference, auroc_difference
 from pytest_diffprivacy.statistics.auroc_resampled import ResampledDifference, resampled_auroc_difference
-from pytest_diffprivacy.statistics.binomial import (
-    ExcessRate,
-    RateEstimate,
-    binomial_lower,
-    binomial_upper,
-    excess_rate,
-    rate,
-)
+from pytest_diffprivacy.statistics.binomial import binomial_lower, binomial_upper
 from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
 from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
 from pytest_diffprivacy.statistics.controls import ControlResult, groups_agree, halves_agree, planted_found
@@ -30,7 +23,15 @@ from pytest_diffprivacy.statistics.epsilon import (
 )
 from pytest_diffprivacy.statistics.exceedance import exceedance_p_values
 from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr, excess_tpr
-from pytest_diffprivacy.statistics.family import FamilyTest, FamilyTpr, family_test, family_tpr
+from pytest_diffprivacy.statistics.family import (
+    FamilyTest,
+    FamilyTpr,
+    FamilyTprStatistic,
+    family_test,
+    family_tpr,
+    probes_needed_for_tpr,
+    tpr_pass_needs,
+)
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
@@ -56,15 +57,18 @@ from pytest_diffprivacy.statistics.paired import (
     relative_loss,
     share_left,
 )
-from pytest_diffprivacy.statistics.planning import (
-    excess_trials_needed,
-    probes_needed_for_auroc,
-    probes_needed_for_tpr,
-    tpr_pass_needs,
-    trials_needed,
-)
 from pytest_diffprivacy.statistics.prompts import PromptRate, prompt_rate
 from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
+from pytest_diffprivacy.statistics.rate import (
+    ExcessRate,
+    RateEstimate,
+    RateStatistic,
+    Trials,
+    excess_rate,
+    excess_trials_needed,
+    rate,
+    trials_needed,
+)
 from pytest_diffprivacy.statistics.recompute import recompute
 from pytest_diffprivacy.statistics.roc import (
     Histogram,
@@ -82,13 +86,16 @@ from pytest_diffprivacy.statistics.sequential import (
     pair_outcomes,
     sequential_mean,
 )
+from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, Stored, recorded_arguments
 from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
 from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
 
 __all__ = [
+    "STATISTICS",
     "AlikeRate",
     "Auroc",
     "AurocDifference",
+    "AurocStatistic",
     "Coherence",
     "ControlResult",
     "CopyRate",
@@ -102,6 +109,7 @@ __all__ = [
     "ExcessTpr",
     "FamilyTest",
     "FamilyTpr",
+    "FamilyTprStatistic",
     "GaussianOneRun",
     "Histogram",
     "Holm",
@@ -116,12 +124,16 @@ __all__ = [
     "PromptRate",
     "Ranks",
     "RateEstimate",
+    "RateStatistic",
     "ResampledDifference",
     "RocBand",
     "RocCurve",
     "SequentialMean",
     "SequentialTest",
+    "Statistic",
+    "Stored",
     "TprAtFpr",
+    "Trials",
     "Verdict",
     "alike_rate",
     "auroc",
@@ -173,6 +185,7 @@ __all__ = [
     "ranks",
     "rate",
     "recompute",
+    "recorded_arguments",
     "relative_loss",
     "resampled_auroc_difference",
     "roc_band",

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction, check_scores, check_significance
-from pytest_diffprivacy.statistics.binomial import excess_rate
 from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
+from pytest_diffprivacy.statistics.rate import excess_rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ sets and strong attacks (the plain one covers 74 % at nominal 95 % for 20 a side
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,19 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
-from pytest_diffprivacy.statistics.arguments import FloatArray, Interval, check_scores, check_significance
+from pytest_diffprivacy.statistics.arguments import (
+    FloatArray,
+    Interval,
+    check_count,
+    check_fraction,
+    check_scores,
+    check_significance,
+)
+from pytest_diffprivacy.statistics.sample_size import MOST, POWER, about, search_size
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Verdict, decide
+
+LOGITS, STEPS = 8.0, 1601
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,138 @@ def auroc(
     )
 
 
+def probes_needed_for_auroc(measured: Auroc, limit: float, *, power: float = 0.8) -> int | None:
+    """Return how many members, and as many non-members, would decide an AUROC.
+
+    Args:
+        measured: the AUROC taken for the truth; its variance is scaled as if both sets were as large as the
+            smaller.
+        limit: the largest AUROC allowed, in (0, 1).
+        power: probability with which that many decide, in (0, 1).
+
+    Returns:
+        Probes a side by the normal approximation on the logit scale; None beyond 10 million. More than the
+        smaller set has now, if the verdict is INCONCLUSIVE now.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Follows METHODS 7.13, with DeLong's variance instead of the one without a leak.
+    """
+    allowed, chance = check_fraction("limit", limit), check_fraction("power", power)
+    significance = check_significance(measured.confidence, measured.interval)
+    value, size = measured.value, min(measured.members, measured.nonmembers)
+    if value in (0.0, 1.0):  # a^(1/n) beyond the limit, as in `auroc`
+        n = math.ceil(math.log(significance) / math.log(allowed if value == 1.0 else 1.0 - allowed))
+    else:
+        z = float(special.ndtri(chance) - special.ndtri(significance))
+        gap = float(special.logit(value) - special.logit(allowed)) * value * (1.0 - value)
+        growth = measured.variance * (z / gap) ** 2 if gap else math.inf
+        n = math.ceil(min(size * growth, MOST + 1.0))
+    least = size + 1 if decide(measured, allowed).verdict is Verdict.INCONCLUSIVE else 2
+    return max(n, least) if n <= MOST else None
+
+
+@dataclass(frozen=True, slots=True)
+class AurocPlan:
+    """What members and non-members of these numbers can show about an AUROC.
+
+    Attributes:
+        pass_chance: chance that a model without any leak passes.
+        pass_needs: members, and as many non-members, with which it passes with probability `power`; None: never.
+        fail_needs: probes of the smaller side without which no claim can fail.
+        smallest: the smallest true AUROC that fails with probability `power`; None: not even 1, a perfect attack, does.
+        power: the probability of both.
+    """
+
+    pass_chance: float
+    pass_needs: int | None
+    fail_needs: int
+    smallest: float | None
+    power: float
+
+
+def plan_auroc(
+    members: int, nonmembers: int, *, limit: float, confidence: float = 0.95, power: float = POWER
+) -> AurocPlan:
+    """Plan a claim about an AUROC; a leak is that of two normal distributions of equal width.
+
+    Args:
+        members: how many there are, at least 2.
+        nonmembers: how many there are, at least 2.
+        limit: the largest AUROC allowed, in [0.5, 1).
+        confidence: of each bound, in (0.5, 1).
+        power: probability that a plan asks for, in (0, 1).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Follows METHODS 7.13 with the bounds of 7.3 (logit scale, Student's quantile) by normal approximation; the
+    variance of normal scores is exact.
+    """
+    n1, n0 = check_count("members", members, least=2), check_count("nonmembers", nonmembers, least=2)
+    allowed, goal = check_fraction("limit", limit), check_fraction("power", power)
+    significance, bar = check_significance(confidence), float(special.logit(allowed))
+    fail_needs = math.floor(math.log(significance) / math.log(allowed)) + 1  # a perfect attack is bounded by a^(1/n)
+
+    def passes(first: int, second: int) -> float:
+        return float(special.ndtr(bar / _error(0.5, first, second) - _quantile(first, second, significance)))
+
+    def fails(area: float) -> float:
+        gap = float(special.logit(area)) - bar
+        return float(special.ndtr(gap / _error(area, n1, n0) - _quantile(n1, n0, significance)))
+
+    return AurocPlan(
+        pass_chance=passes(n1, n0),
+        pass_needs=None if allowed <= 0.5 else search_size(lambda n: passes(n, n), goal, 2),
+        fail_needs=fail_needs,
+        smallest=None if min(n1, n0) < fail_needs else _smallest(fails, bar, goal),
+        power=goal,
+    )
+
+
+@statistic("auroc")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AurocStatistic(Statistic):
+    """The AUROC of the arrays "members" and "nonmembers"; **a higher score means more likely a member**."""
+
+    confidence: float = 0.95
+
+    def measure(self, arrays: Stored) -> Auroc:
+        """`auroc` of both arrays."""
+        return auroc(only(arrays, "members"), only(arrays, "nonmembers"), confidence=self.confidence)
+
+    def needed(self, arrays: Stored, measured: Auroc, limit: float) -> str:
+        """Probes a side that would decide."""
+        needed = about(probes_needed_for_auroc(measured, limit))
+        return f"{needed} members and as many non-members would decide at the observed AUROC"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (members, non-members)."""
+        return auroc_facts(counts, limit, self.confidence)
+
+
+def auroc_facts(counts: tuple[int, ...], limit: float, confidence: float, *, look: str = "") -> dict[str, str]:
+    """What members and non-members of these numbers can show about an AUROC; `look`: as in "at one look "."""
+    first, second = counts
+    facts = {"probes": f"{first} members, {second} non-members, duplicates counted"}
+    if min(counts) < 2:
+        return facts | dict.fromkeys(("to pass", "to fail"), "at least 2 images a side are needed")
+    found = plan_auroc(first, second, limit=limit, confidence=confidence)
+    enough = (
+        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
+    )
+    smallest = (
+        "these can show none"
+        if found.smallest is None
+        else f"the smallest AUROC that these show {look}with probability {found.power:g} is {found.smallest:.3g}"
+    )
+    return facts | {
+        "to pass": f"{look}a model without a leak passes with probability {found.pass_chance:.2f}; {enough}",
+        "to fail": f"at least {found.fail_needs} of each; {smallest}",
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class DeLong:
     """AUROC, DeLong's variance, and the degrees of freedom of that variance (infinite if it is 0)."""
@@ -139,3 +284,33 @@ def _bounds(found: DeLong, pairs: int, significance: float) -> tuple[float, floa
     centre = float(special.logit(found.value))
     low, high = float(special.expit(centre - width)), float(special.expit(centre + width))
     return min(low, perfect), max(high, 1.0 - perfect)
+
+
+def _smallest(fails: Callable[[float], float], bar: float, goal: float) -> float:
+    """The first AUROC that fails with probability `goal`.
+
+    Close to 1 the normal approximation loses its power again, so the first is sought from below; a perfect attack is
+    exact, and fails always.
+    """
+    for logit in np.linspace(bar, bar + LOGITS, STEPS):
+        if fails(float(special.expit(logit))) >= goal:
+            return float(special.expit(logit))
+    return 1.0
+
+
+def _error(area: float, n1: int, n0: int) -> float:
+    """Standard error of the logit of an AUROC of normal scores.
+
+    Source: Variance of the Mann-Whitney statistic (Hanley and McNeil 1982, equation 1); two scores of a side beat one
+    of the other with the probability of a bivariate normal distribution of correlation 1/2, by Owen's T.
+    """
+    z = float(special.ndtri(area))
+    both = area - 2.0 * float(special.owens_t(z, 1.0 / math.sqrt(3.0)))
+    variance = (area * (1.0 - area) + (n1 + n0 - 2) * (both - area**2)) / (n1 * n0)
+    return math.sqrt(variance) / (area * (1.0 - area))
+
+
+def _quantile(n1: int, n0: int, significance: float) -> float:
+    """Student's quantile with the degrees of freedom of two sets of equal spread, by Welch and Satterthwaite."""
+    freedom = (1.0 / n1 + 1.0 / n0) ** 2 / (1.0 / (n1**2 * (n1 - 1)) + 1.0 / (n0**2 * (n0 - 1)))
+    return -float(special.stdtrit(freedom, significance))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.binomial import excess_rate, rate
+from pytest_diffprivacy.statistics.rate import excess_rate, rate
 from pytest_diffprivacy.statistics.sequential import sequential_mean
 
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
-from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.arguments import check_fraction, check_significance
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_fraction, check_significance
 from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
-from pytest_diffprivacy.statistics.tpr import TprAtFpr, tpr_at_fpr
+from pytest_diffprivacy.statistics.ranks import find_ranks
+from pytest_diffprivacy.statistics.roc import roc_curve
+from pytest_diffprivacy.statistics.sample_size import (
+    POWER,
+    about,
+    search_size,
+    smallest_shown,
+    threshold_rates,
+    verdict_chance,
+)
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, statistic
+from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.verdict import Verdict, decide
+
+IMAGES = ("members", "non-members")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,229 @@ def family_tpr(
         attacks=own,
         worst=worst,
     )
+
+
+@statistic("family_tpr")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyTprStatistic(Statistic):
+    """The TPR at a limited FPR of one or several attacks: arrays "members" and "nonmembers", one an attack.
+
+    Attributes:
+        max_fpr: allowed share of non-members taken for members.
+        attacks: names of the attacks in the result, in the order of the arrays; empty: their numbers.
+        sides: what the two sides are called.
+        reference: whether the claim is about the share above a quantile (1 - `max_fpr`) of a reference.
+    """
+
+    max_fpr: float
+    confidence: float = 0.95
+    attacks: tuple[str, ...] = field(default=(), metadata=WORDS, compare=False)
+    sides: tuple[str, str] = field(default=IMAGES, metadata=WORDS, compare=False)
+    reference: bool = field(default=False, metadata=WORDS, compare=False)
+
+    def measure(self, arrays: Stored) -> FamilyTpr:
+        """`family_tpr` of all attacks."""
+        try:
+            return family_tpr(self._scores(arrays), max_fpr=self.max_fpr, confidence=self.confidence)
+        except InsufficientProbes as error:
+            if not self.reference:
+                raise
+            others = self.sides[1]
+            raise InsufficientProbes(
+                f"Cannot bound the share above the {1.0 - self.max_fpr:g} quantile of {len(arrays['nonmembers'][0])} "
+                f"{others}: at least {error.needed} are needed. Lower `reference_quantile` or add {others}.",
+                needed=error.needed,
+            ) from error
+
+    def needed(self, arrays: Stored, measured: FamilyTpr, limit: float) -> str:
+        """Probes a side that would decide by the worst attack; a FAIL is judged at the corrected confidence."""
+        own, several = measured.attacks[measured.worst], len(measured.attacks)
+        level = 1.0 - (1.0 - self.confidence) / several if own.value > limit else self.confidence
+        scores = self._scores(arrays)[measured.worst]
+        decided = probes_needed_for_tpr(*scores, limit, max_fpr=self.max_fpr, confidence=level)
+        first, second = self.sides
+        if self.reference:
+            return f"{about(decided)} {first} and as many {second} would decide"
+        if decided is None:
+            enough = tpr_pass_needs(limit, self.max_fpr, level) or "no number"
+            return (
+                "at the observed rate no number of probes decides; a model without any leak passes with "
+                f"{enough} a side"
+            )
+        return f"about {decided} {first} and as many {second} would decide at the observed rate"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for the numbers of both sides."""
+        return tpr_facts(counts, limit, self.max_fpr, self.confidence, self.sides)
+
+    def _scores(self, arrays: Stored) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        pairs = list(zip(arrays["members"], arrays["nonmembers"], strict=True))
+        names = self.attacks or tuple(str(number) for number in range(len(pairs)))
+        return dict(zip(names, pairs, strict=True))
+
+
+def tpr_facts(
+    counts: tuple[int, ...], limit: float, max_fpr: float, confidence: float, sides: tuple[str, str] = IMAGES
+) -> dict[str, str]:
+    """What sides of these numbers can show about the share of the first beyond a threshold that the second sets."""
+    first, second = counts
+    found = plan_tpr(first, second, limit=limit, max_fpr=max_fpr, confidence=confidence)
+    enough = (
+        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
+    )
+    smallest = (
+        "these can show none"
+        if found.smallest is None
+        else f"the smallest share that these show with probability {found.power:g} is {found.smallest:.3g}"
+    )
+    return {
+        "probes": f"{first} {sides[0]}, {second} {sides[1]}" + (", duplicates counted" if sides == IMAGES else ""),
+        "to pass": f"a model without a leak passes with probability {found.pass_chance:.2f}; {enough}",
+        "to fail": f"at least {found.fail_needs} {sides[1]}; {smallest}",
+    }
+
+
+def probes_needed_for_tpr(
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    limit: float,
+    *,
+    max_fpr: float,
+    confidence: float = 0.95,
+    power: float = 0.8,
+) -> int | None:
+    """Return how many members, and as many non-members, would decide a TPR at a limited FPR.
+
+    The observed ROC, its vertices joined by straight lines, is taken for the truth.
+
+    Args:
+        member_scores: shape (n1,), finite.
+        nonmember_scores: shape (n0,), finite.
+        limit: the largest TPR allowed, in [0, 1).
+        max_fpr: as in `tpr_at_fpr`.
+        confidence: of each bound, in (0.5, 1).
+        power: probability with which that many decide, in (0, 1).
+
+    Returns:
+        Probes a side, for a PASS if the ROC at `max_fpr` is at most the limit, else for a FAIL; None beyond
+        10 million. More than the smaller set has now, if the verdict is INCONCLUSIVE now.
+
+    Raises:
+        UsageError: an argument is wrong.
+        InsufficientProbes: `max_fpr` is below 1 / n0.
+
+    Source: Implements METHODS 7.13 for the bounds of 7.2, the threshold's distribution by 64 quantiles.
+    """
+    now = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence)
+    allowed = check_fraction("limit", limit, zero=True)
+    curve = roc_curve(member_scores, nonmember_scores)
+    last = np.append(np.diff(curve.fpr) > 0.0, True)  # the highest TPR of each FPR
+    fpr, tpr = curve.fpr[last], curve.tpr[last]
+    undecided = decide(now, allowed).verdict is Verdict.INCONCLUSIVE
+    start = min(now.members, now.nonmembers) + 1 if undecided else 1
+
+    def chance(n: int) -> float:
+        return _tpr_chance(n, lambda f: np.interp(f, fpr, tpr), allowed, now.max_fpr, 1.0 - now.confidence)
+
+    return search_size(chance, power, start)
+
+
+def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, power: float = 0.8) -> int | None:
+    """Return how many members, and as many non-members, let a model without any leak pass.
+
+    Args:
+        limit: the largest TPR allowed, in [0, 1).
+        max_fpr: in (0, 1).
+        confidence: of the upper bound, in (0.5, 1).
+        power: probability of the PASS, in (0, 1).
+
+    Returns:
+        Probes a side; None beyond 10 million, as whenever limit <= max_fpr (without a leak TPR = FPR).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements METHODS 7.13, rows "no leak".
+    """
+    significance = check_significance(confidence)
+    x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
+    if allowed <= x:
+        return None
+    return search_size(lambda n: _tpr_chance(n, lambda f: f, allowed, x, significance), power)
+
+
+@dataclass(frozen=True, slots=True)
+class TprPlan:
+    """What members and non-members of these numbers can show about a TPR at a limited FPR.
+
+    Attributes:
+        pass_chance: chance that a model without any leak passes.
+        pass_needs: members, and as many non-members, with which it passes with probability `power`; None: never.
+        fail_needs: non-members without which no claim can fail.
+        smallest: the smallest true TPR that fails with probability `power`; None: not even 1 does.
+        power: the probability of both.
+    """
+
+    pass_chance: float
+    pass_needs: int | None
+    fail_needs: int
+    smallest: float | None
+    power: float
+
+
+def plan_tpr(
+    members: int, nonmembers: int, *, limit: float, max_fpr: float, confidence: float = 0.95, power: float = POWER
+) -> TprPlan:
+    """Plan a claim about a TPR at a limited FPR.
+
+    Args:
+        members: how many there are.
+        nonmembers: how many there are.
+        limit: the largest TPR allowed, in [0, 1).
+        max_fpr: in (0, 1).
+        confidence: of each bound, in (0.5, 1).
+        power: probability that a plan asks for, in (0, 1).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Implements METHODS 7.13 for the bounds of 7.2, the threshold's distribution by 64 quantiles.
+    """
+    n1, n0 = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
+    x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
+    a, goal = check_significance(confidence) / 2.0, check_fraction("power", power)
+    ranks, hits = find_ranks(n0, x, a), find_ranks(n1, allowed, a)
+
+    def fails(tpr: float) -> float:
+        """Chance of a FAIL: the member count above the strict threshold reaches the rank that bounds the limit."""
+        if ranks.low is None or hits.high is None:
+            return 0.0
+        shift = float(special.ndtri(tpr) - special.ndtri(x))
+        rates = special.ndtr(special.ndtri(threshold_rates(ranks.low, n0)) + shift)
+        return float(special.betainc(hits.high, n1 + 1 - hits.high, rates).mean())
+
+    passes = 0.0
+    if ranks.high is not None and hits.low is not None:  # without a leak the members' rate is the threshold's FPR
+        kept = 1.0 - threshold_rates(ranks.high, n0)
+        passes = float(special.betainc(n1 + 1 - hits.low, hits.low, kept).mean())
+    return TprPlan(
+        pass_chance=passes,
+        pass_needs=tpr_pass_needs(allowed, x, confidence, power=goal),
+        fail_needs=nonmembers_needed(x, confidence),
+        smallest=smallest_shown(fails, max(x, allowed), goal),
+        power=goal,
+    )
+
+
+def _tpr_chance(n: int, roc: Callable[[FloatArray], FloatArray], limit: float, x: float, significance: float) -> float:
+    """Chance that n a side decide a TPR when the true ROC is `roc`; the threshold's FPR has a Beta law."""
+    a = significance / 2.0
+    fails = float(roc(np.array([x]))[0]) > limit
+    ranks = find_ranks(n, x, a)
+    rank = ranks.low if fails else ranks.high
+    if rank is None:
+        return 0.0
+    return verdict_chance(n, roc(threshold_rates(rank, n)), limit, a, fails=fails)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
-from pytest_diffprivacy.statistics.power import POWER
+from pytest_diffprivacy.statistics.sample_size import POWER
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import math
 from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_significance
-from pytest_diffprivacy.statistics.power import POWER
+from pytest_diffprivacy.statistics.sample_size import POWER
 
 
 def shown_shift(first: int, second: int | None = None, *, confidence: float = 0.95, power: float = POWER) -> float:

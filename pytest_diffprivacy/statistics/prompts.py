@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import check_significance
-from pytest_diffprivacy.statistics.binomial import excess_rate, rate, upper_bound
+from pytest_diffprivacy.statistics.binomial import upper_bound
+from pytest_diffprivacy.statistics.rate import excess_rate, rate
 
 
 @dataclass(frozen=True, slots=True)

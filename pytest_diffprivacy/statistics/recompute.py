@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.alike import alike_rate
-from pytest_diffprivacy.statistics.auroc import auroc
-from pytest_diffprivacy.statistics.binomial import rate
 from pytest_diffprivacy.statistics.calibration import false_match_threshold
 from pytest_diffprivacy.statistics.copies import copy_rate, is_copy, running_copy_rate
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference, dataset_p_value
 from pytest_diffprivacy.statistics.dcr import dcr_share, dcr_share_of_counts
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
-from pytest_diffprivacy.statistics.family import family_tpr
 from pytest_diffprivacy.statistics.holm import p_value_from_bounds
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.one_run import correct_guesses, one_run_epsilon
@@ -31,6 +28,7 @@ from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_epsi
 from pytest_diffprivacy.statistics.paired import relative_loss, share_left
 from pytest_diffprivacy.statistics.prompts import prompt_rate
 from pytest_diffprivacy.statistics.sequential import sequential_mean
+from pytest_diffprivacy.statistics.statistic import STATISTICS as VALUES
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -129,26 +127,12 @@ def _dcr_share_of_counts(arrays: Stored, arguments: Arguments) -> Measured:
     return dcr_share_of_counts(_one(arrays, "training_counts"), _one(arrays, "holdout_counts"), **arguments)
 
 
-def _family_tpr(arrays: Stored, arguments: Arguments) -> Measured:
-    pairs = zip(arrays["members"], arrays["nonmembers"], strict=True)
-    return family_tpr({str(number): pair for number, pair in enumerate(pairs)}, **arguments)
-
-
 def _excess_tpr(arrays: Stored, arguments: Arguments) -> Measured:
     return excess_tpr(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
 
 
-def _auroc(arrays: Stored, arguments: Arguments) -> Measured:
-    return auroc(_one(arrays, "members"), _one(arrays, "nonmembers"), **arguments)
-
-
 def _sequential_mean(arrays: Stored, arguments: Arguments) -> Measured:
     return sequential_mean(_one(arrays, "values"), **arguments)
-
-
-def _rate(arrays: Stored, arguments: Arguments) -> Measured:
-    hits = _one(arrays, "hits").astype(np.bool_)
-    return rate(int(hits.sum()), len(hits), **arguments)
 
 
 def _copy_rate(arrays: Stored, arguments: Arguments) -> Measured:
@@ -204,21 +188,25 @@ def _relative_loss(arrays: Stored, arguments: Arguments) -> Measured:
     return relative_loss(_one(arrays, "before"), _one(arrays, "after"), **arguments)
 
 
+def _value(name: str) -> Callable[[Stored, Arguments], Measured]:
+    return lambda arrays, arguments: VALUES[name](**arguments).measure(arrays)
+
+
 STATISTICS: Final[Mapping[str, Callable[[Stored, Arguments], Measured]]] = {
     "alike_rate": _alike_rate,
-    "auroc": _auroc,
+    "auroc": _value("auroc"),
     "copy_rate": _copy_rate,
     "corrected_rate": _corrected_rate,
     "dataset_inference": _dataset_inference,
     "dcr_share": _dcr_share,
     "dcr_share_of_counts": _dcr_share_of_counts,
     "excess_tpr": _excess_tpr,
-    "family_tpr": _family_tpr,
+    "family_tpr": _value("family_tpr"),
     "mean_difference": _mean_difference,
     "prompt_rate": _prompt_rate,
     "one_run": _one_run,
     "one_run_gaussian": _one_run_gaussian,
-    "rate": _rate,
+    "rate": _value("rate"),
     "sequential_mean": _sequential_mean,
     "relative_loss": _relative_loss,
     "share_left": _share_left,

@@ -6,7 +6,7 @@ from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics import Verdict, auroc, decide
-from pytest_diffprivacy.statistics.auroc_power import plan_auroc
+from pytest_diffprivacy.statistics.auroc import plan_auroc
 
 
 @pytest.mark.parametrize(("limit", "printed"), [(0.55, 413), (0.60, 104), (0.65, 46), (0.70, 26)])

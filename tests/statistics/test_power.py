@@ -6,7 +6,8 @@ from scipy import special, stats
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics import Verdict, decide, excess_rate, rate, tpr_at_fpr
-from pytest_diffprivacy.statistics.power import plan_rate, plan_tpr
+from pytest_diffprivacy.statistics.family import plan_tpr
+from pytest_diffprivacy.statistics.rate import plan_rate
 
 PASS_WITHOUT_A_LEAK = [
     (0.03, 1_000, 0.63),

@@ -7,7 +7,7 @@ from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.statistics.dataset_power import images_needed
 from pytest_diffprivacy.statistics.mean_power import shown_shift
 from pytest_diffprivacy.statistics.mean_shift import LEAST
-from pytest_diffprivacy.statistics.power import POWER
+from pytest_diffprivacy.statistics.sample_size import POWER
 
 
 def planned_difference(planned: Planned, counts: tuple[int, int], *, asked: int, paired: bool) -> Claim:

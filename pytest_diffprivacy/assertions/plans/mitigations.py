@@ -7,7 +7,8 @@ from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.mitigation import PlannedComparison
 from pytest_diffprivacy.statistics.mean_power import shown_shift
 from pytest_diffprivacy.statistics.paired import LEAST_PROMPTS
-from pytest_diffprivacy.statistics.power import POWER, plan_rate
+from pytest_diffprivacy.statistics.rate import plan_rate
+from pytest_diffprivacy.statistics.sample_size import POWER
 
 
 def planned_mitigation(planned: Planned, comparison: PlannedComparison, *, copies: bool) -> Claim:

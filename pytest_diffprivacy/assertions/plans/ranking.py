@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_diffprivacy.assertions.plans.planned import Planned
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.statistics import SequentialTest
-from pytest_diffprivacy.statistics.auroc_power import plan_auroc
+from pytest_diffprivacy.statistics.auroc import auroc_facts
 
 MOST_PAIRS = 4096
 
@@ -18,22 +18,10 @@ def planned_auroc(planned: Planned, counts: tuple[int, int], *, sequential: bool
         counts: members and non-members.
         sequential: whether pairs are judged until they decide.
     """
-    facts = {"probes": f"{counts[0]} members, {counts[1]} non-members, duplicates counted"}
-    if min(counts) < 2:
-        facts["to pass"] = facts["to fail"] = "at least 2 images a side are needed"
-        return planned.keep(facts, sum(counts))
-    found = plan_auroc(*counts, limit=planned.limit, confidence=planned.confidence)
     look = "at one look " if sequential else ""
-    enough = (
-        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
-    )
-    facts["to pass"] = f"{look}a model without a leak passes with probability {found.pass_chance:.2f}; {enough}"
-    smallest = (
-        "these can show none"
-        if found.smallest is None
-        else f"the smallest AUROC that these show {look}with probability {found.power:g} is {found.smallest:.3g}"
-    )
-    facts["to fail"] = f"at least {found.fail_needs} of each; {smallest}"
+    facts = auroc_facts(counts, planned.limit, planned.confidence, look=look)
+    if min(counts) < 2:
+        return planned.keep(facts, sum(counts))
     if not sequential:
         return planned.keep(facts, sum(counts))
     pairs = min(counts)

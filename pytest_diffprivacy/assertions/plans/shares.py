@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pytest_diffprivacy.assertions.plans.planned import Planned
 from pytest_diffprivacy.evidence.records import Claim
-from pytest_diffprivacy.statistics.power import plan_rate, plan_tpr
-
-IMAGES = ("members", "non-members")
+from pytest_diffprivacy.statistics.family import IMAGES, tpr_facts
+from pytest_diffprivacy.statistics.rate import Trials, rate_facts
 
 
 def planned_tpr(
@@ -26,23 +25,8 @@ def planned_tpr(
         chance: what is subtracted from the share before it is compared with the limit.
         names: of the two sides.
     """
-    first, second = counts
-    limit, level = planned.limit + chance, planned.confidence
-    found = plan_tpr(first, second, limit=limit, max_fpr=max_fpr, confidence=level)
-    enough = (
-        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
-    )
-    smallest = (
-        "these can show none"
-        if found.smallest is None
-        else f"the smallest share that these show with probability {found.power:g} is {found.smallest:.3g}"
-    )
-    facts = {
-        "probes": f"{first} {names[0]}, {second} {names[1]}" + (", duplicates counted" if names == IMAGES else ""),
-        "to pass": f"a model without a leak passes with probability {found.pass_chance:.2f}; {enough}",
-        "to fail": f"at least {found.fail_needs} {names[1]}; {smallest}",
-    }
-    return planned.keep(facts, first + second)
+    facts = tpr_facts(counts, planned.limit + chance, max_fpr, planned.confidence, names)
+    return planned.keep(facts, sum(counts))
 
 
 def planned_rate(
@@ -70,21 +54,7 @@ def planned_rate(
         note: a condition of the plan.
         undefined: why no number of trials decides with these probes; empty where one may.
     """
-    limit, level = planned.limit, planned.confidence
-    found = plan_rate(trials, limit=limit, confidence=level, unleaked=unleaked, controls=controls)
-    matchless = ", if the control has no false match," if controls else ""
-    smallest = (
-        f"these {trial} can show none"
-        if found.smallest is None
-        else f"the smallest rate that these {trial} show with probability {found.power:g}{matchless} is "
-        f"{found.smallest:.3g}"
+    words = Trials(
+        name=trial, clean=clean, beside=beside, controls=controls, unleaked=unleaked, given=note, undefined=undefined
     )
-    facts = {
-        "probes": f"{trials} {trial}" + (f", {beside}" if beside else ""),
-        "to pass": f"{found.pass_needs or 'no number of'} {trial} {clean} are needed; these pass with probability "
-        f"{found.pass_chance:.2f}",
-        "to fail": smallest,
-    }
-    if undefined:
-        facts |= {"to pass": undefined, "to fail": undefined}
-    return planned.keep(facts | ({"given": note} if note else {}), trials)
+    return planned.keep(rate_facts(trials, planned.limit, planned.confidence, words), trials)

@@ -1,0 +1,67 @@
+"""Sample sizes: the first one that decides with a given probability, and the smallest leak that one shows.
+
+Plans are no bounds: what was observed, or supposed, is taken for the truth. The chance of a verdict is not monotone in
+the size (ranks are whole numbers), so a geometric grid finds the first size that suffices and bisection refines it; a
+slightly smaller one may suffice as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import special
+
+from pytest_diffprivacy.statistics.arguments import FloatArray, check_fraction
+from pytest_diffprivacy.statistics.ranks import find_ranks
+
+MOST = 10_000_000
+"""No plan looks further than this."""
+POWER = 0.8
+"""Probability with which a plan wants its verdict."""
+BISECTIONS = 50
+
+_NODES = (np.arange(64) + 0.5) / 64
+
+
+def search_size(chance: Callable[[int], float], power: float, start: int = 1) -> int | None:
+    """Return the first size whose chance of a verdict reaches `power`; None beyond 10 million."""
+    goal = check_fraction("power", power)
+    short, n = start - 1, min(start, MOST)
+    while chance(n) < goal:
+        if n == MOST:
+            return None
+        short, n = n, min(MOST, max(n + 1, n * 21 // 20))
+    while n - short > 1:
+        middle = (short + n) // 2
+        short, n = (short, middle) if chance(middle) >= goal else (middle, n)
+    return n
+
+
+def smallest_shown(chance: Callable[[float], float], start: float, goal: float) -> float | None:
+    """The smallest leak above `start`, which is none, whose chance of a FAIL reaches `goal`; None: no leak's does."""
+    low, high = start, 1.0 - 1e-9
+    if chance(high) < goal:
+        return None
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if chance(middle) >= goal else (middle, high)
+    return high
+
+
+def threshold_rates(rank: int, n: int) -> FloatArray:
+    """64 quantiles of the true false positive rate of the rank-th largest of n non-members."""
+    return np.asarray(special.betaincinv(rank, n + 1 - rank, _NODES), dtype=np.float64)
+
+
+def verdict_chance(n: int, rates: FloatArray, limit: float, significance: float, *, fails: bool) -> float:
+    """Chance, averaged over true rates, that the bound of n trials at this significance passes the limit."""
+    ranks = find_ranks(n, limit, significance)
+    if fails:
+        return float(special.betainc(ranks.high, n + 1 - ranks.high, rates).mean()) if ranks.high else 0.0
+    return float(special.betainc(n + 1 - ranks.low, ranks.low, 1.0 - rates).mean()) if ranks.low else 0.0
+
+
+def about(count: int | None) -> str:
+    """A planned number in words."""
+    return f"about {count or 'more than 10 million'}"

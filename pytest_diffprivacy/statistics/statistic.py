@@ -1,0 +1,94 @@
+"""Statistic: what a claim is judged by, as a value. It measures, says what it needs, plans, and gives its p-value.
+
+Every statistic is a frozen dataclass in its own file, named `<what it bounds>Statistic` beside the result `<what it
+bounds>` that `measure` returns, and registered by the name that records keep: `auroc` -> `AurocStatistic` -> `Auroc`.
+Its fields are what a record's recipe keeps, so that `STATISTICS[name](**arguments).measure(arrays)` is the verdict's
+number again, without the model, the images or any attack. Fields that are only words carry `metadata=WORDS`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.errors import InsufficientProbes
+from pytest_diffprivacy.statistics.holm import p_value_from_bounds
+from pytest_diffprivacy.statistics.verdict import Measured
+
+Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
+"""Role -> the arrays that play it."""
+Arguments: TypeAlias = Mapping[str, Any]
+
+WORDS: Final[Mapping[str, bool]] = {"recorded": False}
+"""Metadata of a field that only changes what is said; give such a field `compare=False` as well."""
+
+
+class Statistic(abc.ABC):
+    """What a claim is judged by; larger = more leakage.
+
+    Attributes:
+        name: as records keep it.
+        confidence: of each bound, in (0.5, 1).
+    """
+
+    __slots__ = ()
+    name: ClassVar[str] = ""
+    confidence: float
+
+    @abc.abstractmethod
+    def measure(self, arrays: Stored) -> Measured:
+        """The estimate with its bounds, from arrays by their role."""
+
+    @abc.abstractmethod
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """What probes of these numbers can show about a limit, before anything is measured: label -> words."""
+
+    def needed(self, arrays: Stored, measured: Any, limit: float) -> str:
+        """What would decide where `measured`, this statistic's own result, does not; empty where nothing is known."""
+        del arrays, measured, limit
+        return ""
+
+    def p_value(self, arrays: Stored, limit: float) -> float | None:
+        """The smallest significance at which the lower bound lies above the limit; inverts it over the confidence."""
+
+        def lower(confidence: float) -> float:
+            try:
+                return type(self)(**recorded_arguments(self) | {"confidence": confidence}).measure(arrays).low
+            except InsufficientProbes:  # undefined at such a confidence: it refutes nothing
+                return -math.inf
+
+        return p_value_from_bounds(lower, limit)
+
+
+STATISTICS: Final[dict[str, type[Statistic]]] = {}
+"""Every statistic by the name that records keep."""
+
+Registered = TypeVar("Registered", bound=type[Statistic])
+
+
+def statistic(name: str) -> Callable[[Registered], Registered]:
+    """Register a statistic under the name that records keep."""
+
+    def register(kind: Registered) -> Registered:
+        kind.name = name
+        STATISTICS[name] = kind
+        return kind
+
+    return register
+
+
+def recorded_arguments(chosen: Statistic) -> dict[str, Any]:
+    """What a record's recipe keeps of a statistic: its fields without those that are only words."""
+    fields = dataclasses.fields(chosen)  # type: ignore[arg-type]
+    return {one.name: getattr(chosen, one.name) for one in fields if one.metadata.get("recorded", True)}
+
+
+def only(arrays: Stored, role: str) -> NDArray[Any]:
+    """The one array that plays a role."""
+    (array,) = arrays[role]
+    return array
