@@ -1,4 +1,4 @@
-"""Which canaries are in the training set? Those whose coin said so, and whoever audits can toss the coins again.
+"""Canaries: images planted in the training set by fair coins, which whoever audits can toss again.
 
 One training run proves something about differential privacy only if every canary was included by an independent fair
 coin. So the coins are tossed here, from a seed that is stored beside them, and a set whose assignment is not that of
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_diffprivacy.errors import EvidenceError, ProbeError, UsageError
 from pytest_diffprivacy.evidence.arrays import read_arrays, write_arrays
 from pytest_diffprivacy.models.noise import image_digest
-from pytest_diffprivacy.probes.readers import ArrayReader
+from pytest_diffprivacy.probes.sources import ArrayReader
 
 KIND = "canaries with coins"
 

@@ -1,4 +1,4 @@
-"""Which images are copies or near-copies of each other? Clusters with counts, inside one set or across several.
+"""Duplicates: clusters of copies and near-copies with counts, inside one set or across several.
 
 A training set's duplicates are what a model memorizes first; a near-copy on both sides of a split makes a non-member a
 member. Exact copies have equal pixels. Near-copies are within a distance of each other that the caller declares, and so
@@ -20,6 +20,7 @@ from pytest_diffprivacy.distances.hashes import BITS, perceptual_hashes
 from pytest_diffprivacy.distances.near_pairs import NearPairs, near_pairs
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.probes.image_set import ImageSet
+from pytest_diffprivacy.slices import in_batches
 
 NEAR = 0.02
 CHUNK = 256
@@ -114,29 +115,40 @@ def find_duplicates(
     Source: Follows Carlini et al. 2023, sections 4.2 and 5.2 (duplicates by embedding, by l2), with METHODS 7.10.
     """
     _check(sets, max_distance, embedding, min_similarity, hash_bits)
-    pool = _Pool(sets)
-    if embedding is None:
-        limit, rule = pool.pixels * max_distance**2, f"RMS pixel difference at most {max_distance:g}"
-        load: Load = pool.load
+    places = [(side, position) for side, images in enumerate(sets) for position in range(len(images))]
+
+    def pixels(part: Sequence[int]) -> NDArray[np.float32]:
+        return np.concatenate([sets[side].load([position]) for side, position in (places[index] for index in part)])
+
+    def vectors(of: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Load:
+        rows = np.concatenate([of(batch) for images in sets for _, batch in images.batches(CHUNK)])
+        return lambda part: rows[list(part)]
+
+    if embedding is None or min_similarity is None:
+        limit, rule = (
+            float(np.prod(sets[0].image_shape)) * max_distance**2,
+            f"RMS pixel difference at most {max_distance:g}",
+        )
+        load: Load = pixels
     else:
-        assert min_similarity is not None
-        limit = 2.0 - 2.0 * min_similarity + ROUNDING
-        rule = f"cosine of {embedding.name} at least {min_similarity:g}"
-        load = _rows(np.concatenate([embedding.vectors(images) for images in pool.batches()]))
+        limit, rule = 2.0 - 2.0 * min_similarity + ROUNDING, f"cosine of {embedding.name} at least {min_similarity:g}"
+        load = vectors(embedding.vectors)
     if hash_bits is None:
-        found = near_pairs(load, len(pool), limit)
+        found = near_pairs(load, len(places), limit)
     else:
         rule += f", among pairs whose perceptual hashes differ in at most {hash_bits} of {BITS} bits"
-        hashes = np.concatenate([perceptual_hashes(images) for images in pool.batches()])
-        found = _confirmed(near_pairs(_rows(hashes), len(pool), 4.0 * hash_bits), load, limit)
-    linked = networkx.utils.UnionFind(range(len(pool)))
+        found = _confirmed(near_pairs(vectors(perceptual_hashes), len(places), 4.0 * hash_bits), load, limit)
+    linked = networkx.utils.UnionFind(range(len(places)))
     for pairs in found:
         for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
             linked.union(first, second)
     components = sorted((sorted(component) for component in linked.to_sets()), key=lambda c: c[0])
+    labels = np.empty(len(places), dtype=np.int64)
+    for number, component in enumerate(components):
+        labels[component] = number
     return Duplicates(
-        clusters=pool.clusters(components),
-        labels=pool.labels(components),
+        clusters=_clusters(sets, places, components),
+        labels=tuple(np.split(labels, np.cumsum([len(images) for images in sets])[:-1])),
         exact=sum(int(images.repetitions.sum()) - len(images) for images in sets),
         rule=rule,
         embedding=embedding.name if embedding else "",
@@ -144,77 +156,30 @@ def find_duplicates(
     )
 
 
-class _Pool:
-    """The distinct images of several sets as one row."""
-
-    def __init__(self, sets: Sequence[ImageSet]) -> None:
-        self.sets = sets
-        self._starts = np.cumsum([0, *(len(images) for images in sets)])
-        self.pixels = int(np.prod(sets[0].image_shape))
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def place(self, index: int) -> tuple[int, int]:
-        """Set and position of an image."""
-        which = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return which, index - int(self._starts[which])
-
-    def load(self, part: Sequence[int]) -> NDArray[np.float32]:
-        """Images (len(part), channels, height, width) of one size."""
-        places = [self.place(index) for index in part]
-        parts = [
-            images.load([position for which, position in places if which == number])
-            for number, images in enumerate(self.sets)
-            if any(which == number for which, _ in places)
-        ]
-        order = np.argsort(np.argsort([which for which, _ in places], kind="stable"), kind="stable")
-        loaded: NDArray[np.float32] = np.concatenate(parts)[order]
-        return loaded
-
-    def batches(self) -> Iterator[NDArray[np.float32]]:
-        """All images, some at a time."""
-        for images in self.sets:
-            for _, batch in images.batches(CHUNK):
-                yield batch
-
-    def clusters(self, components: Sequence[Sequence[int]]) -> tuple[Cluster, ...]:
-        """Those of the components that hold at least two images, repetitions counted; the largest first."""
-        ids, repetitions = [images.ids() for images in self.sets], [images.repetitions for images in self.sets]
-        clusters = []
-        for component in components:
-            places = tuple(self.place(index) for index in component)
-            counts = [0] * len(self.sets)
-            for which, position in places:
-                counts[which] += int(repetitions[which][position])
-            if sum(counts) > 1:
-                clusters.append(
-                    Cluster(places, tuple(ids[which][position] for which, position in places), tuple(counts))
-                )
-        return tuple(sorted(clusters, key=lambda c: (-c.total, c.places)))
-
-    def labels(self, components: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], ...]:
-        """The number of every image's component, a set at a time."""
-        labels = np.empty(len(self), dtype=np.int64)
-        for number, component in enumerate(components):
-            labels[component] = number
-        return tuple(np.split(labels, self._starts[1:-1]))
+def _clusters(
+    sets: Sequence[ImageSet], places: Sequence[tuple[int, int]], components: Sequence[Sequence[int]]
+) -> tuple[Cluster, ...]:
+    """Those of the components that hold at least two images, repetitions counted; the largest first."""
+    ids = [name for images in sets for name in images.ids()]
+    repetitions = np.concatenate([images.repetitions for images in sets])
+    clusters = []
+    for component in components:
+        inside = tuple(places[index] for index in component)
+        counts = np.bincount([side for side, _ in inside], repetitions[component], len(sets)).astype(int)
+        if counts.sum() > 1:
+            clusters.append(Cluster(inside, tuple(ids[index] for index in component), tuple(counts.tolist())))
+    return tuple(sorted(clusters, key=lambda c: (-c.total, c.places)))
 
 
 def _confirmed(candidates: Iterator[NearPairs], load: Load, limit: float) -> Iterator[NearPairs]:
     """Those of the pairs with similar hashes that are near in pixels or in embedding."""
     for pairs in candidates:
-        for start in range(0, len(pairs.first), CHUNK):
-            first, second = pairs.first[start : start + CHUNK], pairs.second[start : start + CHUNK]
+        for part in in_batches(len(pairs.first), CHUNK):
+            first, second = pairs.first[part], pairs.second[part]
             difference = load(first.tolist()).astype(np.float64) - load(second.tolist())
             squared = np.square(difference).reshape(len(first), -1).sum(1)
             near = squared <= limit
             yield NearPairs(first[near], second[near], squared[near])
-
-
-def _rows(vectors: NDArray[np.float32]) -> Load:
-    """Vectors that are in memory, by position."""
-    return lambda part: vectors[list(part)]
 
 
 def _check(

@@ -1,4 +1,4 @@
-"""How are images audited that were generated elsewhere? As a Generator that can give no more than there are."""
+"""Stored generations: images made elsewhere, as a Generator that can give no more than there are."""
 
 from __future__ import annotations
 

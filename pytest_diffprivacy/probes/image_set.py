@@ -1,9 +1,10 @@
-"""Which images does an audit ask about? A checked, digested, streamed set in which every image is counted once."""
+"""Image set: a checked, digested, streamed set in which every image is counted once."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -14,10 +15,22 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.readers import FILE_FACTS, FileReader, ImageReader
-from pytest_diffprivacy.probes.sources import captions_of, open_images
+from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
+from pytest_diffprivacy.probes.sources import ImageReader, open_images
+from pytest_diffprivacy.slices import in_batches
 
 BAD_IMAGES_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """The distinct images of a source: of each its first position, digest and count; and every position's digest."""
+
+    positions: list[int]
+    digests: list[bytes]
+    counts: list[int]
+    shape: tuple[int, int, int]
+    every: list[bytes]
 
 
 @final
@@ -46,27 +59,31 @@ class ImageSet:
         self._positions = list(range(len(reader)) if limit is None else limit)
 
     @classmethod
-    def of(cls, source: object, role: str, prompts: Sequence[Prompt] | None = None) -> ImageSet:
-        """A set from whatever names images, see `open_images`."""
-        return source if isinstance(source, ImageSet) else cls(open_images(source), role, prompts=prompts)
+    def of(
+        cls, source: object, role: str, prompts: Sequence[Prompt] | None = None, *, captions: bool = False
+    ) -> ImageSet:
+        """A set from whatever names images, see `open_images`.
 
-    @classmethod
-    def captioned(cls, source: object, role: str) -> ImageSet:
-        """A set whose prompts are the captions beside its images.
+        Args:
+            source: names the images.
+            role: "member" or "non-member".
+            prompts: one an image; None: none.
+            captions: take them from beside the images.
 
         Raises:
-            ProbeError: there are none, or the source is no source of images.
+            ProbeError: the source is none, or has no captions where they are wanted.
         """
         if isinstance(source, ImageSet):
             return source
         reader = open_images(source)
-        captions = captions_of(reader)
-        if captions is None:
-            raise ProbeError(
-                f"The {role} images must have captions beside them, got none in {reader.origin}. "
-                "Add a metadata file or a caption column, or give the prompts."
-            )
-        return cls(reader, role, prompts=captions)
+        if captions:
+            prompts = reader.captions
+            if prompts is None:
+                raise ProbeError(
+                    f"The {role} images must have captions beside them, got none in {reader.origin}. "
+                    "Add a metadata file or a caption column, or give the prompts."
+                )
+        return cls(reader, role, prompts=prompts)
 
     @property
     def origin(self) -> str:
@@ -74,8 +91,8 @@ class ImageSet:
         return self._reader.origin
 
     @cached_property
-    def _catalogue(self) -> tuple[list[int], list[bytes], list[int], tuple[int, int, int], list[bytes]]:
-        """First positions, digests, repetitions, common shape, and every position's digest; reads every image once."""
+    def _catalogue(self) -> _Catalogue:
+        """Reads every image once."""
         first: dict[bytes, int] = {}
         counts: dict[bytes, int] = {}
         every: list[bytes] = []
@@ -105,7 +122,8 @@ class ImageSet:
             )
         if shape is None:
             raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
-        return list(first.values()), list(first), list(counts.values()), (shape[0], shape[1], shape[2]), every
+        size = (shape[0], shape[1], shape[2])
+        return _Catalogue(list(first.values()), list(first), list(counts.values()), size, every)
 
     @property
     def source_count(self) -> int:
@@ -118,17 +136,17 @@ class ImageSet:
         return 0 if self._prompts is None else len({self._prompts[position] for position in self._positions})
 
     def __len__(self) -> int:
-        return len(self._catalogue[0])
+        return len(self._catalogue.positions)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""
-        return self._catalogue[3]
+        return self._catalogue.shape
 
     @property
     def digests(self) -> list[bytes]:
         """sha256 of each image's pixels."""
-        return self._catalogue[1]
+        return self._catalogue.digests
 
     @property
     def digest_order(self) -> list[int]:
@@ -141,7 +159,7 @@ class ImageSet:
     @property
     def repetitions(self) -> NDArray[np.int64]:
         """How often each image occurs in the source: int64 (n,)."""
-        return np.asarray(self._catalogue[2], dtype=np.int64)
+        return np.asarray(self._catalogue.counts, dtype=np.int64)
 
     def ids(self) -> list[str]:
         """Names of the images for records: role and the head of the digest, never a path."""
@@ -150,12 +168,12 @@ class ImageSet:
     def sources(self) -> Iterator[tuple[str, int]]:
         """The name of every image of the source in its order, repetitions too, and the number of its distinct image."""
         number = {digest: index for index, digest in enumerate(self.digests)}
-        for position, digest in zip(self._positions, self._catalogue[4], strict=True):
+        for position, digest in zip(self._positions, self._catalogue.every, strict=True):
             yield self._reader.name(position), number[digest]
 
     def private_texts(self) -> Iterator[tuple[str, str]]:
         """What a record may not show of single images, and what stands in its place: names and captions, and ids."""
-        named = dict(zip(self._catalogue[0], self.ids(), strict=True))
+        named = dict(zip(self._catalogue.positions, self.ids(), strict=True))
         for position in self._positions:
             shown = named.get(position, f"repeated {self.role}")
             path = self._reader.name(position)
@@ -167,7 +185,7 @@ class ImageSet:
     @cached_property
     def digest(self) -> str:
         """sha256 of the set: its images in order, with their counts."""
-        content = b"".join(d + str(c).encode() for d, c in zip(self.digests, self._catalogue[2], strict=True))
+        content = b"".join(d + str(c).encode() for d, c in zip(self.digests, self._catalogue.counts, strict=True))
         return hashlib.sha256(content).hexdigest()
 
     def part_digest(self, start: int, stop: int) -> str:
@@ -181,7 +199,7 @@ class ImageSet:
         """The prompts of images (of a repeated image its first one); None where the set has none."""
         if self._prompts is None:
             return None
-        positions = self._catalogue[0]
+        positions = self._catalogue.positions
         return [self._prompts[positions[i]] for i in indices]
 
     def file_facts(self) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
@@ -191,22 +209,22 @@ class ImageSet:
         """
         if not isinstance(self._reader, FileReader):
             return None
-        return FILE_FACTS, np.array([self._reader.file_facts(position) for position in self._catalogue[0]])
+        return FILE_FACTS, np.array([self._reader.file_facts(position) for position in self._catalogue.positions])
 
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Images (len(indices), channels, height, width) in [0, 1]."""
-        positions = self._catalogue[0]
+        positions = self._catalogue.positions
         if not len(indices):
             return np.empty((0, *self.image_shape), dtype=np.float32)
         return np.stack([self._reader.read(positions[i]) for i in indices])
 
     def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """All images in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            part = range(start, min(start + size, len(self)))
-            yield part, self.load(part)
+        for part in in_batches(len(self), size):
+            positions = range(part.start, part.stop)
+            yield positions, self.load(positions)
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """A set of some of the distinct images, each once."""
-        positions = self._catalogue[0]
+        positions = self._catalogue.positions
         return ImageSet(self._reader, self.role, [positions[i] for i in indices], self._prompts)

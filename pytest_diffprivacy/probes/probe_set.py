@@ -1,10 +1,10 @@
-"""What does the audit ask the model about? Members, non-members, and the first checks that a split is one."""
+"""Probe set: members, non-members and prompts, and the first checks that a split is one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import final
+from typing import TypeVar, final
 
 from pytest_diffprivacy.distances.embeddings import Embedding
 from pytest_diffprivacy.errors import ProbeError
@@ -15,6 +15,7 @@ from pytest_diffprivacy.probes.prompt_set import PromptSet
 from pytest_diffprivacy.probes.validity import SplitValidity, left_over, split_validity
 
 SHOWN = 3
+Part = TypeVar("Part")
 
 
 @final
@@ -60,11 +61,7 @@ class ProbeSet:
             raise ProbeError("`captions` must be left out where prompts are given, got both.")
         sides = (members, "member", member_prompts), (nonmembers, "non-member", nonmember_prompts)
         self._members, self._nonmembers = (
-            None
-            if source is None
-            else ImageSet.captioned(source, role)
-            if captions
-            else ImageSet.of(source, role, given)
+            None if source is None else ImageSet.of(source, role, given, captions=captions)
             for source, role, given in sides
         )
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
@@ -81,12 +78,11 @@ class ProbeSet:
         Raises:
             ProbeError: none were given.
         """
-        if self._members is None:
-            raise ProbeError(
-                "This claim needs members: images that the model was trained on. Give ProbeSet(members, ...), or set "
-                "diffprivacy_members."
-            )
-        return self._members
+        return _given(
+            self._members,
+            "This claim needs members: images that the model was trained on. Give ProbeSet(members, ...), or set "
+            "diffprivacy_members.",
+        )
 
     @property
     def prompts(self) -> PromptSet:
@@ -95,12 +91,11 @@ class ProbeSet:
         Raises:
             ProbeError: none were given.
         """
-        if self._prompts is None:
-            raise ProbeError(
-                "This claim needs prompts that a text-to-image model is asked for. Give ProbeSet(..., prompts=...), or "
-                "set diffprivacy_prompts."
-            )
-        return self._prompts
+        return _given(
+            self._prompts,
+            "This claim needs prompts that a text-to-image model is asked for. Give ProbeSet(..., prompts=...), or set "
+            "diffprivacy_prompts.",
+        )
 
     @property
     def has_nonmembers(self) -> bool:
@@ -114,12 +109,11 @@ class ProbeSet:
         Raises:
             ProbeError: none were given.
         """
-        if self._nonmembers is None:
-            raise ProbeError(
-                "This claim needs non-members: images of the same kind that the model was not trained on. "
-                "Give ProbeSet(..., nonmembers=...), or set diffprivacy_nonmembers."
-            )
-        return self._nonmembers
+        return _given(
+            self._nonmembers,
+            "This claim needs non-members: images of the same kind that the model was not trained on. "
+            "Give ProbeSet(..., nonmembers=...), or set diffprivacy_nonmembers.",
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -145,10 +139,8 @@ class ProbeSet:
                 f"No probes are left: {gone[0]} members and {gone[1]} non-members are near-copies of each other "
                 f"(RMS pixel difference at most {self.near:g}). Lower `near`, or take non-members from elsewhere."
             )
-        members, nonmembers = (
-            left_over(self.members, found.removed_members),
-            left_over(self.nonmembers, found.removed_nonmembers),
-        )
+        members = left_over(self.members, found.removed_members)
+        nonmembers = left_over(self.nonmembers, found.removed_nonmembers)
         return ProbeSet(members, nonmembers, prompts=self._prompts, near=self.near, embedding=self.embedding)
 
     def check_split(self) -> None:
@@ -171,3 +163,9 @@ class ProbeSet:
                 f"({', '.join(shared[:SHOWN])}{', ...' if len(shared) > SHOWN else ''}).{everything} "
                 "A non-member must not have been trained on: remove the shared images from both sides."
             )
+
+
+def _given(part: Part | None, message: str) -> Part:
+    if part is None:
+        raise ProbeError(message)
+    return part

@@ -1,16 +1,14 @@
-"""Which score belongs to which image, if the scores were made elsewhere? By id; what does not match is refused."""
+"""Score table: external scores of images, prompts or generations by id; what does not match is refused."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +16,11 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.probe_set import ProbeSet
+from pytest_diffprivacy.probes.tables import Unreadable, table_rows
 
 ID = "id"
 SHOWN = 3
+KINDS = {".csv": "CSV", ".json": "JSON", ".parquet": "parquet"}
 
 
 @final
@@ -60,7 +60,13 @@ class ScoreTable:
         file = Path(path)
         if not file.is_file():
             raise UsageError(f"`path` must be a score table, got {str(path)!r}. No such file.")
-        rows = _rows(file)
+        if file.suffix not in KINDS:
+            raise UsageError(f"`path` must end in .csv, .json or .parquet, got {file.name!r}.")
+        try:
+            rows = table_rows(file)
+        except Unreadable as error:
+            how = " Save it as UTF-8." if file.suffix == ".csv" else ""
+            raise UsageError(f"{file.name} cannot be read as {KINDS[file.suffix]}: {error}.{how}") from None
         names = [name for name in dict.fromkeys(itertools.chain.from_iterable(rows)) if name != ID]
         lacking = next((row for row in rows if ID not in row), None)
         if not rows or not names or lacking is not None:
@@ -231,40 +237,6 @@ def _keys(images: ImageSet) -> Iterable[tuple[str, int]]:
         yield f"{images.role} {position}", index
         parts = Path(name).parts
         yield from (("/".join(parts[start:]), index) for start in range(len(parts)))
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    if file.suffix == ".csv":
-        try:
-            with file.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin with a byte order mark
-                reader = csv.DictReader(stream)
-                rows = list(reader)
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UsageError(f"{file.name} cannot be read as CSV: {error}. Save it as UTF-8.") from None
-        header = reader.fieldnames or ()
-        if len(set(header)) < len(header):
-            raise UsageError(f"{file.name} must name every column once, got {', '.join(header)}.")
-        if any(None in row for row in rows):
-            raise UsageError(f"{file.name} must have a name for every column, got more cells than {', '.join(header)}.")
-        return rows
-    if file.suffix == ".json":
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"{file.name} cannot be read as JSON: {error}.") from None
-        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-            raise UsageError(f'{file.name} must be a list of objects like {{"id": ..., "score": ...}}.')
-        return content
-    if file.suffix == ".parquet":
-        try:
-            from pyarrow import ArrowInvalid, parquet
-        except ImportError:
-            raise UsageError(f"{file.name} needs pyarrow. Install it, or save the table as CSV.") from None
-        try:
-            return list(parquet.read_table(file).to_pylist())
-        except ArrowInvalid as error:
-            raise UsageError(f"{file.name} cannot be read as parquet: {error}.") from None
-    raise UsageError(f"`path` must end in .csv, .json or .parquet, got {file.name!r}.")
 
 
 def _number(file: str, key: str, column: str, value: object) -> float:

@@ -1,27 +1,63 @@
-"""Where do probe images come from? Whatever names images, brought to a reader; with captions where it has them."""
+"""Sources of probe images: arrays, array files and torch Datasets, and the reader of whatever else names images."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.map_dataset import DatasetReader, MapDataset
-from pytest_diffprivacy.probes.readers import ArrayReader, FolderReader, ImageReader, read_array_file
-from pytest_diffprivacy.probes.tables import CsvReader, ParquetReader
+from pytest_diffprivacy.probes.image_files import ParquetReader, csv_images, folder_images, pixels_of
+from pytest_diffprivacy.probes.tables import CAPTION_COLUMNS
+
+IMAGE_KEYS = ("image", "pixel_values")
+CAPTION_KEYS = (*CAPTION_COLUMNS, "label")
 
 
-@runtime_checkable
-class Captioned(Protocol):
-    """A reader whose images may have captions."""
+class ImageReader(Protocol):
+    """A row of images that are read on demand."""
+
+    @property
+    def origin(self) -> str:
+        """What a record calls the source; never a path of a single image."""
+        ...
 
     @property
     def captions(self) -> list[Prompt] | None:
         """A text or class index for each image, in their order; None: there are none."""
         ...
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What an error message calls one image."""
+        ...
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """One image (channels, height, width) in [0, 1].
+
+        Raises:
+            ProbeError: the image cannot serve; the message names it.
+        """
+        ...
+
+
+@runtime_checkable
+class MapDataset(Protocol):
+    """A map-style Dataset of torch, or anything with a length and items by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def open_images(source: object) -> ImageReader:
@@ -38,12 +74,12 @@ def open_images(source: object) -> ImageReader:
         if path.suffix in (".npz", ".safetensors"):
             return read_array_file(path)
         if path.suffix == ".csv":
-            return CsvReader(path)
+            return csv_images(path)
         if path.suffix == ".parquet":
             return ParquetReader(path)
         if path.is_file():
             raise ProbeError(f"{str(path)!r} must be an image folder, or an .npz, .safetensors, .csv or .parquet file.")
-        return FolderReader(path)
+        return folder_images(path)
     if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
         return ArrayReader(np.asarray(source))
     if isinstance(source, MapDataset) and not isinstance(source, dict):
@@ -54,6 +90,133 @@ def open_images(source: object) -> ImageReader:
     )
 
 
-def captions_of(reader: ImageReader) -> list[Prompt] | None:
-    """The captions of a reader's images; None where it has none."""
-    return reader.captions if isinstance(reader, Captioned) else None
+@final
+class ArrayReader:
+    """Images in memory (or in a memory-mapped file).
+
+    Args:
+        array: uint8 in 0..255 or float in [0, 1]; (n, h, w), (n, c, h, w), or (n, h, w, c) with 1 or 3 channels.
+        origin: what a record calls it.
+    """
+
+    captions: list[Prompt] | None = None
+
+    def __init__(self, array: ArrayLike, origin: str = "array") -> None:
+        values = np.asarray(array)
+        if values.ndim == 3:
+            values = values[:, None]
+        if values.ndim != 4 or len(values) == 0:
+            raise ProbeError(
+                f"{origin} must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with n >= 1, "
+                f"got {np.asarray(array).shape}."
+            )
+        if values.shape[1] not in (1, 3) and values.shape[3] in (1, 3):
+            values = np.moveaxis(values, 3, 1)
+        if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
+            raise ProbeError(f"{origin} must be uint8 or float, got {values.dtype}. Convert it with .astype(np.uint8).")
+        self._values, self.origin = values, origin
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def name(self, index: int) -> str:
+        """Image i of the array."""
+        return f"image {index} of {self.origin}"
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """One image in [0, 1]; values that are not finite or outside are refused."""
+        image = self._values[index]
+        if image.dtype == np.uint8:
+            pixels: NDArray[np.float32] = image.astype(np.float32) / np.float32(255.0)
+            return pixels
+        if not np.isfinite(image).all():
+            raise ProbeError(f"{self.name(index)} holds NaN or infinity. Remove or repair it.")
+        low, high = float(image.min()), float(image.max())
+        if low < 0.0 or high > 1.0:
+            raise ProbeError(f"{self.name(index)} must lie in [0, 1], got [{low:g}, {high:g}]. Rescale the array.")
+        return np.array(image, dtype=np.float32)
+
+
+def read_array_file(path: Path) -> ArrayReader:
+    """The images in an .npz or .safetensors file: its only array, or the one called "images".
+
+    Raises:
+        ProbeError: the file cannot be read, needs a pickle, or the array is not found.
+    """
+    if not path.is_file():
+        raise ProbeError(f"Array file {str(path)!r} does not exist.")
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return ArrayReader(archive[_images_among(archive.files, path)], path.name)
+        with safe_open(path, framework="numpy") as tensors:
+            return ArrayReader(tensors.get_tensor(_images_among(tensors.keys(), path)), path.name)
+    except ProbeError:
+        raise
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, SafetensorError, ValueError, TypeError) as error:
+        raise ProbeError(f"{str(path)!r} cannot be read as an array file ({error}). Write it again.") from error
+
+
+def _images_among(names: Iterable[str], path: Path) -> str:
+    found = sorted(names)
+    if "images" in found or len(found) == 1:
+        return "images" if "images" in found else found[0]
+    raise ProbeError(f"{str(path)!r} holds arrays {found}; cannot tell which are the images. Name one 'images'.")
+
+
+@final
+class DatasetReader:
+    """Images of a map-style dataset.
+
+    Args:
+        dataset: items are an image; a pair (image, caption or class index); or a mapping with a key image or
+            pixel_values, and perhaps caption, text, prompt or label. An image is a PIL image, or a tensor or array
+            (channels, height, width), (height, width, channels) or (height, width), uint8 or float in [0, 1].
+
+    Items must be the same at every reading: an augmenting dataset has no digest.
+
+    Raises:
+        ProbeError: the dataset is empty.
+    """
+
+    def __init__(self, dataset: MapDataset) -> None:
+        if len(dataset) == 0:
+            raise ProbeError("The dataset must hold at least one image, got none.")
+        self._dataset, self.origin = dataset, f"dataset {type(dataset).__name__}"
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def name(self, index: int) -> str:
+        """Number of the item."""
+        return f"item {index} of {self.origin}"
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """One image, checked like a file's or an array's."""
+        image, _ = self._item(index)
+        if isinstance(image, Image.Image):
+            return pixels_of(image, self.name(index))
+        return ArrayReader(np.asarray(image)[None], self.name(index)).read(0)
+
+    @cached_property
+    def captions(self) -> list[Prompt] | None:
+        """The caption or class index of every item; None where the first has none. Reads every item once."""
+        if self._item(0)[1] is None:
+            return None
+        found = [self._item(index)[1] for index in range(len(self))]
+        for index, caption in enumerate(found):
+            if isinstance(caption, bool) or not isinstance(caption, (str, int)) or caption == "":
+                raise ProbeError(f"{self.name(index)} must have a caption or class index, got {caption!r}.")
+        return found
+
+    def _item(self, index: int) -> tuple[Any, Any]:
+        """The image and what stands beside it."""
+        item = self._dataset[index]
+        if isinstance(item, Mapping):
+            key = next((name for name in IMAGE_KEYS if name in item), None)
+            if key is None:
+                raise ProbeError(f"{self.name(index)} must have a key {' or '.join(IMAGE_KEYS)}, got {sorted(item)}.")
+            return item[key], next((item[name] for name in CAPTION_KEYS if name in item), None)
+        if isinstance(item, (tuple, list)):
+            return (item[0], item[1]) if len(item) > 1 else (item[0], None)
+        return item, None

@@ -1,123 +1,157 @@
-"""How are images read from a table? A CSV of image files, or a parquet file of encoded images, with their captions."""
+"""Tables: the rows of a CSV, JSON, JSON lines, text or parquet file, and the captions in them."""
 
 from __future__ import annotations
 
 import csv
-import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Final
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.captions import FILE_COLUMN, caption_of
-from pytest_diffprivacy.probes.prompt_files import COLUMNS
-from pytest_diffprivacy.probes.readers import decode_image
 
-IMAGE_COLUMNS = (FILE_COLUMN, "image", "path", "file")
-
-
-@final
-class CsvReader:
-    """Image files named by a CSV, in its order.
-
-    Args:
-        path: has a column file_name, image, path or file with paths relative to the CSV, and may have one called
-            caption, text or prompt.
-
-    Raises:
-        ProbeError: the file is missing, damaged, empty, or has no such column.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ProbeError(f"Table {str(path)!r} cannot be read ({error}). Save it as UTF-8 text again.") from error
-        if not rows:
-            raise ProbeError(f"Table {str(path)!r} holds no rows.")
-        image, caption = _columns(list(rows[0]), path)
-        self._files = [path.parent / str(row[image]) for row in rows]
-        self.origin = f"table {path.name}"
-        self.captions = _captions(rows, caption, path)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def name(self, index: int) -> str:
-        """The file's path."""
-        return str(self._files[index])
-
-    def read(self, index: int) -> NDArray[np.float32]:
-        """Decode one file."""
-        return decode_image(self._files[index], self.name(index))
+CAPTION_COLUMNS: Final = ("caption", "text", "prompt")
+FILE_COLUMN = "file_name"
+SHOWN = 3
 
 
-@final
-class ParquetReader:
-    """Images in a parquet file, as Hugging Face datasets store them; read one row group at a time.
+class Unreadable(Exception):
+    """A file is no table of its kind; holds the reason alone, for a message that names the file and what it is for."""
+
+
+def table_rows(path: Path, columns: Sequence[str] | None = None) -> list[Any]:
+    """The rows of a table, a mapping each; in a .jsonl file whatever a line holds, in a .txt file the lines.
 
     Args:
-        path: has a column image (or file_name, path, file) with encoded images as bytes, or as structures with a field
-            `bytes`, and may have one called caption, text or prompt.
+        path: a .csv, .json, .jsonl, .txt or .parquet file.
+        columns: those of a parquet file to read, as far as it has them; None: all.
 
     Raises:
-        ProbeError: the file is no parquet file, has no such column, or pyarrow is not installed.
+        Unreadable: the file is damaged or no text.
+        ProbeError: a CSV whose header does not name every column once, a .json file that is no list of objects, or
+            pyarrow is not installed.
     """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            from pyarrow import ArrowInvalid, parquet
-        except ImportError:
-            raise ProbeError(
-                f"Reading {str(path)!r} needs the package pyarrow. Install pytest-diffprivacy[datasets]."
-            ) from None
-        try:
-            self._file = parquet.ParquetFile(path)
-        except (OSError, ArrowInvalid) as error:
-            raise ProbeError(f"Table {str(path)!r} is no parquet file ({error}). Write it again.") from error
-        self._path, self.origin = path, f"table {path.name}"
-        self._image, caption = _columns(self._file.schema_arrow.names, path)
-        sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        if self._starts[-1] == 0:
-            raise ProbeError(f"Table {str(path)!r} holds no rows.")
-        rows = [] if caption is None else self._file.read(columns=[caption]).to_pylist()
-        self.captions = _captions(rows, caption, path)
-        self._held: tuple[int, Any] = (-1, None)
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def name(self, index: int) -> str:
-        """Row of the table."""
-        return f"row {index + 1} of {str(self._path)!r}"
-
-    def read(self, index: int) -> NDArray[np.float32]:
-        """Decode one image."""
-        group = int(np.searchsorted(self._starts, index, side="right")) - 1
-        if self._held[0] != group:
-            self._held = (group, self._file.read_row_group(group, columns=[self._image]).column(0))
-        value = self._held[1][index - int(self._starts[group])].as_py()
-        content = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(content, bytes):
-            raise ProbeError(f"{self.name(index)} must hold an encoded image as bytes, got {type(content).__name__}.")
-        return decode_image(io.BytesIO(content), self.name(index))
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".csv":
+            return _csv_rows(path)
+        if suffix == ".parquet":
+            parquet = pyarrow_parquet(path)
+            wanted = columns and [name for name in parquet.read_schema(path).names if name in columns]
+            return list(parquet.read_table(path, columns=wanted).to_pylist())
+        text = path.read_text(encoding="utf-8")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if suffix in (".txt", ".jsonl"):
+            return [json.loads(line) for line in lines] if suffix == ".jsonl" else lines
+        rows = json.loads(text)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ProbeError(f'{path.name} must be a list of objects like {{"id": ..., "score": ...}}.')
+        return rows
+    except ProbeError:
+        raise
+    except (ValueError, csv.Error) as error:  # among them UnicodeDecodeError, JSONDecodeError and ArrowInvalid
+        raise Unreadable(error) from error
 
 
-def _columns(names: list[str], path: Path) -> tuple[str, str | None]:
-    """The column of the images, and that of the captions if there is one."""
-    image = next((name for name in IMAGE_COLUMNS if name in names), None)
-    if image is None:
-        raise ProbeError(f"Table {str(path)!r} must have a column {' or '.join(IMAGE_COLUMNS)}, got {names}.")
-    return image, next((name for name in COLUMNS if name in names), None)
+def captioned_rows(path: Path, what: str) -> list[Any]:
+    """The rows of a table that a message calls `what`.
+
+    Raises:
+        ProbeError: the table cannot be read.
+    """
+    try:
+        return table_rows(path, CAPTION_COLUMNS)
+    except (Unreadable, OSError) as error:
+        if path.suffix.lower() == ".parquet":
+            raise ProbeError(f"{what} is no parquet file ({error}). Write it again.") from error
+        raise ProbeError(f"{what} cannot be read: {error}. Save it as UTF-8 text again.") from error
 
 
-def _captions(rows: Sequence[Mapping[str, Any]], column: str | None, path: Path) -> list[Prompt] | None:
+def pyarrow_parquet(path: Path) -> Any:
+    """The module pyarrow.parquet, which is optional.
+
+    Raises:
+        ProbeError: it is not installed; the message names the file that needs it.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise ProbeError(
+            f"Reading {str(path)!r} needs the package pyarrow. Install pytest-diffprivacy[datasets], or save the table "
+            "as CSV."
+        ) from None
+    return parquet
+
+
+def folder_captions(folder: Path, files: Sequence[str]) -> list[Prompt] | None:
+    """The caption of every image file of a folder, as in Hugging Face ImageFolder.
+
+    Args:
+        folder: may hold metadata.csv or metadata.jsonl, with a column file_name and one called caption, text or prompt.
+        files: paths of the images in it, relative, with forward slashes.
+
+    Returns:
+        A caption for each file, in their order; None where the folder has no metadata file, or none with captions.
+
+    Raises:
+        ProbeError: the file is damaged, there are both, a file has two captions, or an image has none.
+    """
+    found = [path for path in (folder / "metadata.csv", folder / "metadata.jsonl") if path.is_file()]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise ProbeError(f"{str(folder)!r} holds metadata.csv and metadata.jsonl. Keep one of them.")
+    (path,) = found
+    rows = captioned_rows(path, repr(str(path)))
+    if not all(isinstance(row, dict) for row in rows):
+        raise ProbeError(f"{str(path)!r} cannot be read: every line must be a JSON object. Save it again.")
+    listed = captions_of(rows, path)
+    if listed is None:
+        return None
+    captions: dict[str, Prompt] = {}
+    for number, (row, caption) in enumerate(zip(rows, listed, strict=True), start=1):
+        name = row.get(FILE_COLUMN)
+        if not isinstance(name, str) or captions.setdefault(name, caption) != caption:
+            raise ProbeError(f"Row {number} of {str(path)!r} must name one file in {FILE_COLUMN!r}, each once.")
+    missing = [name for name in files if name not in captions]
+    if missing:
+        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
+        raise ProbeError(f"{len(missing)} of {len(files)} images have no row in {str(path)!r}: {shown}.")
+    return [captions[name] for name in files]
+
+
+def captions_of(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Prompt] | None:
+    """The caption of every row: a text that says something, or a class index; None without such a column.
+
+    Raises:
+        ProbeError: a row has neither; the message names it.
+    """
+    column = next((name for name in CAPTION_COLUMNS if rows and name in rows[0]), None)
     if column is None:
         return None
-    return [caption_of(row, column, f"Row {number} of {str(path)!r}") for number, row in enumerate(rows, start=1)]
+    captions: list[Prompt] = []
+    for number, row in enumerate(rows, start=1):
+        value = row.get(column)
+        if isinstance(value, str) and value.strip():
+            captions.append(value.strip())
+        elif isinstance(value, int) and not isinstance(value, bool):
+            captions.append(value)
+        else:
+            raise ProbeError(
+                f"row {number} of {str(path)!r} must have a caption in its column {column!r}, got {value!r}. "
+                "Complete or remove it."
+            )
+    return captions
+
+
+def _csv_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin with a byte order mark
+        reader = csv.DictReader(stream)
+        rows: list[dict[Any, Any]] = list(reader)
+    header = ", ".join(reader.fieldnames or ())
+    if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+        raise ProbeError(f"{path.name} must name every column once, got {header}.")
+    if any(None in row for row in rows):
+        raise ProbeError(f"{path.name} must have a name for every column, got more cells than {header}.")
+    return rows

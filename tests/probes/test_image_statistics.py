@@ -6,8 +6,8 @@ from PIL import Image
 from scipy import fft
 
 from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.probes.image_files import FILE_FACTS
 from pytest_diffprivacy.probes.image_statistics import pixel_names, pixel_statistics, statistics_of
-from pytest_diffprivacy.probes.readers import FILE_FACTS
 
 
 def statistic(images: np.ndarray, name: str) -> np.ndarray:

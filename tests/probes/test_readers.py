@@ -185,7 +185,7 @@ def test_a_file_that_is_only_called_an_image_is_named(tmp_path, content):
 
 
 def test_an_image_of_enormous_size_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("pytest_diffprivacy.probes.readers.MAX_PIXELS", 15)
+    monkeypatch.setattr("pytest_diffprivacy.probes.image_files.MAX_PIXELS", 15)
     save_png(tmp_path / "a.png", grey(1)[0])
     with pytest.raises(ProbeError, match=r"a\.png has 4 x 4 pixels, more than 15. Resize it"):
         len(members(tmp_path))

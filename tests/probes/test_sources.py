@@ -154,7 +154,7 @@ def test_bad_images_of_a_table_are_named(tmp_path, monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     contents = [png(IMAGES[0]), b"no image", png(np.zeros((9, 9, 3), dtype=np.uint8))]
     parquet.write_table(arrow.table({"image": contents}), tmp_path / "t.parquet")
-    monkeypatch.setattr("pytest_diffprivacy.probes.readers.MAX_PIXELS", 50)
+    monkeypatch.setattr("pytest_diffprivacy.probes.image_files.MAX_PIXELS", 50)
     with pytest.raises(ProbeError, match=r"2 of 3 member images(.|\n)*row 2 of .* cannot be read(.|\n)*row 3 .* 9 x 9"):
         _ = ProbeSet(tmp_path / "t.parquet").members.digests
 
