@@ -1,4 +1,4 @@
-"""Can members be told from non-members without the model? Then a membership verdict on this split means nothing.
+"""Blind baseline: classifiers that never see the model; where they separate a split, no membership verdict means much.
 
 Four small classifiers see the images and never the model: linear and trees, each on statistics of the image, its file
 and its caption, and on pixels (or on an embedding of the user's). They are cross-fitted, so no image is scored by a
@@ -57,24 +57,30 @@ class BlindBaseline:
     """What the classifiers made of a split.
 
     Attributes:
-        area: AUROC of the best classifier; each one-sided bound at 0.95 after Bonferroni for the four of them.
         p_value: of the permutation test of the best AUROC.
         permutations: shuffles that were made.
         classifier: which was the best.
-        detectable: the AUROC that would have been found with probability 0.8.
         differences: the statistics that differ most, at most 3.
         member_scores: cross-fitted scores of the best classifier, (members,), in the order of the set.
         nonmember_scores: likewise.
     """
 
-    area: Auroc
     p_value: float
     permutations: int
     classifier: str
-    detectable: float
     differences: tuple[Difference, ...]
     member_scores: Matrix
     nonmember_scores: Matrix
+
+    @property
+    def area(self) -> Auroc:
+        """AUROC of the best classifier; each one-sided bound at 0.95 after Bonferroni for the four of them."""
+        return auroc(self.member_scores, self.nonmember_scores, confidence=1.0 - 0.05 / len(CLASSIFIERS))
+
+    @property
+    def detectable(self) -> float:
+        """The AUROC that would have been found with probability 0.8."""
+        return detectable_auroc(len(self.member_scores), len(self.nonmember_scores))
 
     @property
     def confounded(self) -> bool:
@@ -94,19 +100,16 @@ class BlindBaseline:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> BlindBaseline:
         """The same from the store."""
-        members, nonmembers = arrays["member_scores"], arrays["nonmember_scores"]
         p_value, permutations, which = arrays["test"].tolist()
         names = arrays["names"].tobytes().decode().split("\n")
         differences = zip(names, arrays["differences"].tolist(), strict=bool(len(arrays["differences"])))
         return cls(
-            area=auroc(members, nonmembers, confidence=1.0 - 0.05 / len(CLASSIFIERS)),
             p_value=p_value,
             permutations=int(permutations),
             classifier=CLASSIFIERS[int(which)],
-            detectable=detectable_auroc(len(members), len(nonmembers)),
             differences=tuple(Difference(name, *values) for name, values in differences),
-            member_scores=members,
-            nonmember_scores=nonmembers,
+            member_scores=arrays["member_scores"],
+            nonmember_scores=arrays["nonmember_scores"],
         )
 
 
@@ -131,13 +134,12 @@ def blind_baseline(
     stream = np.random.default_rng(seed)
     truth = (order < len(members)).astype(np.float64)
     names, described = _described(members, nonmembers)
-    described = described[order]
     seen = np.concatenate([_seen(side, embedding) for side in (members, nonmembers)])[order]
     labels = np.stack([truth, *(stream.permutation(truth) for _ in range(PERMUTATIONS))], axis=1)
     folds = list(KFold(FOLDS, shuffle=True, random_state=int(stream.integers(2**31))).split(labels))
     candidates = [
         _cross_fitted(features, labels, folds)
-        for values in (_standard(described), _standard(seen))
+        for values in (_standard(described[order]), _standard(seen))
         for features in (values, _leaves(values, int(stream.integers(2**31))))
     ]
     areas = np.stack([_areas(scores, labels) for scores in candidates])
@@ -145,14 +147,11 @@ def blind_baseline(
     as_good = int((areas[:, 1:].max(0) >= areas[best, 0]).sum())
     scores = np.empty(len(order))
     scores[order] = candidates[best][:, 0]
-    own = described[np.argsort(order)]
     return BlindBaseline(
-        area=auroc(scores[: len(members)], scores[len(members) :], confidence=1.0 - 0.05 / len(CLASSIFIERS)),
         p_value=(as_good + 1) / (PERMUTATIONS + 1),
         permutations=PERMUTATIONS,
         classifier=CLASSIFIERS[best],
-        detectable=detectable_auroc(len(members), len(nonmembers)),
-        differences=_differences(names, own[: len(members)], own[len(members) :]),
+        differences=_differences(names, described[: len(members)], described[len(members) :]),
         member_scores=scores[: len(members)],
         nonmember_scores=scores[len(members) :],
     )

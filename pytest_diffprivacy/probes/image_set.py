@@ -165,11 +165,10 @@ class ImageSet:
         """Names of the images for records: role and the head of the digest, never a path."""
         return [f"{self.role} {digest.hex()[:10]}" for digest in self.digests]
 
-    def sources(self) -> Iterator[tuple[str, int]]:
-        """The name of every image of the source in its order, repetitions too, and the number of its distinct image."""
-        number = {digest: index for index, digest in enumerate(self.digests)}
+    def sources(self) -> Iterator[tuple[str, bytes]]:
+        """The name of every image of the source in its order, repetitions too, and its digest."""
         for position, digest in zip(self._positions, self._catalogue.every, strict=True):
-            yield self._reader.name(position), number[digest]
+            yield self._reader.name(position), digest
 
     def private_texts(self) -> Iterator[tuple[str, str]]:
         """What a record may not show of single images, and what stands in its place: names and captions, and ids."""

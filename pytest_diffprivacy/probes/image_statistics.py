@@ -1,4 +1,4 @@
-"""What can be said about an image without a model? Brightness, texture, size, file and caption, as numbers."""
+"""Statistics of an image without a model: brightness, texture, size, file and caption, as numbers."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import final
 
@@ -159,17 +159,12 @@ class ScoreTable:
         Raises:
             UsageError: an id that is no probe, a probe without a score, or one with two; with counts and examples.
         """
-        sides = (probes.members, probes.nonmembers)
-        found = self._matched(sides, column)
-        by_digest = [
-            {d: scores[i] for i, d in enumerate(images.digests)} for images, scores in zip(sides, found, strict=True)
-        ]
+        inside, outside = self._matched((probes.members, probes.nonmembers), column)
         wanted = probes if kept is None else kept
-        first, second = (
-            np.array([scores[digest] for digest in images.digests])
-            for images, scores in zip((wanted.members, wanted.nonmembers), by_digest, strict=True)
+        return (
+            np.array([inside[digest] for digest in wanted.members.digests]),
+            np.array([outside[digest] for digest in wanted.nonmembers.digests]),
         )
-        return first, second
 
     def of_images(self, images: ImageSet, column: str) -> NDArray[np.float64]:
         """Scores of one set of images, float64 (n,), in their order.
@@ -178,31 +173,28 @@ class ScoreTable:
             UsageError: as `join`.
         """
         (found,) = self._matched((images,), column)
-        return np.array([found[index] for index in range(len(images))])
+        return np.array([found[digest] for digest in images.digests])
 
-    def _matched(self, sides: Sequence[ImageSet], column: str) -> list[dict[int, float]]:
-        """Of each set: number of an image -> its score; every image has one, and every score an image."""
-        places: dict[str, set[tuple[int, int]]] = {}
+    def _matched(self, sides: Sequence[ImageSet], column: str) -> list[dict[bytes, float]]:
+        """Of each set: digest of an image -> its score; every image has one, and every score an image."""
+        owners: dict[str, set[tuple[int, bytes]]] = {}
         for side, images in enumerate(sides):
-            for key, index in _keys(images):
-                places.setdefault(key, set()).add((side, index))
-        found: list[dict[int, float]] = [{} for _ in sides]
-        unknown: list[str] = []
-        ambiguous: list[str] = []
-        contradicted: list[str] = []
+            for key, digest in _keys(images):
+                owners.setdefault(key, set()).add((side, digest))
+        found: list[dict[bytes, float]] = [{} for _ in sides]
+        unknown, ambiguous, contradicted = [], [], []
         for key, score in self._scores[column].items():
-            owners = places.get(key, set())
-            if len(owners) != 1:
-                (ambiguous if owners else unknown).append(key)
-                continue
-            ((side, index),) = owners
-            if found[side].setdefault(index, score) != score:
-                contradicted.append(key)
+            match list(owners.get(key, ())):
+                case [(side, digest)]:
+                    if found[side].setdefault(digest, score) != score:
+                        contradicted.append(key)
+                case several:
+                    (ambiguous if several else unknown).append(key)
         missing = [
-            images.ids()[index]
-            for side, images in enumerate(sides)
-            for index in range(len(images))
-            if index not in found[side]
+            name
+            for images, scores in zip(sides, found, strict=True)
+            for name, digest in zip(images.ids(), images.digests, strict=True)
+            if digest not in scores
         ]
         self._refuse(column, unknown, "are no probes")
         self._refuse(column, ambiguous, "fit several probes; give more of their path, or the sha256 of their pixels")
@@ -229,14 +221,13 @@ class ScoreTable:
             )
 
 
-def _keys(images: ImageSet) -> Iterable[tuple[str, int]]:
-    """Everything an id may be, with the number of its image."""
-    for index, digest in enumerate(images.digests):
-        yield digest.hex(), index
-    for position, (name, index) in enumerate(images.sources()):
-        yield f"{images.role} {position}", index
+def _keys(images: ImageSet) -> Iterator[tuple[str, bytes]]:
+    """Everything an id may be, with the digest of its image."""
+    yield from ((digest.hex(), digest) for digest in images.digests)
+    for position, (name, digest) in enumerate(images.sources()):
+        yield f"{images.role} {position}", digest
         parts = Path(name).parts
-        yield from (("/".join(parts[start:]), index) for start in range(len(parts)))
+        yield from (("/".join(parts[start:]), digest) for start in range(len(parts)))
 
 
 def _number(file: str, key: str, column: str, value: object) -> float:

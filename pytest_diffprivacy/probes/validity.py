@@ -1,4 +1,4 @@
-"""Is a split one? Near-copies across it are taken out, and the rest must look alike without the model."""
+"""Validity of a split: near-copies across it are taken out, and the rest must look similar without the model."""
 
 from __future__ import annotations
 
