@@ -182,7 +182,9 @@ class ScoreTable:
             for key, digest in _keys(images):
                 owners.setdefault(key, set()).add((side, digest))
         found: list[dict[bytes, float]] = [{} for _ in sides]
-        unknown, ambiguous, contradicted = [], [], []
+        unknown: list[str] = []
+        ambiguous: list[str] = []
+        contradicted: list[str] = []
         for key, score in self._scores[column].items():
             match list(owners.get(key, ())):
                 case [(side, digest)]:
