@@ -1,11 +1,12 @@
-"""What can be done with a finished audit, without its model? `python -m pytest_diffprivacy COMMAND`; loads no torch.
+"""Commands for a finished audit, without its model: `python -m pytest_diffprivacy COMMAND`; loads no torch.
 
-A command is one `Command` in `COMMANDS`: its arguments, and a function that prints and returns the exit code.
+A command is one function: its name is what is typed, its docstring the help, and it returns the exit code.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pytest_diffprivacy.errors import DiffPrivacyError, UsageError
 
@@ -22,24 +23,55 @@ DAY = 24 * 60 * 60
 EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "INCOMPLETE": 4}
 """2 is left to argparse, for a command line that it does not understand."""
 
+Run = Callable[[argparse.Namespace], int]
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One subcommand.
 
     Attributes:
-        name: what is typed.
         summary: one line for the list of commands.
-        details: what it does and which exit codes it has.
-        arguments: declares its arguments.
-        run: does it and returns the exit code.
+        arguments: names and keywords of each, as argparse takes them.
+        run: does it and returns the exit code; gives name and details.
     """
 
-    name: str
     summary: str
-    details: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    arguments: tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """What is typed."""
+        return self.run.__name__
+
+    @property
+    def details(self) -> str:
+        """What it does and which exit codes it has; `{formats}` are the report formats that there are."""
+        from pytest_diffprivacy.report.formats import formats
+
+        listed = "\n".join(f"  {extension:<13} {found.HELP}" for extension, found in formats().items())
+        return inspect.cleandoc(self.run.__doc__ or "").format(formats=listed)
+
+
+COMMANDS: Final[list[Command]] = []
+
+
+def _command(summary: str, *arguments: tuple[tuple[str, ...], dict[str, Any]]) -> Callable[[Run], Run]:
+    """Make a function a command."""
+
+    def register(run: Run) -> Run:
+        COMMANDS.append(Command(summary, arguments, run))
+        return run
+
+    return register
+
+
+def _argument(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, keywords
+
+
+RECORD: Final = _argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description=command.details,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.arguments(own)
+        for names, keywords in command.arguments:
+            own.add_argument(*names, **keywords)
         own.set_defaults(run=command.run)
     chosen = parser.parse_args(arguments)
     try:
@@ -72,16 +105,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ERROR
 
 
-def _record(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
+@_command(
+    "say what audits will cost and what they can show",
+    _argument("arguments", nargs=argparse.REMAINDER, help="what pytest is given: files, -k, --diffprivacy-..."),
+)
+def plan(chosen: argparse.Namespace) -> int:
+    """Collect audits with pytest and judge none.
+
+    For every claim it prints the probes that a decision needs, the smallest leak that these probes show, network
+    evaluations and time. Loads no model.
+    Exit code: pytest's own.
+    """
+    import subprocess
+
+    return subprocess.call([sys.executable, "-m", "pytest", "--diffprivacy-plan", *chosen.arguments])
 
 
-def _render_arguments(parser: argparse.ArgumentParser) -> None:
-    _record(parser)
-    parser.add_argument("reports", type=Path, nargs="+", metavar="report", help="where to; the extension is the format")
+@_command(
+    "write reports again from a record",
+    RECORD,
+    _argument("reports", type=Path, nargs="+", metavar="report", help="where to; the extension is the format"),
+)
+def render(chosen: argparse.Namespace) -> int:
+    """Write reports again from a JSON report or a run's folder; the same record gives the same bytes.
 
-
-def _render(chosen: argparse.Namespace) -> int:
+    Formats by extension:
+    {formats}
+    """
     from pytest_diffprivacy.evidence.verify import read_run
     from pytest_diffprivacy.report import write_report
 
@@ -92,23 +142,34 @@ def _render(chosen: argparse.Namespace) -> int:
     return HELD
 
 
-def _verdict(chosen: argparse.Namespace) -> int:
+@_command("print the verdicts; the exit code is the run's verdict", RECORD)
+def verdict(chosen: argparse.Namespace) -> int:
+    """Print a line a claim and the run's verdict.
+
+    Exit code: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 ERROR or INCOMPLETE (or no readable record).
+    """
     from pytest_diffprivacy.evidence.verify import read_run
-    from pytest_diffprivacy.report.lines import run_lines
+    from pytest_diffprivacy.report import run_lines
 
     run, _ = read_run(chosen.record)
     print("\n".join(run_lines(run)))
     return EXIT_CODES.get(run.verdict, ERROR)
 
 
-def _verify_arguments(parser: argparse.ArgumentParser) -> None:
-    _record(parser)
-    parser.add_argument("--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own")
-    parser.add_argument("--digest", help="sha256 of the record as the run printed it, kept apart from the evidence")
-    parser.add_argument("--quiet", action="store_true", help="print only what differs and the last line")
+@_command(
+    "check every digest and compute every verdict again",
+    RECORD,
+    _argument("--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own"),
+    _argument("--digest", help="sha256 of the record as the run printed it, kept apart from the evidence"),
+    _argument("--quiet", action="store_true", help="print only what differs and the last line"),
+)
+def verify(chosen: argparse.Namespace) -> int:
+    """Check every sha256 of a record and its evidence, and compute every verdict again from the stored scores.
 
-
-def _verify(chosen: argparse.Namespace) -> int:
+    A record that was changed together with all its digests is found only with --digest: keep the sha256 that
+    the run printed, or sign the in-toto statement.
+    Exit code: 0 everything agrees, 1 something differs (the first is named), 4 the record cannot be read.
+    """
     from pytest_diffprivacy.evidence.verify import verify_run
     from pytest_diffprivacy.report.text import plural, visible
 
@@ -127,53 +188,38 @@ def _verify(chosen: argparse.Namespace) -> int:
     return HELD
 
 
-def _compare_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", type=Path, help="the earlier record: a JSON report or a run's folder")
-    parser.add_argument("after", type=Path, help="the later record")
+@_command(
+    "compare two records claim by claim",
+    _argument("before", type=Path, help="the earlier record: a JSON report or a run's folder"),
+    _argument("after", type=Path, help="the later record"),
+)
+def compare(chosen: argparse.Namespace) -> int:
+    """Compare two records claim by claim: verdicts, estimates, limits, and what else was not the same.
 
-
-def _compare(chosen: argparse.Namespace) -> int:
+    Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.
+    """
     from pytest_diffprivacy.evidence.verify import read_run
-    from pytest_diffprivacy.report.compare import compare_runs
+    from pytest_diffprivacy.report import compare_runs
 
-    before, after = read_run(chosen.before)[0], read_run(chosen.after)[0]
-    changes = compare_runs(before, after)
+    changes = compare_runs(read_run(chosen.before)[0], read_run(chosen.after)[0])
     print("\n".join(changes.lines))
     return DIFFERS if changes.worse else HELD
 
 
-def _nothing(parser: argparse.ArgumentParser) -> None:
-    """This command takes no arguments."""
+@_command(
+    "list, size, prune or verify stored results",
+    _argument("action", choices=("list", "size", "prune", "verify"), help="what to do with the cache"),
+    _argument("--cache-dir", type=Path, default=Path(".diffprivacy"), help="the evidence folder"),
+    _argument("--limit", help="prune: what may remain, e.g. 20GB"),
+)
+def cache(chosen: argparse.Namespace) -> int:
+    """Manage the stored results; records and evidence of runs are no part of the cache.
 
-
-def _schema(chosen: argparse.Namespace) -> int:
-    import json
-
-    from pytest_diffprivacy.evidence.records import Run
-
-    print(json.dumps(Run.model_json_schema(mode="serialization"), indent=1))
-    return HELD
-
-
-def _plan_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, help="what pytest is given: files, -k, --diffprivacy-..."
-    )
-
-
-def _plan(chosen: argparse.Namespace) -> int:
-    import subprocess
-
-    return subprocess.call([sys.executable, "-m", "pytest", "--diffprivacy-plan", *chosen.arguments])
-
-
-def _cache_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "size", "prune", "verify"), help="what to do with the cache")
-    parser.add_argument("--cache-dir", type=Path, default=Path(".diffprivacy"), help="the evidence folder")
-    parser.add_argument("--limit", help="prune: what may remain, e.g. 20GB")
-
-
-def _cache(chosen: argparse.Namespace) -> int:
+    list: every stored result with its last use, size, model and unit, the least recently used first.
+    size: how many there are and how large. prune: remove the least recently used ones until --limit is kept.
+    verify: check every result against its own digest.
+    Exit code: 0 done, 1 a result is damaged, 4 the folder cannot be used.
+    """
     from pytest_diffprivacy.evidence.cache import damaged, entries, leftovers, prune
     from pytest_diffprivacy.report.text import plural, visible
 
@@ -198,6 +244,17 @@ def _cache(chosen: argparse.Namespace) -> int:
     return DIFFERS if problems else HELD
 
 
+@_command("print the JSON Schema of the record")
+def schema(chosen: argparse.Namespace) -> int:
+    """Print the JSON Schema (2020-12) that every JSON report of this version fits."""
+    import json
+
+    from pytest_diffprivacy.evidence.records import Run
+
+    print(json.dumps(Run.model_json_schema(mode="serialization"), indent=1))
+    return HELD
+
+
 def _limit(given: str | None) -> int:
     """Bytes that may remain.
 
@@ -217,67 +274,3 @@ def _limit(given: str | None) -> int:
 def _readable(size: int) -> str:
     """A size as a person reads it."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} KB"
-
-
-COMMANDS: Final = (
-    Command(
-        "plan",
-        "say what audits will cost and what they can show",
-        "Collect audits with pytest and judge none: for every claim the probes that a decision needs, the smallest\n"
-        "leak that these probes show, network evaluations and time. Loads no model.\n"
-        "Exit code: pytest's own.",
-        _plan_arguments,
-        _plan,
-    ),
-    Command(
-        "render",
-        "write reports again from a record",
-        "Write reports again from a JSON report or a run's folder; the same record gives the same bytes.\n"
-        "Formats by extension: .html .json .sarif .md .intoto.json",
-        _render_arguments,
-        _render,
-    ),
-    Command(
-        "verdict",
-        "print the verdicts; the exit code is the run's verdict",
-        "Print a line a claim and the run's verdict.\n"
-        "Exit code: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 ERROR or INCOMPLETE (or no readable record).",
-        _record,
-        _verdict,
-    ),
-    Command(
-        "verify",
-        "check every digest and compute every verdict again",
-        "Check every sha256 of a record and its evidence, and compute every verdict again from the stored scores.\n"
-        "A record that was changed together with all its digests is found only with --digest: keep the sha256 that\n"
-        "the run printed, or sign the in-toto statement.\n"
-        "Exit code: 0 everything agrees, 1 something differs (the first is named), 4 the record cannot be read.",
-        _verify_arguments,
-        _verify,
-    ),
-    Command(
-        "compare",
-        "compare two records claim by claim",
-        "Compare two records claim by claim: verdicts, estimates, limits, and what else was not the same.\n"
-        "Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.",
-        _compare_arguments,
-        _compare,
-    ),
-    Command(
-        "cache",
-        "list, size, prune or verify stored results",
-        "list: every stored result with its last use, size, model and unit, the least recently used first.\n"
-        "size: how many there are and how large. prune: remove the least recently used ones until --limit is kept.\n"
-        "verify: check every result against its own digest. Records and evidence of runs are no part of the cache.\n"
-        "Exit code: 0 done, 1 a result is damaged, 4 the folder cannot be used.",
-        _cache_arguments,
-        _cache,
-    ),
-    Command(
-        "schema",
-        "print the JSON Schema of the record",
-        "Print the JSON Schema (2020-12) that every JSON report of this version fits.",
-        _nothing,
-        _schema,
-    ),
-)

@@ -38,11 +38,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Register every option as flag and ini key."""
     group = parser.getgroup("diffprivacy", "audits of diffusion models")
     for option in options.OPTIONS:
-        text = option.help + (f" Default: {option.default}." if option.default else "")
         action: dict[str, Any] = {"action": "append"} if option.repeatable else {}
         action = {"action": "store_true"} if option.switch else action
-        group.addoption(option.flag, dest=option.ini, default=None, help=text, **action)
-        parser.addini(option.ini, help=text, default="")
+        group.addoption(option.flag, dest=option.ini, default=None, help=option.help, **action)
+        parser.addini(option.ini, help=option.help, default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -253,7 +252,7 @@ class _AuditRun:
     def _write(self, run: Any) -> None:
         """Every document that was asked for, and a line for each."""
         from pytest_diffprivacy.evidence.seals import record_digest
-        from pytest_diffprivacy.report.properties import junit_properties
+        from pytest_diffprivacy.report.lines import junit_properties
         from pytest_diffprivacy.report.write import append_summary, update_card, write_report
 
         self.lines.append(f"record        sha256 {record_digest(run)}")

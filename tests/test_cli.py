@@ -16,7 +16,7 @@ from pytest_diffprivacy.cli import COMMANDS, main
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.evidence.seals import record_json
-from pytest_diffprivacy.report import render_html
+from pytest_diffprivacy.report.formats.html import render as render_html
 from tests.report.finished import finished_run
 
 HEAVY = ("torch", "diffusers", "transformers", "sklearn", "matplotlib", "pytest")

@@ -405,3 +405,8 @@ class Run(Record):
     versions: dict[str, str]
     platform: str
     seals: dict[str, str] = Field(default={}, description="Other files of the run -> sha256 of each.")
+
+    @property
+    def expected_failures(self) -> frozenset[str]:
+        """Node ids of the tests whose violation was expected, by themselves or by a mark."""
+        return frozenset(test.node_id for test in self.tests if test.expected_failure)

@@ -7,17 +7,15 @@ only: the plugin imports this room in suites that have no audit at all.
 
 from pytest_diffprivacy.options.declared import BY_NAME, OPTIONS, Option
 from pytest_diffprivacy.options.session import Session, activate, active, planning
-from pytest_diffprivacy.options.settings import Setting, Settings, resolve
-from pytest_diffprivacy.options.values import REPORT_EXTENSIONS, CompareRule
+from pytest_diffprivacy.options.settings import Settings, resolve
+from pytest_diffprivacy.options.values import CompareRule
 
 __all__ = [
     "BY_NAME",
     "OPTIONS",
-    "REPORT_EXTENSIONS",
     "CompareRule",
     "Option",
     "Session",
-    "Setting",
     "Settings",
     "activate",
     "active",

@@ -1,8 +1,8 @@
-"""Which options exist? Every option once: flag, ini key, environment variable, default and help."""
+"""Every option once: flag, ini key, environment variable, default and help."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,17 +12,31 @@ from pytest_diffprivacy.options import values
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting, in all the places where a user may write it."""
+    """One setting, in all the places where a user may write it.
+
+    Attributes:
+        name: as in its flag.
+        about: what it is; `{}` stands for what is listed.
+        condition: what its text must be; `{}` as above.
+        default: as a user would write it; None: not set.
+        parse: turns its text into a value, or raises ValueError.
+        choices: the only texts that it takes, where they are few.
+        repeatable: whether it takes several values.
+        switch: whether its flag stands alone.
+        is_path: whether its value is a path, relative to where it was written.
+        listed: what stands for `{}`, looked up whenever it is shown.
+    """
 
     name: str
-    help: str
+    about: str
     condition: str
     default: str | None = None
-    parse: Callable[[str], object] = values.text
+    parse: Callable[[str], object] = str
     choices: tuple[str, ...] = ()
     repeatable: bool = False
     switch: bool = False
     is_path: bool = False
+    listed: Callable[[], Sequence[str]] = tuple
 
     @property
     def flag(self) -> str:
@@ -37,7 +51,12 @@ class Option:
     @property
     def env(self) -> str:
         """The environment variable."""
-        return "PYTEST_DIFFPRIVACY_" + self.name.replace("-", "_").upper()
+        return "PYTEST_" + self.ini.upper()
+
+    @property
+    def help(self) -> str:
+        """What it is, and its default."""
+        return self.about.format(", ".join(self.listed())) + (f" Default: {self.default}." if self.default else "")
 
     def read(self, text: str, origin: str) -> object:
         """Turn text into a value.
@@ -50,61 +69,63 @@ class Option:
         try:
             return self.parse(text)
         except ValueError:
-            raise UsageError(f"{origin} must be {self.condition}, got {text!r}.") from None
+            *others, last = self.listed() or ("",)
+            condition = self.condition.format(" or ".join([", ".join(others), last]))
+            raise UsageError(f"{origin} must be {condition}, got {text!r}.") from None
+
+
+def _path(name: str, about: str, condition: str = "a path", default: str | None = None) -> Option:
+    return Option(name, about, condition, default, is_path=True)
+
+
+def _choice(name: str, about: str, default: str, choices: tuple[str, ...]) -> Option:
+    return Option(name, about, "a choice", default, choices=choices)
+
+
+def _switch(name: str, about: str) -> Option:
+    return Option(name, about, "true or false", "false", values.switch, switch=True)
 
 
 OPTIONS: Final[tuple[Option, ...]] = (
-    Option(
+    _path(
         "model",
         "Model under audit: a diffusers folder, or hub:owner/name[@revision].",
         "a folder or hub:owner/name",
-        is_path=True,
     ),
-    Option("members", "Images the model was trained on: folder, .npz or .safetensors.", "a path", is_path=True),
-    Option("nonmembers", "Images of the same kind it was not trained on.", "a path", is_path=True),
-    Option(
+    _path("members", "Images the model was trained on: folder, .npz or .safetensors."),
+    _path("nonmembers", "Images of the same kind it was not trained on."),
+    _path(
         "prompts",
         "Prompts to ask a text-to-image model for: .txt with one a line, or .csv, .jsonl, .parquet with captions.",
-        "a path",
-        is_path=True,
     ),
-    Option("device", "Where the model runs, e.g. cpu or cuda:0.", "a torch device", default="cpu"),
-    Option(
+    Option("device", "Where the model runs, e.g. cpu or cuda:0.", "a torch device", "cpu"),
+    _choice(
         "dtype",
         "Precision of the model; of half precision the record says how far eps is from float32.",
-        "a precision",
-        default="float32",
-        choices=values.DTYPE_CHOICES,
+        "float32",
+        ("float64", "float32", "bfloat16", "float16"),
     ),
-    Option(
+    _switch(
         "channels-last",
         "Lay the network's weights out channels last, which some GPUs prefer; the record says how far eps moves.",
-        "true or false",
-        default="false",
-        parse=values.switch,
-        switch=True,
     ),
-    Option(
+    _switch(
         "compile",
         "Run the network as code that torch.compile makes of it in minutes; the record says how far eps moves.",
-        "true or false",
-        default="false",
-        parse=values.switch,
-        switch=True,
     ),
     Option(
         "batch-size",
         "Images in one network call; halved when memory runs out.",
         "a positive whole number",
-        default="256",
-        parse=values.positive,
+        "256",
+        values.positive,
     ),
     Option(
         "engine",
         "Where work runs: local, ray (a Ray cluster that this machine belongs to, or a new one on it), or ray://host:port.",
         "local, ray or ray://host:port",
-        default="local",
-        parse=values.engine,
+        "local",
+        values.engine,
     ),
     Option(
         "workers",
@@ -118,36 +139,17 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "a time such as 90s, 30m or 2h",
         parse=values.duration,
     ),
-    Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", default="0", parse=values.seed),
+    Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", "0", values.seed),
     Option(
         "confidence",
         "Confidence of each one-sided bound.",
         "a number above 0.5 and below 1",
-        default="0.95",
-        parse=values.fraction,
+        "0.95",
+        values.fraction,
     ),
-    Option(
-        "inconclusive",
-        "What an INCONCLUSIVE claim does to its test.",
-        "a choice",
-        default="fail",
-        choices=values.INCONCLUSIVE_CHOICES,
-    ),
-    Option(
-        "cache-dir",
-        "Folder of stored results and run records.",
-        "a path",
-        default=".diffprivacy",
-        is_path=True,
-    ),
-    Option(
-        "fresh",
-        "Compute everything again instead of continuing from stored results.",
-        "true or false",
-        default="false",
-        parse=values.switch,
-        switch=True,
-    ),
+    _choice("inconclusive", "What an INCONCLUSIVE claim does to its test.", "fail", ("fail", "warn", "skip")),
+    _path("cache-dir", "Folder of stored results and run records.", default=".diffprivacy"),
+    _switch("fresh", "Compute everything again instead of continuing from stored results."),
     Option(
         "cache-limit",
         "Size of the stored results, e.g. 20GB, above which the least recently used ones go; a run keeps its own.",
@@ -156,55 +158,34 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     Option(
         "report",
-        "Write a report; the format follows the extension (.html, .json, .sarif, .md, .intoto.json); repeatable.",
-        f"a path that ends in {', '.join(values.REPORT_EXTENSIONS[:-1])} or {values.REPORT_EXTENSIONS[-1]}",
+        "Write a report; the format follows the extension ({}); repeatable.",
+        "a path that ends in {}",
         parse=values.report_path,
         repeatable=True,
         is_path=True,
+        listed=values.report_extensions,
     ),
-    Option(
-        "card",
-        "Write the verdicts into a model card (Markdown), in place of the block of an earlier run.",
-        "a path",
-        is_path=True,
+    _path("card", "Write the verdicts into a model card (Markdown), in place of the block of an earlier run."),
+    _choice(
+        "images", "Images in the report: none, redacted (pixelated) or full.", "redacted", ("none", "redacted", "full")
     ),
-    Option(
-        "images",
-        "Images in the report: none, redacted (pixelated) or full.",
-        "a choice",
-        default="redacted",
-        choices=values.IMAGES_CHOICES,
-    ),
-    Option(
+    _path(
         "baseline",
         "Committed JSON of the last release, to compare with on the same probes; holds ranks, no images and no scores.",
-        "a path",
-        is_path=True,
     ),
     Option(
         "compare-fail",
         "Which comparisons with the baseline fail: never, worse, or undecided (whatever is not shown to be no worse); "
         "worse:0.02 allows an increase of 0.02.",
         "never, worse or undecided, and perhaps a margin below 1 such as worse:0.02",
-        default="never",
-        parse=values.compare_rule,
+        "never",
+        values.compare_rule,
     ),
-    Option(
+    _switch(
         "plan",
         "Judge nothing: say for every claim what it will cost and what its probes can show, without loading the model.",
-        "true or false",
-        default="false",
-        parse=values.switch,
-        switch=True,
     ),
-    Option(
-        "update-baseline",
-        "Write the baseline from this run; needs a complete run in one process.",
-        "true or false",
-        default="false",
-        parse=values.switch,
-        switch=True,
-    ),
+    _switch("update-baseline", "Write the baseline from this run; needs a complete run in one process."),
 )
 
 BY_NAME: Final[Mapping[str, Option]] = {option.name: option for option in OPTIONS}

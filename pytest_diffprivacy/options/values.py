@@ -6,16 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-INCONCLUSIVE_CHOICES: Final = ("fail", "warn", "skip")
 COMPARE_CHOICES: Final = ("never", "worse", "undecided")
-IMAGES_CHOICES: Final = ("none", "redacted", "full")
-DTYPE_CHOICES: Final = ("float64", "float32", "bfloat16", "float16")
-REPORT_EXTENSIONS: Final = (".html", ".json", ".sarif", ".md", ".intoto.json")
-
-
-def text(value: str) -> str:
-    """The text itself."""
-    return value
 
 
 def seed(value: str) -> int:
@@ -81,9 +72,16 @@ def compare_rule(value: str) -> CompareRule:
     return CompareRule(on, margin)
 
 
+def report_extensions() -> tuple[str, ...]:
+    """What the formats that there are end in."""
+    from pytest_diffprivacy.report.formats import formats
+
+    return tuple(formats())
+
+
 def report_path(value: str) -> str:
     """A path whose extension is a format."""
-    if not value.lower().endswith(REPORT_EXTENSIONS):
+    if not value.lower().endswith(report_extensions()):
         raise ValueError("unknown extension")
     return value
 

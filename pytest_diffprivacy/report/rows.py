@@ -1,4 +1,4 @@
-"""Controls, the family of claims, and the last release: records as rows of tables, failures first."""
+"""Rows of the page's tables: controls, the family of claims and the last release, failures first, and files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_diffprivacy.evidence.records import Comparison, ComparisonOutcome, Control, ControlOutcome, Estimate, Run
-from pytest_diffprivacy.report.text import NOTHING, number, percent, plural
+from pytest_diffprivacy.evidence.records import (
+    Comparison,
+    ComparisonOutcome,
+    Control,
+    ControlOutcome,
+    Estimate,
+    Run,
+    Table,
+)
+from pytest_diffprivacy.report.text import NOTHING, number, percent, plural, whole
 
 MOST: Final = 200
+MOST_FILES: Final = 300
 _CONTROLS: Final = (ControlOutcome.FAILED, ControlOutcome.HELD, ControlOutcome.NOT_APPLICABLE)
 _COMPARED: Final = (
     ComparisonOutcome.WORSE,
@@ -88,3 +97,14 @@ def _bounds(estimate: Estimate | None) -> str:
 def _limited(rows: Sequence[tuple[str, ...]], what: str) -> Rows:
     left = len(rows) - MOST
     return Rows(tuple(rows[:MOST]), f"{left} more {what} are in the JSON report." if left > 0 else "")
+
+
+def file_rows(run: Run) -> Table:
+    """The sha256 of every file that the record names."""
+    rows = [(artifact.path, artifact.sha256) for claim in run.claims for artifact in claim.artifacts]
+    rows += [(f"runs/{run.run_id}/{name}", sha256) for name, sha256 in sorted(run.seals.items())]
+    left = len(rows) - MOST_FILES
+    caption = "Files below the evidence folder"
+    if left > 0:
+        caption += f", the first {MOST_FILES}; {whole(left)} more are in the JSON report"
+    return Table(caption=caption, columns=("File", "sha256"), rows=tuple(rows[:MOST_FILES]))

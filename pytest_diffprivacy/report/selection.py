@@ -46,7 +46,7 @@ def select(run: Run) -> Selection:
     and expectedly refuted ones, then those that hold, the smallest margin first.
     """
     count = len(run.claims)
-    announced = {test.node_id for test in run.tests if test.expected_failure}
+    announced = run.expected_failures
     order = sorted(range(count), key=lambda index: (*_rank(run.claims[index], announced), index))
     many = count > MOST_SECTIONS
     detailed = order[:MOST_SECTIONS]
@@ -77,7 +77,7 @@ def _pictured(claims: Sequence[Claim], order: Sequence[int], most: int) -> list[
     return chosen
 
 
-def _rank(claim: Claim, announced: set[str]) -> tuple[int, float]:
+def _rank(claim: Claim, announced: frozenset[str]) -> tuple[int, float]:
     place = _FIRST.index(claim.verdict)
     if claim.verdict is Verdict.FAIL and claim.node_id in announced:
         place = _FIRST.index(Verdict.INCONCLUSIVE)

@@ -19,7 +19,7 @@ from pytest_diffprivacy import (
     compare_mitigations,
 )
 from pytest_diffprivacy.mitigation import DelayedGuidance, MitigationComparison, PixelDistance
-from pytest_diffprivacy.report import render_html
+from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.statistics.recompute import recompute
 from tests.mitigation.needles import OTHERS, PROMPTS, Brightness, Forgetful, needle_model, training_images
 from tests.report.finished import finished_run

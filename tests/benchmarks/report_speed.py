@@ -17,7 +17,7 @@ import numpy as np
 
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Run, Strip
-from pytest_diffprivacy.report import render_html
+from pytest_diffprivacy.report.formats.html import render as render_html
 from tests.benchmarks.table import Figure, arguments, conclude
 from tests.benchmarks.timing import seconds
 from tests.report.finished import finished_run

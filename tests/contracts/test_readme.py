@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pytest_diffprivacy.cli import COMMANDS
-from pytest_diffprivacy.options import OPTIONS, REPORT_EXTENSIONS, Option
+from pytest_diffprivacy.options import OPTIONS, Option
+from pytest_diffprivacy.report.formats import formats
 
 ROOT = Path(__file__).parents[2]
 INSTALL = "pip install 'torch==2.13.0' '.[test]'"
@@ -84,8 +85,10 @@ def test_ci_runs_the_static_checks_before(check: str) -> None:
 
 def test_the_readme_names_every_format_and_every_command(readme: str) -> None:
     reports = readme[readme.index("## Reports") :]
-    for extension in REPORT_EXTENSIONS:
-        assert f"| `{extension}` |" in reports
+    listed = [line for line in reports[: reports.index("\n![")].splitlines() if line.startswith("| `.")]
+    assert listed == [
+        f"| `{extension}` | {' | '.join(found.HELP.split(': ', 1))} |" for extension, found in formats().items()
+    ]
     for command in COMMANDS:
         assert f"python -m pytest_diffprivacy {command.name} " in readme
 

@@ -16,8 +16,8 @@ from PIL import Image
 # A run in this process forgets the modules that it was the first to import; these must survive it.
 import pytest_diffprivacy.assertions
 import pytest_diffprivacy.evidence.runs
-import pytest_diffprivacy.report.html
-import pytest_diffprivacy.report.json  # noqa: F401
+import pytest_diffprivacy.report.sections
+import pytest_diffprivacy.report.write  # noqa: F401
 from pytest_diffprivacy.evidence.arrays import read_arrays
 from pytest_diffprivacy.evidence.records import Claim, Run
 

@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pytest_diffprivacy.report import render_html
+from pytest_diffprivacy.report.formats.html import render as render_html
 from tests.report.hostile import HOSTILE, LONG, with_text
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

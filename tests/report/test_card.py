@@ -4,7 +4,7 @@ import pytest
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.report import update_card
-from pytest_diffprivacy.report.card import BEGIN, END, card_block
+from pytest_diffprivacy.report.write import BEGIN, END, card_block
 
 CARD = "---\nlicense: mit\n---\n# Digits\n\nA model.\n"
 

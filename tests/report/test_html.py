@@ -6,7 +6,7 @@ import pytest
 
 import pytest_diffprivacy.report
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.report import render_html
+from pytest_diffprivacy.report.formats.html import render as render_html
 from tests.report.reading import Page
 
 TEMPLATES = Path(pytest_diffprivacy.report.__file__).parent / "templates"

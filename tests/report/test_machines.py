@@ -9,7 +9,9 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.evidence.seals import record_digest
-from pytest_diffprivacy.report import render_intoto, render_json, render_sarif
+from pytest_diffprivacy.report.formats.intoto import render as render_intoto
+from pytest_diffprivacy.report.formats.json import render as render_json
+from pytest_diffprivacy.report.formats.sarif import render as render_sarif
 from pytest_diffprivacy.statistics import Verdict
 
 IN_TOTO = json.loads((Path(__file__).parent / "schemas" / "in_toto_test_result.json").read_text())

@@ -6,8 +6,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pytest_diffprivacy.evidence.seals import record_digest
-from pytest_diffprivacy.report import render_markdown
-from pytest_diffprivacy.report.markdown import plain
+from pytest_diffprivacy.report.formats.markdown import plain
+from pytest_diffprivacy.report.formats.markdown import render as render_markdown
 from tests.report.reading import Page
 
 READER = MarkdownIt("gfm-like", {"linkify": False})

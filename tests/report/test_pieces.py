@@ -7,9 +7,9 @@ import pytest
 
 from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.evidence.records import Curve, Histogram, Strip
-from pytest_diffprivacy.report import render_html
-from pytest_diffprivacy.report.bars import bounds_bar
+from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.report.images import PictureBudget
+from pytest_diffprivacy.report.sections import bounds_bar
 from pytest_diffprivacy.report.tables import curve_tables, histogram_table
 from pytest_diffprivacy.report.text import duration, number, one_line, percent, utc, visible
 

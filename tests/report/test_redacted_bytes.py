@@ -19,7 +19,8 @@ from pytest_diffprivacy.errors import ClaimNotProven, DiffPrivacyError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.runs import conclude_run
 from pytest_diffprivacy.models import ideal_denoiser
-from pytest_diffprivacy.report.write import FORMATS, update_card, write_report
+from pytest_diffprivacy.report.formats import formats
+from pytest_diffprivacy.report.write import update_card, write_report
 
 SIDE, COUNT = 24, 12
 CAPTIONS = [f"portrait of person {number:03} in the red coat" for number in range(COUNT)]
@@ -70,10 +71,10 @@ def documents(images, tmp_path_factory) -> dict[str, bytes]:
     )
     assert sum(bool(claim.strips) for claim in record.claims) >= 1
     assert any("no idea about" in claim.reason for claim in record.claims)
-    for extension in FORMATS:
+    for extension in formats():
         write_report(record, root / f"audit{extension}")
     update_card(record, root / "card.md")
-    written = [root / f"audit{extension}" for extension in FORMATS] + [root / "card.md"]
+    written = [root / f"audit{extension}" for extension in formats()] + [root / "card.md"]
     return {path.name: path.read_bytes() for path in written}
 
 

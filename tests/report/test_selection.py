@@ -2,7 +2,8 @@
 
 import pytest
 
-from pytest_diffprivacy.report import render_html, selection
+from pytest_diffprivacy.report import selection
+from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.report.selection import select
 from tests.report.reading import Page
 

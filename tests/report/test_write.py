@@ -6,9 +6,12 @@ import pytest
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.options import REPORT_EXTENSIONS
-from pytest_diffprivacy.report import render_html, render_intoto, render_json, write_report
-from pytest_diffprivacy.report.write import FORMATS
+from pytest_diffprivacy.options import BY_NAME
+from pytest_diffprivacy.report import write_report
+from pytest_diffprivacy.report.formats import formats
+from pytest_diffprivacy.report.formats.html import render as render_html
+from pytest_diffprivacy.report.formats.intoto import render as render_intoto
+from pytest_diffprivacy.report.formats.json import render as render_json
 
 AGAIN = """
 import locale, sys
@@ -33,7 +36,9 @@ def test_the_extension_chooses_the_format(run, tmp_path):
 
 
 def test_the_options_offer_exactly_the_formats_there_are():
-    assert tuple(FORMATS) == REPORT_EXTENSIONS
+    assert f"({', '.join(formats())})" in BY_NAME["report"].help
+    for extension in formats():
+        assert BY_NAME["report"].read(f"audit{extension}", "") == f"audit{extension}"
 
 
 @pytest.mark.parametrize("name", ["audit.pdf", "audit", "html", "audit.html.gz"])
@@ -85,8 +90,8 @@ def test_json_needs_no_plotting_library(run, tmp_path):
     (tmp_path / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
     code = (
         "import sys, pathlib; from pytest_diffprivacy.evidence.records import Run;"
-        "from pytest_diffprivacy.report import render_json;"
-        "render_json(Run.model_validate_json(pathlib.Path('run.json').read_bytes()));"
+        "from pytest_diffprivacy.report.formats.json import render;"
+        "render(Run.model_validate_json(pathlib.Path('run.json').read_bytes()));"
         "print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules))"
     )
     finished = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

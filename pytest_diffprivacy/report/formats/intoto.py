@@ -1,4 +1,4 @@
-"""What can be signed and attached to a release? An in-toto Statement v1 with the test-result predicate.
+"""in-toto Statement v1 with the test-result predicate, which can be signed and attached to a release.
 
 The subject is the model: its digest is this project's over configuration and weights, under a name of its own, because
 it is not that of any one file. The configuration names the record's sha256, which covers all evidence. The statement is
@@ -8,26 +8,34 @@ not signed: sign it with the tool of your release (cosign, a build platform's at
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from pytest_diffprivacy.evidence.records import Claim, Run
-from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.report.text import visible
-from pytest_diffprivacy.statistics.verdict import Verdict
 
+if TYPE_CHECKING:
+    from pytest_diffprivacy.evidence.records import Claim, Run
+
+ORDER: Final = 5
+EXTENSION: Final = ".intoto.json"
+HELP: Final = (
+    "release signing: in-toto Statement v1, test-result; PASSED only if every claim about the model held, "
+    "expected failures included"
+)
 STATEMENT: Final = "https://in-toto.io/Statement/v1"
 PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
+UNPROVEN: Final = ("FAIL", "ERROR", "INCONCLUSIVE")
 DIGEST_NAME: Final = "diffprivacyWeightsSha256"
 
 
-def render_intoto(run: Run) -> str:
+def render(run: Run) -> str:
     """The statement; it speaks of the model, not of the suite: a refuted claim is failed even if its test expects that.
 
     PASSED: the run's verdict is PASS and no claim is refuted; everything else is FAILED. WARNED is never used: a warned
     test is one that passed, and an undecided claim did not.
     """
-    names = {verdict: [_name(c) for c in run.claims if c.verdict is verdict] for verdict in Verdict}
-    failed = [*names[Verdict.FAIL], *names[Verdict.ERROR], *names[Verdict.INCONCLUSIVE]]
+    from pytest_diffprivacy.evidence.seals import record_digest
+
+    failed = [_name(claim) for verdict in UNPROVEN for claim in run.claims if claim.verdict == verdict]
     failed += [visible(f"no record: {text}") for text in run.missing]
     result = "PASSED" if run.verdict == "PASS" and not failed else "FAILED"
     digest = record_digest(run)
@@ -41,7 +49,7 @@ def render_intoto(run: Run) -> str:
         "predicate": {
             "result": result,
             "configuration": [record],
-            "passedTests": names[Verdict.PASS],
+            "passedTests": [_name(claim) for claim in run.claims if claim.verdict == "PASS"],
             "warnedTests": [],
             "failedTests": failed,
         },

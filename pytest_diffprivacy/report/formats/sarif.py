@@ -1,20 +1,25 @@
-"""What does a code scanning page show? SARIF 2.1.0: refuted claims as errors, undecided ones as warnings."""
+"""SARIF 2.1.0 for code scanning: refuted claims as errors, undecided ones as warnings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pytest_diffprivacy.evidence.records import Claim, Run
-from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.report.text import visible
-from pytest_diffprivacy.statistics.verdict import Verdict
 
+if TYPE_CHECKING:
+    from pytest_diffprivacy.evidence.records import Claim, Run
+
+ORDER: Final = 3
+EXTENSION: Final = ".sarif"
+HELP: Final = (
+    "code scanning: SARIF 2.1.0: FAIL as error, INCONCLUSIVE as warning; a failure that its test expects is suppressed"
+)
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
-LEVELS: Final[Mapping[Verdict, str]] = {Verdict.FAIL: "error", Verdict.INCONCLUSIVE: "warning"}
+LEVELS: Final[Mapping[str, str]] = {"FAIL": "error", "INCONCLUSIVE": "warning"}
 RULES: Final[Mapping[str, str]] = {
     "extraction": "Training images come back",
     "membership": "Training images can be recognised",
@@ -24,17 +29,19 @@ RULES: Final[Mapping[str, str]] = {
 }
 
 
-def render_sarif(run: Run) -> str:
+def render(run: Run) -> str:
     """The run as SARIF 2.1.0: a result for every FAIL and INCONCLUSIVE, a notification for what was not judged.
 
     A failure that its test expects is a suppressed result, so that it raises no alarm and does not vanish either.
     """
+    from pytest_diffprivacy.evidence.seals import record_digest
+
     kinds = sorted({claim.kind for claim in run.claims if claim.verdict in LEVELS})
-    announced = {test.node_id for test in run.tests if test.expected_failure}
+    announced = run.expected_failures
     judged = run.verdict in ("PASS", "FAIL", "INCONCLUSIVE")
     driver = {
         "name": "pytest-diffprivacy",
-        "version": _text(run.versions.get("pytest-diffprivacy", "unknown")),
+        "version": visible(run.versions.get("pytest-diffprivacy", "unknown")),
         "rules": [_rule(kind) for kind in kinds],
     }
     document = {
@@ -43,7 +50,7 @@ def render_sarif(run: Run) -> str:
         "runs": [
             {
                 "tool": {"driver": driver},
-                "automationDetails": {"id": _text(f"diffprivacy/{run.run_id}")},
+                "automationDetails": {"id": visible(f"diffprivacy/{run.run_id}")},
                 "invocations": [
                     {"executionSuccessful": judged, "toolExecutionNotifications": list(_notifications(run))}
                 ],
@@ -52,7 +59,7 @@ def render_sarif(run: Run) -> str:
                     for claim in run.claims
                     if claim.verdict in LEVELS
                 ],
-                "properties": {"verdict": _text(run.verdict), "recordSha256": record_digest(run)},
+                "properties": {"verdict": visible(run.verdict), "recordSha256": record_digest(run)},
             }
         ],
     }
@@ -61,22 +68,22 @@ def render_sarif(run: Run) -> str:
 
 def _rule(kind: str) -> dict[str, Any]:
     title = RULES.get(kind, kind)
-    return {"id": _text(f"diffprivacy/{kind}"), "name": _text(kind), "shortDescription": {"text": _text(title)}}
+    return {"id": visible(f"diffprivacy/{kind}"), "name": visible(kind), "shortDescription": {"text": visible(title)}}
 
 
 def _result(claim: Claim, rule: int, announced: bool) -> dict[str, Any]:
     reason = f"{claim.headline} Claim: {claim.sentence}. {claim.verdict.value}: {claim.reason}."
     result: dict[str, Any] = {
-        "ruleId": _text(f"diffprivacy/{claim.kind}"),
+        "ruleId": visible(f"diffprivacy/{claim.kind}"),
         "ruleIndex": rule,
         "level": LEVELS[claim.verdict],
         "kind": "fail",
-        "message": {"text": _text(reason + (f" Needed: {claim.needed}." if claim.needed else ""))},
+        "message": {"text": visible(reason + (f" Needed: {claim.needed}." if claim.needed else ""))},
         "locations": [_location(claim.node_id)],
         "partialFingerprints": {"diffprivacyClaim/v1": _fingerprint(claim)},
-        "properties": {"claim": _text(claim.id), "limit": claim.limit, "redo": _text(claim.redo)},
+        "properties": {"claim": visible(claim.id), "limit": claim.limit, "redo": visible(claim.redo)},
     }
-    if announced and claim.verdict is Verdict.FAIL:
+    if announced and claim.verdict == "FAIL":
         result["suppressions"] = [{"kind": "inSource", "justification": "The test expects this failure."}]
     return result
 
@@ -87,7 +94,7 @@ def _location(node_id: str) -> dict[str, Any]:
     uri = quote(name.encode("utf-8", "replace").decode("utf-8"), safe="/")
     return {
         "physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}},
-        "logicalLocations": [{"fullyQualifiedName": _text(node_id), "kind": "function"}],
+        "logicalLocations": [{"fullyQualifiedName": visible(node_id), "kind": "function"}],
     }
 
 
@@ -99,12 +106,8 @@ def _fingerprint(claim: Claim) -> str:
 
 def _notifications(run: Run) -> Iterator[dict[str, Any]]:
     for claim in run.claims:
-        if claim.verdict is Verdict.ERROR:
+        if claim.verdict == "ERROR":
             text = f"Not judged: {claim.sentence}. {claim.reason}"
-            yield {"level": "error", "message": {"text": _text(text)}, "locations": [_location(claim.node_id)]}
+            yield {"level": "error", "message": {"text": visible(text)}, "locations": [_location(claim.node_id)]}
     for text in run.missing:
-        yield {"level": "error", "message": {"text": _text(f"No record of this audit test: {text}")}}
-
-
-def _text(text: str) -> str:
-    return visible(text)
+        yield {"level": "error", "message": {"text": visible(f"No record of this audit test: {text}")}}

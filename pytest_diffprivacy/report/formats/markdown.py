@@ -1,17 +1,19 @@
-"""What does a pull request or a job page show? The verdicts as one Markdown table, and what a reader must not miss."""
+"""Markdown: the verdicts as one table for a pull request or a job page, and what a reader must not miss."""
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
-from pytest_diffprivacy.evidence.records import Claim, Run
-from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.report.text import NOTHING, number, one_line, percent, plural, utc
-from pytest_diffprivacy.statistics.verdict import Verdict
 
-WORST_FIRST: Final = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS)
+if TYPE_CHECKING:
+    from pytest_diffprivacy.evidence.records import Claim, Run
+
+ORDER: Final = 4
+EXTENSION: Final = ".md"
+HELP: Final = "pull requests: one table; appended to GitHub's step summary where `GITHUB_STEP_SUMMARY` is set"
 LONGEST: Final = 400
 MEANING: Final = (
     "A PASS speaks of the attacks that ran, at their limits, on these images. "
@@ -22,14 +24,16 @@ _ESCAPED: Final = {ord(mark): f"\\{mark}" for mark in string.punctuation if mark
 }
 
 
-def render_markdown(run: Run, *, most: int | None = None) -> str:
+def render(run: Run, *, most: int | None = None) -> str:
     """The run as Markdown: verdict, a row a claim with the worst first, what is missing, and the record's sha256.
 
     Args:
         run: the record.
         most: show at most this many claims and say how many were left out; None: all.
     """
-    announced = {test.node_id for test in run.tests if test.expected_failure}
+    from pytest_diffprivacy.evidence.attempts import WORST_FIRST
+    from pytest_diffprivacy.evidence.seals import record_digest
+
     claims = sorted(run.claims, key=lambda claim: WORST_FIRST.index(claim.verdict))
     shown = claims if most is None else claims[:most]
     lines = [
@@ -37,7 +41,7 @@ def render_markdown(run: Run, *, most: int | None = None) -> str:
         "",
         f"{plain(run.verdict_reason)}. Run {plain(run.run_id)}, finished {plain(utc(run.finished))}.",
         "",
-        *claims_table(shown, announced),
+        *claims_table(run, shown),
     ]
     if len(shown) < len(claims):
         lines += ["", f"{plural(len(claims) - len(shown), 'more claim')}, none of them worse, in the full report."]
@@ -47,17 +51,17 @@ def render_markdown(run: Run, *, most: int | None = None) -> str:
     return "\n".join([*lines, "", f"{MEANING} Record: sha256 `{record_digest(run)}`.", ""])
 
 
-def claims_table(claims: Sequence[Claim], announced: set[str]) -> list[str]:
+def claims_table(run: Run, claims: Iterable[Claim]) -> list[str]:
     """The rows of a table, a claim each, with its header."""
-    if not claims:
-        return ["No claim was judged."]
+    announced = run.expected_failures
+    rows = [_row(claim, claim.node_id in announced) for claim in claims]
     head = "| Verdict | Claim | Observed | Bounds | Limit | Model |"
-    return [head, "|---|---|---|---|---|---|", *(_row(claim, announced) for claim in claims)]
+    return [head, "|---|---|---|---|---|---|", *rows] if rows else ["No claim was judged."]
 
 
-def _row(claim: Claim, announced: set[str]) -> str:
+def _row(claim: Claim, announced: bool) -> str:
     e = claim.estimate
-    expected = claim.verdict is Verdict.FAIL and claim.node_id in announced
+    expected = claim.verdict == "FAIL" and announced
     bounds = (
         f"{number(e.low, claim.limit)} to {number(e.high, claim.limit)} ({percent(e.confidence)} each)" if e else ""
     )
