@@ -159,7 +159,7 @@ def _positive(
         few = f"{given} probes are too few to plant {LEAST} of them beside {LEAST} others: {2 * LEAST} are needed."
         return control("positive", title, done, ControlOutcome.NOT_APPLICABLE, few)
     planted, others = planted_probes(probes, count)
-    prompted = plan.task.stored and planted.prompts(range(1)) is not None
+    prompted = plan.task.takes_prompts and planted.prompts(range(1)) is not None
     images = torch.from_numpy(planted.load(range(count)))
     leak = PlantedLeak(model, images, prompted=prompted, least_timestep=least)
     try:
@@ -192,7 +192,7 @@ def _positive(
 
 def _controlled(plan: PlannedAttack) -> bool:
     """Whether a model with exact answers can be asked by this attack."""
-    return not plan.uncontrolled and not plan.method.access.startswith("white box")
+    return plan.configured.method.controlled
 
 
 def planted_probes(probes: ProbeSet, count: int) -> tuple[ImageSet, ImageSet]:

@@ -230,7 +230,7 @@ def _computed(
         task = planned[0].task
         members = judge.scores(model, probes.members, task, findings.work)
         return {task.name: (members, judge.scores(model, probes.nonmembers, task, findings.work))}
-    shared = family_task(planned)
+    shared = family_task(planned, judge.seed)
     first = judge.scores(model, probes.members, shared, findings.work)
     second = judge.scores(model, probes.nonmembers, shared, findings.work)
     cost, alone = float(first[:, -1].mean()), sum(plan.method.evaluations_per_image or 0 for plan in planned)

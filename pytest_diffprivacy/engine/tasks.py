@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.engine.batches import in_batches
+from pytest_diffprivacy.engine.code_identity import code_identity, takes_prompts
 from pytest_diffprivacy.engine.units import Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays
@@ -28,36 +29,47 @@ class ScoreTask:
     """A score to be computed for every image of a set.
 
     Attributes:
-        name: the method's name.
-        version: raised whenever the same parameters would give other scores.
-        function: (model, images, *, batch_size, **parameters) -> float64 (images, *shape).
+        name: the method's name, with its label where it has one.
+        version: raised whenever the same parameters would give other scores; None: never answered from the store.
+        function: (model, images, *, batch_size, **parameters) -> float64 (images, *shape); it is given the images'
+            prompts where it takes `prompts` and the images have some.
         parameters: its arguments.
-        stored: whether the function is one of ours, so that its name and version define it.
         shape: of what it says about one image: () is a score, (k,) a row of k features.
     """
 
     name: str
-    version: int
+    version: int | None
     function: Callable[..., NDArray[np.float64]]
     parameters: Mapping[str, Any]
-    stored: bool = True
     shape: tuple[int, ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What its results depend on besides model and images; None where that cannot be told."""
+        code = None if self.version is None else code_identity(self.function)
+        if code is None:
+            return None
+        return {"method": self.name, "version": self.version, **code, "parameters": dict(self.parameters)}
+
+    @property
+    def stored(self) -> bool:
+        """Whether its results may be answered from the store."""
+        return self.identity is not None
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether its function is given the images' prompts."""
+        return takes_prompts(self.function)
 
 
 def score_units(images: ImageSet, task: ScoreTask) -> list[Unit]:
     """One unit for every 256 images, whatever the batch size: its arrays are {"scores": float64 (images, *shape)}."""
-    units = []
+    units, identity = [], task.identity
     for start in range(0, len(images), UNIT_IMAGES):
         stop = min(start + UNIT_IMAGES, len(images))
-        depends = {
-            "method": task.name,
-            "version": task.version,
-            "parameters": dict(task.parameters),
-            "images": images.part_digest(start, stop),
-        }
+        depends = None if identity is None else {**identity, "images": images.part_digest(start, stop)}
         label = f"{task.name}, {images.role}s {start}-{stop - 1}"
-        compute = partial(_score_part, images, start, stop, task)
-        units.append(Unit(label, depends if task.stored else None, compute, stop - start))
+        units.append(Unit(label, depends, partial(_score_part, images, start, stop, task), stop - start))
     return units
 
 
@@ -103,7 +115,7 @@ def generation_units(task: GenerationTask) -> list[Unit]:
 
 def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model: Any, batch_size: int) -> Arrays:
     batch = torch.from_numpy(images.load(range(start, stop)))
-    prompts = images.prompts(range(start, stop)) if task.stored else None
+    prompts = images.prompts(range(start, stop)) if task.takes_prompts else None
     given = {} if prompts is None else {"prompts": prompts}
     scores = task.function(model, batch, batch_size=batch_size, **task.parameters, **given)
     values = np.asarray(scores, dtype=np.float64)

@@ -66,6 +66,9 @@ class Method(Record):
     parameters: dict[str, str]
     timesteps: tuple[Timestep, ...] = ()
     evaluations_per_image: int | None = None
+    label: str = Field(default="", description="What tells it from other members of its family.")
+    function: str = Field(default="", description="Qualified name of the function; empty where it has none.")
+    version: int | None = Field(default=None, description="Of its scores; none where they are never stored.")
     label_use: str = Field(description="What the labels were used for.")
     threshold: str = Field(description="Where the decision threshold comes from.")
 

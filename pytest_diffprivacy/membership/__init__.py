@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.cdi import cdi_logits
 from pytest_diffprivacy.membership.cdi_features import cdi_features
@@ -30,33 +29,37 @@ from pytest_diffprivacy.membership.lira import (
     lira_scores,
     loss_measure,
 )
-from pytest_diffprivacy.membership.loss import LOSS, loss_scores
+from pytest_diffprivacy.membership.loss import loss, loss_scores
 from pytest_diffprivacy.membership.pfami import PFAMI, pfami_scores
 from pytest_diffprivacy.membership.pia import PIA, pia_scores
 from pytest_diffprivacy.membership.pian import PIAN, pian_scores
 from pytest_diffprivacy.membership.planned import PlannedShadows
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, rediffuse_scores
-from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
+from pytest_diffprivacy.membership.secmi import secmi, secmi_scores
 from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
 from pytest_diffprivacy.membership.shadow_training import score_shadows, shadow_splits, train_shadows
 from pytest_diffprivacy.membership.sima import SIMA, sima_scores
+from pytest_diffprivacy.methods import Kind, Method, find_method, register
+from pytest_diffprivacy.methods.registry import methods_in
 
-ATTACKS: Final[Mapping[str, Attack]] = {
-    attack.name: attack for attack in (LOSS, SECMI, PIA, PIAN, SIMA, PFAMI, REDIFFUSE, CLID, DRC)
-}
+for _attack in (PIA, PIAN, SIMA, PFAMI, REDIFFUSE, CLID, DRC):
+    register(_attack)
+
+ATTACKS: Final[Mapping[str, Method]] = methods_in(
+    __name__,
+    Kind.MEMBERSHIP,
+    first=("loss", "secmi", "pia", "pian", "sima", "pfami", "rediffuse", "clid", "drc", "lira", "gsa"),
+)
 
 
-def find_attack(name: str) -> Attack:
+def find_attack(name: str) -> Method:
     """The attack of that name.
 
     Raises:
         UsageError: there is none; the message lists those there are.
     """
-    try:
-        return ATTACKS[name]
-    except KeyError:
-        raise UsageError(f"`attack` must be one of {', '.join(ATTACKS)}, got {name!r}.") from None
+    return find_method(Kind.MEMBERSHIP, name)
 
 
 __all__ = [
@@ -92,6 +95,7 @@ __all__ = [
     "leave_one_out",
     "lira_attack",
     "lira_scores",
+    "loss",
     "loss_measure",
     "loss_scores",
     "pfami_scores",
@@ -100,6 +104,7 @@ __all__ = [
     "quantile_attack",
     "rediffuse_scores",
     "score_shadows",
+    "secmi",
     "secmi_scores",
     "shadow_splits",
     "sima_scores",

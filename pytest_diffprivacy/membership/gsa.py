@@ -19,6 +19,7 @@ from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked
+from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
@@ -26,6 +27,16 @@ from pytest_diffprivacy.models.scoring import as_images, batch_condition, batch_
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in range(99, 1000, 100))
 TREES = 200
+
+GSA = Published(
+    name="gsa",
+    title="GSA",
+    access=Access.WHITE_BOX,
+    source="Pang et al. 2025 (GSA), algorithms 1 and 2",
+    needs=frozenset({Need.SHADOW_MODELS}),
+    built_by="gsa_attack(shadows)",
+)
+register(GSA)
 
 
 def gsa_features(
@@ -224,7 +235,7 @@ class GsaClassifier:
         return np.asarray(self._pipeline.decision_function(_rows(features, self.width)), dtype=np.float64)
 
 
-def gsa_attack(shadows: ShadowScores | PlannedShadows, *, random_state: int = 0) -> Attack:
+def gsa_attack(shadows: ShadowScores | PlannedShadows, *, random_state: int = 0) -> Method:
     """GSA with these shadow models as an attack on a target.
 
     The target is asked exactly what the shadows were asked; the classifier is fitted on them alone. `evaluations` is

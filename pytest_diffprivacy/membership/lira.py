@@ -15,6 +15,7 @@ from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.loss import DRAWS, TIMESTEPS, loss_scores
 from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked, digests_of
+from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 
@@ -22,6 +23,16 @@ Variant = Literal["online", "offline"]
 Variance = Literal["pooled", "per_example"]
 FEW = 64  # shadows a side; with fewer, an example's own variance is worth less than the pooled one
 FLOOR = 1e-3
+
+LIRA = Published(
+    name="lira",
+    title="LiRA",
+    access=Access.GREY_BOX,
+    source="Carlini et al. 2022 (LiRA), algorithm 1; Carlini et al. 2023, section 5.2",
+    needs=frozenset({Need.SHADOW_MODELS}),
+    built_by="lira_attack(shadows)",
+)
+register(LIRA)
 
 FloatArray = NDArray[np.float64]
 
@@ -164,7 +175,7 @@ def leave_one_out(shadows: ShadowScores, *, variant: Variant = "online", varianc
 
 def lira_attack(
     shadows: ShadowScores | PlannedShadows, *, variant: Variant = "online", variance: Variance = "pooled"
-) -> Attack:
+) -> Method:
     """LiRA with these shadow models as an attack on a target.
 
     The target is asked exactly what the shadows were asked, with the same noise, so the noise's seed is the shadows'

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, final
 
 import numpy as np
@@ -20,17 +21,17 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from pytest_diffprivacy.errors import AuditError, ProbeError, UsageError
-from pytest_diffprivacy.membership.attack import Attack
-from pytest_diffprivacy.membership.loss import LOSS
+from pytest_diffprivacy.membership.loss import loss
 from pytest_diffprivacy.membership.pia import PIA
-from pytest_diffprivacy.membership.secmi import SECMI
+from pytest_diffprivacy.membership.secmi import secmi
 from pytest_diffprivacy.membership.sima import SIMA
+from pytest_diffprivacy.methods import Method
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 
-BASES: Final[Mapping[str, Attack]] = {attack.name: attack for attack in (SECMI, LOSS, PIA, SIMA)}
+BASES: Final[Mapping[str, Method]] = {attack.name: attack for attack in (secmi, loss, PIA, SIMA)}
 BAG = 8
 TREES = 50
 SIDE = 8
@@ -48,12 +49,12 @@ def quantile_attack(
     calibration_images: Tensor | ArrayLike,
     *,
     fpr: float,
-    base: str | Attack = "secmi",
+    base: str | Method = "secmi",
     bag: int = BAG,
     seed: int = 0,
     parameters: Mapping[str, Any] | None = None,
     prompts: Sequence[Prompt] | None = None,
-) -> Attack:
+) -> Method:
     """Build an attack whose score is `q_p(x) - log error(x)`, p = fpr, positive where membership is claimed.
 
     q_p is the mean of a bag of gradient-boosted trees, each fitted by the pinball loss to the logarithm of the base
@@ -91,19 +92,17 @@ def quantile_attack(
     if unknown := sorted(set(given) - set(attack.defaults)):
         raise UsageError(f"`parameters` must be among {', '.join(attack.defaults)}, got {', '.join(unknown)}.")
     regressors = _Regressors(as_images(calibration_images), prompts, attack, fpr, bag, seed)
-    described = {"base": attack.name, "fpr": fpr, "bag": bag, "calibration": regressors.digest, "training_seed": seed}
-    return Attack(
+    told = attack.version is not None and attack.code is not None
+    return replace(
+        attack,
         name="quantile",
         title=f"Quantile regression of {attack.title}, nominal FPR {fpr:g}",
-        access=attack.access,
         source=f"Tang et al. 2023, on {attack.source}",
         scores=regressors.scores,
-        defaults={**attack.defaults, **given, **described},
-        version=1_000 * VERSION + attack.version,
-        seeded=attack.seeded,
-        evaluations=attack.evaluations,
-        timesteps=attack.timesteps,
-        needs_prompts=attack.needs_prompts,
+        defaults={**attack.defaults, **given, **regressors.fixed},
+        version=1_000 * VERSION + (attack.version or 0) if told else None,
+        decides_at_timestep=False,
+        evidence=None,
     )
 
 
@@ -112,7 +111,7 @@ class _Regressors:
     """Calibration images, and the bags fitted on them for the latest models."""
 
     def __init__(
-        self, images: Tensor, prompts: Sequence[Prompt] | None, base: Attack, fpr: float, bag: int, seed: int
+        self, images: Tensor, prompts: Sequence[Prompt] | None, base: Method, fpr: float, bag: int, seed: int
     ) -> None:
         digests = _digests(images)
         self._known = frozenset(digests)
@@ -130,9 +129,11 @@ class _Regressors:
         self._images, self._prompts = images, prompts
         self._base_scores, self._base_title = base.scores, base.title
         self._fpr, self._bag, self._seed = fpr, bag, seed
-        self._fixed = {"base": base.name, "fpr": fpr, "bag": bag, "training_seed": seed}
         described = b"" if prompts is None else repr(list(prompts)).encode()
-        self.digest = hashlib.sha256(b"".join(digests) + described).hexdigest()
+        calibration = hashlib.sha256(b"".join(digests) + described).hexdigest()
+        self.fixed = {"base": base.name, "fpr": fpr, "bag": bag, "calibration": calibration, "training_seed": seed}
+        if source := (base.code or {}).get("source"):
+            self.fixed["base_source"] = source
 
     def scores(
         self,
@@ -152,8 +153,7 @@ class _Regressors:
         """
         denoiser = require_denoiser(model, "Quantile regression")
         checked = as_images(images)
-        fixed = {**self._fixed, "calibration": self.digest}
-        changed = [name for name in fixed if parameters.pop(name, fixed[name]) != fixed[name]]
+        changed = [name for name, value in self.fixed.items() if parameters.pop(name, value) != value]
         if changed:
             raise UsageError(
                 f"`{changed[0]}` must be what the regressors were built with. Call quantile_attack(...) again."
@@ -174,10 +174,10 @@ class _Regressors:
     def _bag_of(self, model: Denoiser, settings: Mapping[str, Any]) -> Bag:
         """The regressors for a model, fitted where it is not among the latest."""
         identity = model.identity
-        ours = id(self) if identity.digest == UNKNOWN_DIGEST else (self.digest, self._base_scores)
+        ours = id(self) if identity.digest == UNKNOWN_DIGEST else self._base_scores
         # repr tells a ReferenceTimestep from a plain int.
         asked = repr(sorted((name, value) for name, value in settings.items() if name != "batch_size"))
-        key = (ours, *self._fixed.values(), identity.digest, identity.dtype, asked)
+        key = (ours, *self.fixed.values(), identity.digest, identity.dtype, asked)
         if key not in _fitted:
             _fitted[key] = self._fit(self._log_errors(model, self._images, self._prompts, settings))
         _fitted.move_to_end(key)

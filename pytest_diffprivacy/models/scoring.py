@@ -1,8 +1,11 @@
-"""How does a score for a few images become one for many? Checked input, batches, and no NaN that passes silently."""
+"""Scores of images: checked input, batches with their conditioning and noise, and no NaN that passes silently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast, final
 
 import numpy as np
 import torch
@@ -12,7 +15,8 @@ from torch import Tensor
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.noise import probe_noise
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
+from pytest_diffprivacy.slices import in_batches
 
 BATCH_SIZE = 256
 
@@ -33,6 +37,120 @@ def as_images(images: Tensor | ArrayLike) -> Tensor:
     return tensor
 
 
+@final
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images that a method scores together, and all that it may ask about them.
+
+    Attributes:
+        model: the model under audit.
+        images: (b, channels, height, width) in [0, 1] on the CPU.
+        part: the batch's place among all images.
+        total: number of all images.
+        prompts: one an image, of all images; None: the unconditional branch.
+        seed: of the noise; each image's also depends on its own digest.
+        given: noise of all images that replaces the draws, or None.
+    """
+
+    model: Denoiser
+    images: Tensor
+    part: slice
+    total: int
+    prompts: Sequence[Prompt] | None = None
+    seed: int = 0
+    given: Tensor | None = None
+
+    @property
+    def white_box(self) -> WhiteBoxDenoiser:
+        """The model of a method that asked for white-box access."""
+        return cast("WhiteBoxDenoiser", self.model)
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """The images in the model's space, (b, *model.sample_shape)."""
+        return self.model.encode(self.images)
+
+    @cached_property
+    def conditioning(self) -> Conditioning | None:
+        """The conditioning of the images' own prompts."""
+        return batch_condition(self.model, self.prompts, self.part, self.total)
+
+    def noise(self, draws: int, *, view: Tensor | None = None) -> Tensor:
+        """Standard normal noise (draws, b, *model.sample_shape), on the model's device in its precision.
+
+        Args:
+            draws: noise draws for each image; as many as there are where the noise was given.
+            view: another view of the images, such as the mirror images; its noise depends on its own digests.
+
+        Raises:
+            UsageError: no draws, or given noise that does not fit the images.
+        """
+        return batch_noise(
+            self.model, self.images if view is None else view, self.part,
+            draws=draws, noise=self.given, total=self.total, seed=self.seed,
+        )  # fmt: skip
+
+    def noise_by_timestep(self, timesteps: Sequence[int]) -> Tensor:
+        """One draw for each of the timesteps: (timesteps, b, *model.sample_shape).
+
+        Raises:
+            UsageError: given noise of another shape or of another number of draws.
+        """
+        drawn = self.noise(len(timesteps))
+        if len(drawn) != len(timesteps):
+            raise UsageError(
+                f"`noise` must hold one draw for each of the {len(timesteps)} timesteps, got {len(drawn)}."
+            )
+        return drawn
+
+
+def score_batches(
+    model: Denoiser,
+    images: Tensor | ArrayLike,
+    measure: Callable[[ImageBatch], Tensor],
+    *,
+    prompts: Sequence[Prompt] | None = None,
+    noise: Tensor | None = None,
+    seed: int = 0,
+    batch_size: int = BATCH_SIZE,
+    called: str,
+    what: str = "the model's output is",
+) -> NDArray[np.float64]:
+    """Apply a measure to images batch by batch.
+
+    Args:
+        model: as the measure needs it.
+        images: (n, channels, height, width) in [0, 1].
+        measure: of a batch, (b, ...).
+        prompts: one an image; None: the unconditional branch.
+        noise: replaces the draws.
+        seed: seed of the draws.
+        batch_size: images in one network call.
+        called: what messages call the method.
+        what: what messages say is not finite.
+
+    Returns:
+        float64 (n, ...).
+
+    Raises:
+        UsageError: bad images, prompts, noise or batch size.
+        AuditError: a value is not finite, i.e. the model returned NaN or infinity.
+    """
+    checked = as_images(images)
+    parts = []
+    for part in in_batches(len(checked), batch_size):
+        batch = ImageBatch(model, checked[part], part, len(checked), prompts, seed, noise)
+        parts.append(measure(batch).double().cpu().numpy())
+    values: NDArray[np.float64] = np.concatenate(parts)
+    broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if len(broken):
+        raise AuditError(
+            f"{called}: {what} not finite for {len(broken)} of {len(values)} images, the first at position "
+            f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
+        )
+    return values
+
+
 def score_images(
     images: Tensor | ArrayLike,
     score_batch: Callable[[slice, Tensor], Tensor],
@@ -40,27 +158,10 @@ def score_images(
     batch_size: int = BATCH_SIZE,
     method: str,
 ) -> NDArray[np.float64]:
-    """Apply a score to images batch by batch.
-
-    Args:
-        images: (n, channels, height, width) in [0, 1].
-        score_batch: (which images, the images) -> scores (batch,).
-        batch_size: images in one network call.
-        method: the method's name, for messages.
-
-    Returns:
-        float64 (n,).
-
-    Raises:
-        UsageError: bad images or batch size.
-        AuditError: a score is not finite, i.e. the model returned NaN or infinity.
-    """
+    """Apply (which images, the images) -> scores (batch,) to images batch by batch."""
     checked = as_images(images)
-    if batch_size < 1:
-        raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}.")
     scores = np.empty(len(checked), dtype=np.float64)
-    for start in range(0, len(checked), batch_size):
-        part = slice(start, min(start + batch_size, len(checked)))
+    for part in in_batches(len(checked), batch_size):
         scores[part] = score_batch(part, checked[part]).double().cpu().numpy()
     broken = np.flatnonzero(~np.isfinite(scores))
     if len(broken):

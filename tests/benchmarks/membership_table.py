@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy import ProbeSet, load_model
 from pytest_diffprivacy.membership import ATTACKS, Attack, quantile_attack
-from pytest_diffprivacy.membership.shared import SharedPredictions
+from pytest_diffprivacy.methods.shared_predictions import SharedPredictions
 from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
 from tests.benchmarks import ROOT
 from tests.benchmarks.table import arguments, bounds, conclude

@@ -24,7 +24,7 @@ import torch
 
 from pytest_diffprivacy import Auditor, load_model
 from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, ScoreTask, Work
-from pytest_diffprivacy.membership import SECMI
+from pytest_diffprivacy.membership import secmi
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks import ROOT
 from tests.benchmarks.attack_overhead import DrawnImages
@@ -44,7 +44,7 @@ def score(workers: int) -> None:
     ray.init(num_cpus=workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     engine = PooledEngine(lambda: RayWorkers(None, workers))
     model: Any = load_model(str(MODEL))
-    task = ScoreTask(SECMI.name, SECMI.version, SECMI.scores, SECMI.defaults)
+    task = ScoreTask(secmi.name, secmi.version, secmi.scores, secmi.defaults)
     few = ImageSet(DrawnImages(2 * UNIT_IMAGES, SHAPE), "member")
     local = Auditor(engine=LocalEngine()).scores(model, few, task, Work())
     far = np.abs(Auditor(engine=engine).scores(model, few, task, Work()) - local).max() / np.abs(local).max()

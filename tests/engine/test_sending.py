@@ -71,7 +71,7 @@ def test_an_attack(name):
 def test_a_family_of_attacks_shares_its_evaluations():
     probes = ProbeSet(IMAGES[:6].numpy(), IMAGES[6:].numpy())
     planned, _ = plan_attacks(MODEL, probes, ["loss", "secmi", "pia"], {"loss": {"draws": 2}}, seed=4)
-    same(family_task(planned))
+    same(family_task(planned, 4))
 
 
 def test_a_callable_of_a_module():

@@ -10,7 +10,7 @@ from pytest_diffprivacy.audit import Auditor
 from pytest_diffprivacy.errors import AuditError, PrivacyViolation, ProbeError, UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.membership.quantile import BASES, quantile_attack
-from pytest_diffprivacy.membership.secmi import SECMI, secmi_scores
+from pytest_diffprivacy.membership.secmi import secmi, secmi_scores
 from pytest_diffprivacy.models import ideal_denoiser, load_model
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
@@ -46,7 +46,7 @@ class Invented:
         return -(invented_errors(pictures) ** power) / np.array(share)
 
     def attack(self):
-        return replace(SECMI, name="invented", scores=self.scores, defaults={"power": 1.0}, timesteps=lambda p: ())
+        return replace(secmi, name="invented", scores=self.scores, defaults={"power": 1.0}, timesteps=lambda p: ())
 
 
 def scores(attack, model, pictures, **changed):

@@ -1,4 +1,4 @@
-"""How do several attacks on the same images share network evaluations? One denoiser that answers each question once."""
+"""Shared predictions: several methods on the same images ask the network each question once."""
 
 from __future__ import annotations
 

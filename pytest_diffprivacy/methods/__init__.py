@@ -1,0 +1,37 @@
+"""Methods: how a published attack, detector or score is registered, found, configured and run."""
+
+from pytest_diffprivacy.methods.decorator import method
+from pytest_diffprivacy.methods.method import (
+    Access,
+    Configured,
+    Kind,
+    Method,
+    MethodEvidence,
+    Need,
+    Published,
+)
+from pytest_diffprivacy.methods.registry import catalogue, find_method, methods_of, register
+from pytest_diffprivacy.methods.resolve import ALL, MethodLike, family_task, left_out, notes_on_all, resolve
+from pytest_diffprivacy.models.scoring import ImageBatch
+
+__all__ = [
+    "ALL",
+    "Access",
+    "Configured",
+    "ImageBatch",
+    "Kind",
+    "Method",
+    "MethodEvidence",
+    "MethodLike",
+    "Need",
+    "Published",
+    "catalogue",
+    "family_task",
+    "find_method",
+    "left_out",
+    "method",
+    "methods_of",
+    "notes_on_all",
+    "register",
+    "resolve",
+]

@@ -1,0 +1,179 @@
+"""`@method`: a formula of one file becomes a registered method. Its signature is the table of parameters and defaults.
+
+What every score of images needs is written here once: the check of access, images, prompts and noise, batches,
+conditioning, precision, finiteness, and those parts of the docstring that say so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_diffprivacy.methods.method import (
+    Access,
+    EvidenceHook,
+    Kind,
+    Method,
+    Need,
+    Scores,
+    named_timesteps,
+)
+from pytest_diffprivacy.methods.registry import register
+from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
+
+Formula = Callable[..., Tensor]
+NOT_PARAMETERS: Final = ("model", "images", "batch", "noise", "seed", "prompts", "batch_size")
+NOISE = """replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw."""
+SEED = "seed of the draws; each image's noise also depends on its own digest."
+PROMPTS = "one prompt an image for conditional models; None is the unconditional branch."
+
+_GIVEN = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_NAMED = inspect.Parameter.KEYWORD_ONLY
+
+
+def method(
+    *,
+    title: str,
+    access: Access,
+    source: str,
+    version: int | None,
+    kind: Kind = Kind.MEMBERSHIP,
+    called: str = "",
+    name: str = "",
+    evaluations: Callable[[Mapping[str, Any]], int] | None = None,
+    timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]] = named_timesteps,
+    needs: Collection[Need] = (),
+    noise: Literal["", "draws", "a draw a timestep"] = "",
+    decides_at_timestep: bool = False,
+    uncontrolled: str = "",
+    evidence: EvidenceHook | None = None,
+) -> Callable[[Formula], Method]:
+    """Register a formula (batch, *, parameters with their defaults) -> scores (batch,) as a method.
+
+    `.scores` of the method is the formula as a function of a model and images, with the parameters of the formula,
+    `prompts`, `batch_size`, and `noise` and `seed` where it draws noise.
+
+    Args:
+        title: what the paper calls it.
+        access: the access it needs; derivatives only with white-box access.
+        source: the citation.
+        version: raised whenever the same parameters would give other scores; None: never answered from the store.
+        kind: what it finds out.
+        called: what messages call it; the title where left out.
+        name: its name; the formula's where left out.
+        evaluations: all parameters -> network evaluations an image costs; None: unknown.
+        timesteps: all parameters -> the timesteps to be matched; those called so where left out.
+        needs: what it needs besides the model and the images.
+        noise: "draws" where it draws noise, "a draw a timestep" where draw j belongs to timestep j.
+        decides_at_timestep: see Method.
+        uncontrolled: see Method.
+        evidence: see Method.
+
+    Raises:
+        UsageError: another method has this name.
+    """
+
+    def registered(formula: Formula) -> Method:
+        table = list(inspect.signature(formula).parameters.values())[1:]
+        found = Method(
+            name=name or formula.__name__,
+            title=title,
+            access=access,
+            source=source,
+            kind=kind,
+            needs=frozenset(needs),
+            scores=_scores(formula, access, kind, called or title, noise),
+            defaults={p.name: p.default for p in table if p.default is not p.empty},
+            required=tuple(p.name for p in table if p.default is p.empty),
+            version=version,
+            seeded=bool(noise),
+            evaluations=evaluations,
+            timesteps=timesteps,
+            decides_at_timestep=decides_at_timestep,
+            uncontrolled=uncontrolled,
+            evidence=evidence,
+        )
+        register(found)
+        return found
+
+    return registered
+
+
+def parameters_of(scores: Scores) -> dict[str, Any]:
+    """The own parameters of a score function (model, images, *, ...) with their defaults, as a Method lists them."""
+    return {p.name: p.default for p in inspect.signature(scores).parameters.values() if p.name not in NOT_PARAMETERS}
+
+
+def _scores(formula: Formula, access: Access, kind: Kind, called: str, noise: str) -> Scores:
+    """The formula as a function of a model and all images."""
+    drawn = _common("noise", None, "Tensor | None") + _common("seed", 0, "int") if noise else []
+    common = drawn + _common("prompts", None, "Sequence[Prompt] | None") + _common("batch_size", BATCH_SIZE, "int")
+    own = list(inspect.signature(formula).parameters.values())[1:]
+    asked = [inspect.Parameter("model", _GIVEN, annotation="Denoiser"), inspect.Parameter("images", _GIVEN)]
+    signature = inspect.Signature([*asked, *own, *common], return_annotation="NDArray[np.float64]")
+    require = require_white_box if access is Access.WHITE_BOX else require_denoiser
+    names = [p.name for p in common]
+
+    @wraps(formula)
+    def scores(*args: Any, **given: Any) -> NDArray[np.float64]:
+        bound = signature.bind(*args, **given)
+        bound.apply_defaults()
+        chosen = bound.arguments
+        model, images = require(chosen.pop("model"), called), as_images(chosen.pop("images"))
+        common = {name: chosen.pop(name) for name in names}
+        # Derivatives need their graph; nothing else does.
+        with torch.set_grad_enabled(access is Access.WHITE_BOX and torch.is_grad_enabled()):
+            return score_batches(model, images, lambda batch: formula(batch, **chosen), called=called, **common)
+
+    scores.__qualname__ = f"{formula.__qualname__}.scores"  # where pickle finds it
+    scores.__doc__ = _documented(formula.__doc__ or "", access, kind, noise)
+    scores.__dict__["__signature__"] = signature
+    return scores
+
+
+def _common(name: str, default: Any, annotation: str) -> list[inspect.Parameter]:
+    return [inspect.Parameter(name, _NAMED, default=default, annotation=annotation)]
+
+
+def _documented(text: str, access: Access, kind: Kind, noise: str) -> str:
+    """A formula's docstring with what holds for every method: arguments, what is returned and what is raised."""
+    parts = re.split(r"^(Args|Returns|Raises):\n|^(?=Source:)", inspect.cleandoc(text), flags=re.MULTILINE)
+    opening, sections, source = parts[0].rstrip(), {}, ""
+    for head, body in zip(parts[1::2], parts[2::2], strict=True):
+        if head is None:
+            source = body.strip()
+        else:
+            sections[head] = body.rstrip()
+    own = sections.get("Args", "")
+    common = {
+        "model": f"{access.replace(' ', '-')} access.",
+        "images": "(n, channels, height, width) in [0, 1].",
+    }
+    after = {"noise": NOISE, "seed": SEED} if noise else {}
+    if noise == "a draw a timestep":
+        after = {
+            "noise": "replaces the draws: (timesteps, n, *model.sample_shape), row j for timesteps[j].",
+            "seed": "seed of the draws; draw j of the image's own stream belongs to timesteps[j].",
+        }
+    after |= {"prompts": PROMPTS, "batch_size": "images in one network call."}
+    said = set(re.findall(r"^    (\w+):", own, flags=re.MULTILINE))
+    first, last = (
+        "\n".join(f"    {name}: {words}" for name, words in group.items() if name not in said)
+        for group in (common, after)
+    )
+    arguments = "\n".join(part for part in (first, own, last) if part)
+    higher = "sharper" if kind is Kind.SHARPNESS else "more likely member"
+    returns = sections.get("Returns", f"    float64 (n,), higher = {higher}.")
+    raised = sections.get("Raises", "    UsageError: bad images, noise or prompts.")
+    if "AuditError" not in raised:
+        raised += "\n    AuditError: the model's output is not finite."
+    return f"{opening}\n\nArgs:\n{arguments}\n\nReturns:\n{returns}\n\nRaises:\n{raised}\n\n{source}"
