@@ -16,17 +16,10 @@ from pytest_diffprivacy.audit.question import Findings, Question
 from pytest_diffprivacy.audit.recording import claim_record, planned_record, running_test
 from pytest_diffprivacy.audit.subjects import private_texts, probe_records
 from pytest_diffprivacy.audit.terminal import claim_block
-from pytest_diffprivacy.engine import (
-    Engine,
-    GenerationTask,
-    Identified,
-    LocalEngine,
-    ScoreTask,
-    Work,
-    generation_units,
-    score_units,
-    session_engine,
-)
+from pytest_diffprivacy.engine import Engine, GenerationTask, ScoreTask, Work
+from pytest_diffprivacy.engine.engine import session_engine
+from pytest_diffprivacy.engine.tasks import generation_units, score_units
+from pytest_diffprivacy.engine.units import Identified
 from pytest_diffprivacy.errors import (
     AuditError,
     BudgetSpent,
@@ -87,7 +80,7 @@ class Auditor:
             raise UsageError(f"`seed` must be a whole number >= 0, got {seed!r}. Choose another.")
         self.seed, self.images = seed, images
         self._confidence, self._pinned = confidence, pinned
-        self.engine = engine or LocalEngine()
+        self.engine = engine or Engine()
         self.run, self._policy, self._last_release = run, policy, last_release
         self.planning, self.plans = planning, list[list[str]]()
         self.claims: list[records.Claim] = []

@@ -1,4 +1,4 @@
-"""How does a Ray cluster share the work? One actor a GPU, or a share of the CPUs each, with the model on its desk."""
+"""Ray cluster: one actor a GPU, or a share of the CPUs each, which holds the model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
-from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task
-from pytest_diffprivacy.engine.units import Identified, Unit
+from pytest_diffprivacy.engine.units import Answer, Identified, Task, Unit
+from pytest_diffprivacy.engine.workers import Sent, Worker
 from pytest_diffprivacy.errors import AuditError, UsageError
 
 CPUS = 4
@@ -50,9 +50,37 @@ def _connected() -> Iterator[None]:
         ) from error
 
 
+def _ray_connected_to(address: str | None) -> Any:
+    """Ray's module, connected to a cluster.
+
+    Raises:
+        UsageError: ray is not installed, or the cluster cannot be reached.
+    """
+    # Of 40 s each: Ray's own 20 take a quarter of an hour to see that a cluster has ended and left its address.
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "`diffprivacy_engine` must be local where ray is not installed, got ray. Install pytest-diffprivacy[ray]."
+        ) from error
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # an audit tells nobody about itself
+        try:
+            ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+        except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
+                f"{address or 'ray'!r}: {error}. Start it; for ray:// name its client port (10001 by default) "
+                "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token (its log says so); "
+                "after one that ended by itself, `ray stop` lets the next audit begin its own."
+            ) from error
+    return ray
+
+
 @final
-class RayWorkers:
-    """Actors of a Ray cluster; satisfies Workers.
+class RayExecutor:
+    """Actors of a Ray cluster; satisfies Executor.
 
     Args:
         address: "ray://host:port" of a cluster; None: the one that this machine belongs to, or a new one on it.
@@ -62,28 +90,10 @@ class RayWorkers:
         UsageError: ray is not installed, or the cluster cannot be reached.
     """
 
+    alone: Final = False
+
     def __init__(self, address: str | None = None, count: int | None = None) -> None:
-        # Of 40 s each: Ray's own 20 take a quarter of an hour to see that a cluster has ended and left its address.
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
-        try:
-            import ray
-        except ImportError as error:
-            raise UsageError(
-                "`diffprivacy_engine` must be local where ray is not installed, got ray. "
-                "Install pytest-diffprivacy[ray]."
-            ) from error
-        self._ray: Any = ray
-        if not ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # an audit tells nobody about itself
-            try:
-                ray.init(address=address, logging_level="ERROR", log_to_driver=False)
-            except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
-                raise UsageError(
-                    "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
-                    f"{address or 'ray'!r}: {error}. Start it; for ray:// name its client port (10001 by default) "
-                    "and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN where it asks for a token (its log says so); "
-                    "after one that ended by itself, `ray stop` lets the next audit begin its own."
-                ) from error
+        self._ray = ray = _ray_connected_to(address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = int(sum(node.get("GPU", 0.0) for node in nodes))
         cpus = [node.get("CPU", 0.0) for node in nodes]
@@ -93,12 +103,12 @@ class RayWorkers:
         self._actor = ray.remote(_Actor).options(**(needs or {"num_cpus": share}))
         self._threads, self._paths = max(1, int(share)), [path for path in sys.path if path]
         self._sent = Sent(lambda thing: ray.put(ray.cloudpickle.dumps(thing)))
-        self._asked: dict[Any, tuple[int, bool]] = {}
+        self._pending: dict[Any, tuple[int, bool]] = {}
         self._idle: set[int] = set()
         self._failed = 0
         self._actors: list[Any] = [None] * self.count
         for worker in range(self.count):
-            self._hire(worker)
+            self._start(worker)
 
     def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
         """Names under which the workers know a model and its units; each is put into the object store once.
@@ -123,56 +133,55 @@ class RayWorkers:
         self._idle.remove(worker)
         model, units = self._sent.model(task.model), self._sent.units(task.units)
         with _connected():
-            # In lists, so that Ray hands the references over and the actor fetches only what is not on its desk.
+            # In lists, so that Ray hands the references over and the actor fetches only what it does not hold.
             answer = self._actors[worker].compute.remote(task, [model], [units])
-        self._asked[answer] = (worker, True)
+        self._pending[answer] = (worker, True)
 
-    def answers(self) -> list[tuple[int, Answer | None]]:
-        """Wait until a worker answers or has started; None for one that was lost, whose place is taken by a new one.
+    def receive(self) -> tuple[int, Answer] | None:
+        """Wait until a worker answers, is lost or has started; a new one takes the place of a lost one.
 
         Raises:
             AuditError: no worker starts, or the cluster was lost.
         """
         with _connected():
-            works = any(task for _, task in self._asked.values())
-            ready, _ = self._ray.wait(list(self._asked), num_returns=1, timeout=None if works else PATIENCE)
+            works = any(task for _, task in self._pending.values())
+            ready, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=None if works else PATIENCE)
             if not ready:
                 raise AuditError(f"No Ray worker started within {PATIENCE:g} s. Are its CPUs or GPUs taken by others?")
-            return [answer for reference in ready for answer in self._heard(reference)]
+            return self._received(ready[0])
 
-    def _heard(self, reference: Any) -> list[tuple[int, Answer | None]]:
-        """What a worker that is ready says: an answer, that it is lost, or nothing but that it has started."""
+    def _received(self, reference: Any) -> tuple[int, Answer] | None:
         errors = self._ray.exceptions
-        worker, task = self._asked.pop(reference)
+        worker, task = self._pending.pop(reference)
         try:
             content = self._ray.get(reference)
-        except errors.RayTaskError as error:  # a desk never raises: its answer could not be sent
+        except errors.RayTaskError as error:  # a worker never raises: its answer could not be sent
             self._idle.add(worker)
-            return [(worker, Answer(error=AuditError(f"A Ray worker cannot answer: {error.cause}")))]
+            return worker, Answer(error=AuditError(f"A Ray worker cannot answer: {error.cause}"))
         except errors.RayError as error:
-            self._hire(worker)
+            self._start(worker)
             self._failed += not task
             if self._failed == FAILURES:
                 raise AuditError(f"Ray workers do not start: {error}") from error
-            return [(worker, None)] if task else []
+            return (worker, Answer(lost=True)) if task else None
         self._idle.add(worker)
-        return [(worker, pickle.loads(content))] if task else []
+        return (worker, pickle.loads(content)) if task else None
 
-    def _hire(self, worker: int) -> None:
+    def _start(self, worker: int) -> None:
         """A new actor in a worker's place; it is idle once it has started."""
         if self._actors[worker] is not None:
             self._ray.kill(self._actors[worker])
         self._actors[worker] = self._actor.remote(self._threads, self._paths)
-        self._asked[self._actors[worker].ready.remote()] = (worker, False)
+        self._pending[self._actors[worker].ready.remote()] = (worker, False)
 
 
 @final
 class _Actor:
-    """A desk in a process of the cluster, which looks for modules where the asking process does, too."""
+    """A worker in a process of the cluster, which looks for modules where the asking process does, too."""
 
     def __init__(self, threads: int, paths: Sequence[str]) -> None:
         sys.path += [path for path in dict.fromkeys(paths) if path not in sys.path and Path(path).is_dir()]
-        self._desk = Desk(threads)
+        self._worker = Worker(threads)
 
     def ready(self) -> bytes:
         """Say that it has started."""
@@ -185,4 +194,4 @@ class _Actor:
         def fetch(reference: Any) -> Any:
             return ray.cloudpickle.loads(ray.get(reference))
 
-        return pickle.dumps(self._desk.compute(task, lambda: fetch(model[0]), lambda: fetch(units[0])))
+        return pickle.dumps(self._worker.compute(task, lambda: fetch(model[0]), lambda: fetch(units[0])))

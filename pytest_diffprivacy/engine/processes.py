@@ -1,4 +1,4 @@
-"""How do several devices of one machine work without a cluster? One process each, which sees its own device only."""
+"""Processes of this machine: one a worker, each of which sees its own device only."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 
-from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task
-from pytest_diffprivacy.engine.units import Identified, Unit
+from pytest_diffprivacy.engine.units import Answer, Identified, Task, Unit
+from pytest_diffprivacy.engine.workers import Sent, Worker
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker runs.
+    """Where a worker process runs.
 
     Attributes:
         threads: of the CPU.
@@ -53,8 +53,8 @@ def places(count: int, device: str, environment: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
-class _Worker:
-    """One process and what it knows."""
+class _Process:
+    """One worker process and what it knows."""
 
     process: BaseProcess
     connection: Connection
@@ -64,16 +64,20 @@ class _Worker:
 
 
 @final
-class ProcessWorkers:
-    """Worker processes on this machine; satisfies Workers.
+class ProcessExecutor:
+    """Worker processes on this machine, each of which sees its own device only; satisfies Executor.
+
+    Not a `ProcessPoolExecutor`: there, a lost worker ends all the others, and workers outlive a parent that is killed.
 
     Args:
         chosen: where each of them runs.
     """
 
+    alone: Final = False
+
     def __init__(self, chosen: Sequence[Place]) -> None:
         self._places, self._sent = list(chosen), Sent(pickle.dumps)
-        self._workers = [_started(place) for place in self._places]
+        self._workers = [_start(place) for place in self._places]
         self._end = weakref.finalize(self, _stop, self._workers)
 
     @property
@@ -103,37 +107,36 @@ class ProcessWorkers:
             chosen.connection.send((task, model, units))
             chosen.models, chosen.units = chosen.models | {task.model}, task.units
 
-    def answers(self) -> list[tuple[int, Answer | None]]:
-        """Wait until a worker answers; None for one that was lost, whose place is taken by a new one."""
+    def receive(self) -> tuple[int, Answer]:
+        """Wait until a worker answers or is lost; a new one takes the place of a lost one."""
         busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker.busy}
-        found: list[tuple[int, Answer | None]] = []
-        for connection in wait(list(busy)):
-            assert isinstance(connection, Connection)
-            number = busy[connection]
-            try:
-                found.append((number, connection.recv()))
-                self._workers[number].busy = False
-            except (EOFError, OSError, pickle.UnpicklingError):
-                found.append((number, None))
-                _stop([self._workers[number]])
-                self._workers[number] = _started(self._places[number])
-        return found
+        connection = wait(list(busy))[0]
+        assert isinstance(connection, Connection)
+        number = busy[connection]
+        try:
+            answer: Answer = connection.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            _stop([self._workers[number]])
+            self._workers[number] = _start(self._places[number])
+            return number, Answer(lost=True)
+        self._workers[number].busy = False
+        return number, answer
 
     def close(self) -> None:
         """End the processes."""
         self._end()
 
 
-def _started(place: Place) -> _Worker:
+def _start(place: Place) -> _Process:
     context = get_context("spawn")  # a fork of a process that has used CUDA or threads cannot be trusted
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, place), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(process, ours)
+    return _Process(process, ours)
 
 
-def _stop(workers: list[_Worker]) -> None:
+def _stop(workers: list[_Process]) -> None:
     for worker in workers:
         worker.connection.close()
         worker.process.terminate()
@@ -141,21 +144,21 @@ def _stop(workers: list[_Worker]) -> None:
 
 
 def _serve(connection: Connection, place: Place) -> None:
-    """The life of a worker: answer tasks until nobody asks any more."""
+    """The life of a worker process: answer tasks until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks ends it
     if place.visible is not None:
         os.environ[VISIBLE] = place.visible
-    desk = Desk(place.threads)
+    worker = Worker(place.threads)
     with suppress(EOFError, OSError):
         while True:
             task, model, units = connection.recv()
-            answer = desk.compute(task, _unpacking(model), _unpacking(units))
+            answer = worker.compute(task, _unpacking(model), _unpacking(units))
             connection.send(answer)
 
 
 def _unpacking(content: bytes | None) -> Any:
     def unpack() -> Any:
-        assert content is not None, "what is not on the desk comes with the task"
+        assert content is not None, "what a worker does not hold comes with the task"
         return pickle.loads(content)
 
     return unpack

@@ -1,8 +1,8 @@
-"""What is the smallest piece of work that is stored, skipped and repeated as a whole?"""
+"""Unit of work: the smallest piece that is stored, skipped and repeated as a whole; and what computes units."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,9 +58,77 @@ class Work:
     incidents: list[str] = field(default_factory=list)
 
 
-class Engine(Protocol):
-    """Where units run. Same units, same results, same evidence."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One unit to be computed.
 
-    def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
-        """The results of the units, in their order, each stored as soon as it is finished."""
+    Attributes:
+        model: names the model.
+        units: names the list that the unit is in.
+        index: its place in the list.
+        batch_size: images in one network call.
+    """
+
+    model: int
+    units: int
+    index: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a task.
+
+    Attributes:
+        arrays: the unit's result; None where there is none.
+        error: what went wrong; None where nothing did.
+        out_of_memory: whether it was a lack of memory, for which the unit may be tried again.
+        warned: warnings, which only the asking process can show.
+        seconds: how long it took.
+        lost: whether the worker was lost with its task, and is replaced.
+    """
+
+    arrays: Arrays | None = None
+    error: Exception | None = None
+    out_of_memory: bool = False
+    warned: tuple[Warning, ...] = ()
+    seconds: float = 0.0
+    lost: bool = False
+
+
+class CannotSend(Exception):
+    """A model or its units hold something that no other process can be given."""
+
+
+class Executor(Protocol):
+    """Computes units: it starts workers, hands each of them one at a time, and gives back its result or error."""
+
+    @property
+    def count(self) -> int:
+        """How many workers there are."""
+        ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process is the only worker, which computes a unit when its answer is asked for."""
+        ...
+
+    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
+        """Names under which the workers know a model and its units; what is sent is sent once.
+
+        Raises:
+            CannotSend: it holds something that no other process can be given.
+        """
+        ...
+
+    def idle(self) -> list[int]:
+        """Workers that wait for a task."""
+        ...
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Give an idle worker a task."""
+        ...
+
+    def receive(self) -> tuple[int, Answer] | None:
+        """Wait for a worker: its number and answer; None where it says nothing but that it has started."""
         ...

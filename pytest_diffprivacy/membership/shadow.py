@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.engine import Identified
+from pytest_diffprivacy.engine.units import Identified
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import fingerprint
 from pytest_diffprivacy.models.noise import image_digest

@@ -19,7 +19,7 @@ from pytest_diffprivacy import (
     assert_mia_auroc_below,
     assert_mia_tpr_below,
 )
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim, ControlOutcome
 from pytest_diffprivacy.membership import ATTACKS, Attack
@@ -155,7 +155,7 @@ def test_a_control_is_stored_and_reused_for_another_model_of_the_same_shape(
 
     class Counted:
         def __init__(self) -> None:
-            self.inner = LocalEngine(Store(folder))
+            self.inner = Engine(Store(folder))
 
         def run(self, model, units, *, title, work):
             before = work.computed

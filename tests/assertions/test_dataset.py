@@ -5,7 +5,7 @@ import torch
 from pytest_diffprivacy import ProbeSet
 from pytest_diffprivacy.assertions.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.audit import Auditor
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import (
     AuditError,
     ClaimNotProven,
@@ -151,7 +151,7 @@ def test_the_order_of_the_files_changes_nothing():
 
 def test_features_are_stored_and_another_significance_asks_the_model_nothing(tmp_path_factory):
     asked = GreyBox(model(MEMBERS, 0.05))
-    auditor = Auditor(engine=LocalEngine(Store(tmp_path_factory.mktemp("store"))))
+    auditor = Auditor(engine=Engine(Store(tmp_path_factory.mktemp("store"))))
     judged(asked, ProbeSet(MEMBERS, OTHERS), auditor=auditor)
     before = asked.asked
     assert before == 28 * 80

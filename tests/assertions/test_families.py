@@ -12,7 +12,7 @@ from diffusers import DDPMScheduler, UNet2DModel
 
 from pytest_diffprivacy import Auditor, PrivacyViolation, ProbeSet, UsageError, Verdict, assert_mia_tpr_below
 from pytest_diffprivacy.assertions.restored import STRIPS_A_SIDE
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim
@@ -170,7 +170,7 @@ def test_prompts_of_the_probes_reach_the_model_and_the_cache_key(tmp_path_factor
     areas, folder = {}, tmp_path_factory.mktemp("store")
     for labels in (None, [0] * 30, [1] * 30):
         split = ProbeSet(images[:30], images[30:], member_prompts=labels, nonmember_prompts=labels)
-        judge = Auditor(engine=LocalEngine(Store(folder)))
+        judge = Auditor(engine=Engine(Store(folder)))
         areas[str(labels)[:2]] = judged(model, split, attack="secmi", auditor=judge, **POLICY).also_measured[0].value
     assert len(set(areas.values())) == 3
     split = ProbeSet(images[:30], images[30:], member_prompts=[0] * 30, nonmember_prompts=[1] * 30)

@@ -14,7 +14,7 @@ from pytest_diffprivacy import (
     assert_finetune_adds_no_leak,
     load_model,
 )
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim, ControlOutcome
 from pytest_diffprivacy.models import TextToImage
@@ -64,12 +64,12 @@ def control(pictures: tuple[Any, list[str]]) -> TextToImage:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Scores of the base and of the control are computed once for both tests."""
-    return LocalEngine(Store(tmp_path_factory.mktemp("scores")))
+    return Engine(Store(tmp_path_factory.mktemp("scores")))
 
 
-def judged(engine: LocalEngine, *models: TextToImage, probes: ProbeSet, **more: Any) -> Claim:
+def judged(engine: Engine, *models: TextToImage, probes: ProbeSet, **more: Any) -> Claim:
     judge = Auditor(engine=engine)
     with pytest.raises((PrivacyViolation, Inconclusive)):
         assert_finetune_adds_no_leak(*models, probes, auditor=judge, **CALL | more)
@@ -77,7 +77,7 @@ def judged(engine: LocalEngine, *models: TextToImage, probes: ProbeSet, **more: 
 
 
 def test_what_the_lora_memorized_is_found(
-    base: TextToImage, leaky: TextToImage, control: TextToImage, fresh: ProbeSet, engine: LocalEngine
+    base: TextToImage, leaky: TextToImage, control: TextToImage, fresh: ProbeSet, engine: Engine
 ) -> None:
     claim = judged(engine, base, leaky, probes=fresh, control=control)
     assert claim.low is not None
@@ -92,7 +92,7 @@ def test_what_the_lora_memorized_is_found(
 
 
 def test_a_lora_trained_on_other_pictures_shows_no_leak(
-    base: TextToImage, control: TextToImage, fresh: ProbeSet, engine: LocalEngine
+    base: TextToImage, control: TextToImage, fresh: ProbeSet, engine: Engine
 ) -> None:
     claim = judged(engine, base, control, probes=fresh)
     assert claim.low is not None

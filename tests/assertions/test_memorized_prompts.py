@@ -16,7 +16,7 @@ from pytest_diffprivacy import (
     assert_no_memorized_prompts,
 )
 from pytest_diffprivacy.assertions import prompts
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
@@ -146,7 +146,7 @@ def test_the_verdict_follows_from_what_is_stored(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("store")
     run = RunFolder(root, "run")
-    auditor = Auditor(run=run, engine=LocalEngine(Store(root), run))
+    auditor = Auditor(run=run, engine=Engine(Store(root), run))
     claim = violated(NEEDLES + BROADS[:6], auditor)
     arrays = read_arrays(root / claim.artifacts[0].path)
     roles = {role: [arrays[name] for name in names] for role, names in claim.recipe.arrays.items()}
@@ -154,7 +154,7 @@ def test_the_verdict_follows_from_what_is_stored(tmp_path_factory):
     assert (again.value, again.low, again.high) == (claim.value, claim.low, claim.high)
     events = (run.folder / "events.jsonl").read_text("utf-8")
     assert "picture number" not in events
-    second = Auditor(run=RunFolder(root, "again"), engine=LocalEngine(Store(root)))
+    second = Auditor(run=RunFolder(root, "again"), engine=Engine(Store(root)))
     reused = violated(NEEDLES + BROADS[:6], second)
     assert reused.work.units_computed == 0
     assert reused.value == claim.value

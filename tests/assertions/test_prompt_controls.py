@@ -9,7 +9,7 @@ import pytest
 from pytest_diffprivacy import AuditError, Auditor, Verdict, assert_no_memorized_prompts, assert_sharpness_below
 from pytest_diffprivacy.assertions.prompt_controls import positive_prompt_control
 from pytest_diffprivacy.audit import Findings
-from pytest_diffprivacy.engine import LocalEngine, Work
+from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling
@@ -78,7 +78,7 @@ def test_a_detector_broken_on_purpose_is_an_error(monkeypatch, broken, claim):
 def test_what_the_detector_saw_is_stored_and_is_no_part_of_the_claim_s_work(tmp_path_factory, monkeypatch):
     root = tmp_path_factory.mktemp("store")
     for name in ("first", "second"):
-        findings, auditor = Findings(), Auditor(engine=LocalEngine(Store(root), RunFolder(root, name)))
+        findings, auditor = Findings(), Auditor(engine=Engine(Store(root), RunFolder(root, name)))
         asked = Asked(DETECTORS["score_difference"])
         positive_prompt_control(auditor, prompted_model(), asked, Sampling(2, 20), findings)
         assert findings.controls[0].outcome is ControlOutcome.HELD

@@ -17,7 +17,7 @@ from pytest_diffprivacy import (
     assert_sharpness_below,
 )
 from pytest_diffprivacy.audit import Findings, Question
-from pytest_diffprivacy.engine import LocalEngine, ScoreTask, Work
+from pytest_diffprivacy.engine import Engine, ScoreTask, Work
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.arrays import read_arrays
@@ -172,7 +172,7 @@ def test_a_stored_score_is_reused_only_for_the_same_question(
 
     def computed(model: AnalyticDenoiser, images: np.ndarray, task: ScoreTask) -> int:
         work = Work()
-        judge = Auditor(engine=LocalEngine(Store(tmp_path)))
+        judge = Auditor(engine=Engine(Store(tmp_path)))
         judge.scores(model, ImageSet.of(images, "member"), task, work)
         return work.computed
 

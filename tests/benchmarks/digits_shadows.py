@@ -14,7 +14,7 @@ import torch
 from build_digits import Recipe, Split, digit_images, make_scheduler, train
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import Measure, ShadowScores, gsa_measure, loss_measure, train_shadows
 from pytest_diffprivacy.models import PixelDiffusion
@@ -57,9 +57,9 @@ def measured(measures: list[Measure], models: int) -> tuple[ShadowScores, ...]:
     )
 
 
-def engine() -> LocalEngine:
+def engine() -> Engine:
     """Where results are kept."""
-    return LocalEngine(Store(ROOT / ".diffprivacy"), batch_size=256, progress=sys.stderr)
+    return Engine(Store(ROOT / ".diffprivacy"), batch_size=256, progress=sys.stderr)
 
 
 def lira_shadows() -> tuple[ShadowScores, ShadowScores, ShadowScores]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pytest_diffprivacy.engine.memory import peak_bytes
+from pytest_diffprivacy.engine.batches import peak_bytes
 from pytest_diffprivacy.models.derivatives import forward_jvp
 from tests.benchmarks.full_architectures import (
     CLIP_G,

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from pytest_diffprivacy import Auditor, load_model
-from pytest_diffprivacy.engine import LocalEngine, Work
+from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.models import Generator
 from tests.benchmarks import ROOT
@@ -54,7 +54,7 @@ def unconditional() -> Any:
 def audited(model: Generator, seed: int, prompt: str | None) -> None:
     """Generate through the audit, with a store, as a run does."""
     with tempfile.TemporaryDirectory() as folder:
-        judge = Auditor(seed=seed, engine=LocalEngine(Store(Path(folder)), batch_size=BATCH))
+        judge = Auditor(seed=seed, engine=Engine(Store(Path(folder)), batch_size=BATCH))
         guidance = None if prompt is None else 1.0
         for _ in judge.generations(model, IMAGES, steps=STEPS, work=Work(), prompt=prompt, guidance_scale=guidance):
             pass

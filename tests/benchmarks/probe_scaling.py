@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy import Auditor
-from pytest_diffprivacy.engine import LocalEngine, ScoreTask, Work
+from pytest_diffprivacy.engine import Engine, ScoreTask, Work
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import ATTACKS
 from pytest_diffprivacy.models import FiniteData
@@ -50,7 +50,7 @@ def score(name: str, count: int) -> None:
 
     def audit(images: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            judge = Auditor(engine=LocalEngine(Store(Path(folder))))
+            judge = Auditor(engine=Engine(Store(Path(folder))))
             judge.scores(model, ImageSet(DrawnImages(images, SHAPE), "member"), task, Work())
 
     audit(256)  # first calls load and allocate

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy import Auditor, load_model
-from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, ScoreTask, Work
+from pytest_diffprivacy.engine import Engine, RayExecutor, ScoreTask, Work
 from pytest_diffprivacy.membership import secmi
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks import ROOT
@@ -42,11 +42,11 @@ def score(workers: int) -> None:
 
     torch.set_num_threads(1)
     ray.init(num_cpus=workers, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    engine = PooledEngine(lambda: RayWorkers(None, workers))
+    engine = Engine(start=lambda: RayExecutor(None, workers))
     model: Any = load_model(str(MODEL))
     task = ScoreTask(secmi.name, secmi.version, secmi.scores, secmi.defaults)
     few = ImageSet(DrawnImages(2 * UNIT_IMAGES, SHAPE), "member")
-    local = Auditor(engine=LocalEngine()).scores(model, few, task, Work())
+    local = Auditor(engine=Engine()).scores(model, few, task, Work())
     far = np.abs(Auditor(engine=engine).scores(model, few, task, Work()) - local).max() / np.abs(local).max()
     many = ImageSet(DrawnImages(UNITS * UNIT_IMAGES, SHAPE), "member")
     assert len(many) == UNITS * UNIT_IMAGES  # reads and digests every image

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Budget, LocalEngine, Unit, Work
-from pytest_diffprivacy.engine.budget import duration
+from pytest_diffprivacy.engine import Engine, Unit, Work
+from pytest_diffprivacy.engine.recorder import Budget, duration
 from pytest_diffprivacy.errors import BudgetSpent, Inconclusive
 from pytest_diffprivacy.evidence import Store
 from tests.models.builders import population_model
@@ -35,7 +35,7 @@ def model():
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("pytest_diffprivacy.engine.local.time.perf_counter", clock)
+    monkeypatch.setattr("pytest_diffprivacy.engine.workers.time.perf_counter", clock)
     return clock
 
 
@@ -44,7 +44,7 @@ def values(engine, model, units, done=None):
 
 
 def test_the_unit_that_runs_is_finished_and_none_begins_after_it(model, clock, tmp_path):
-    done, engine = Work(), LocalEngine(Store(tmp_path), budget=Budget(25.0, 0.0, clock))
+    done, engine = Work(), Engine(Store(tmp_path), budget=Budget(25.0, 0.0, clock))
     with pytest.raises(BudgetSpent) as caught:
         values(engine, model, [clock.unit(n) for n in range(7)], done)
     assert done.computed == 3
@@ -59,27 +59,27 @@ def test_the_unit_that_runs_is_finished_and_none_begins_after_it(model, clock, t
 def test_the_next_run_continues_where_the_time_ended(model, clock, tmp_path):
     units = [clock.unit(n) for n in range(5)]
     with pytest.raises(BudgetSpent):
-        values(LocalEngine(Store(tmp_path), budget=Budget(15.0, 0.0, clock)), model, units)
+        values(Engine(Store(tmp_path), budget=Budget(15.0, 0.0, clock)), model, units)
     done = Work()
-    assert values(LocalEngine(Store(tmp_path), budget=Budget(100.0, 20.0, clock)), model, units, done) == [*range(5)]
+    assert values(Engine(Store(tmp_path), budget=Budget(100.0, 20.0, clock)), model, units, done) == [*range(5)]
     assert (done.reused, done.computed) == (2, 3)
 
 
 def test_what_is_stored_counts_even_when_the_time_is_over(model, clock, tmp_path):
     units = [clock.unit(n) for n in range(3)]
-    values(LocalEngine(Store(tmp_path)), model, units)
-    assert values(LocalEngine(Store(tmp_path), budget=Budget(0.0, 0.0, clock)), model, units) == [0, 1, 2]
+    values(Engine(Store(tmp_path)), model, units)
+    assert values(Engine(Store(tmp_path), budget=Budget(0.0, 0.0, clock)), model, units) == [0, 1, 2]
 
 
 def test_what_takes_seconds_and_no_model_is_done_all_the_same(model, clock):
-    engine = LocalEngine(budget=Budget(0.0, 0.0, clock))
+    engine = Engine(budget=Budget(0.0, 0.0, clock))
     assert values(engine, model, [clock.unit(7, brief=True)]) == [7]
     with pytest.raises(BudgetSpent):
         values(engine, model, [clock.unit(7)])
 
 
 def test_the_time_of_a_method_that_never_ran_is_not_guessed(model, clock):
-    engine = LocalEngine(budget=Budget(10.0, 0.0, clock))
+    engine = Engine(budget=Budget(10.0, 0.0, clock))
     values(engine, model, [clock.unit(0, method="loss")])
     with pytest.raises(
         BudgetSpent, match=r"1 unit of work .* is missing, how long it takes is not known yet"

@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.engine import Unit, Work
-from pytest_diffprivacy.engine.chosen import session_engine
+from pytest_diffprivacy.engine.engine import session_engine
 from pytest_diffprivacy.evidence import Arrays, Store
 from tests.models.builders import population_model
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, Work
+from pytest_diffprivacy.engine import Engine, RayExecutor, Work
 from pytest_diffprivacy.engine import cluster as room
 from pytest_diffprivacy.engine.cluster import cpu_share
 from pytest_diffprivacy.errors import AuditError, UsageError
@@ -33,13 +33,13 @@ class Standin:
 
     def __init__(self, nodes, fails=()):
         self._nodes, self.fails = nodes, list(fails)
-        self.needs, self.killed, self.hired, self.started = {}, 0, 0, None
+        self.needs, self.killed, self.made, self.options = {}, 0, 0, None
 
     def is_initialized(self):
         return False
 
     def init(self, **options):
-        self.started = options
+        self.options = options
 
     def nodes(self):
         return [{"Alive": True, "Resources": node} for node in self._nodes] + [
@@ -49,12 +49,12 @@ class Standin:
     def remote(self, kind):
         def options(**needs):
             self.needs = needs
-            return SimpleNamespace(remote=lambda threads, paths: self._hire(kind(threads, paths)))
+            return SimpleNamespace(remote=lambda threads, paths: self._start(kind(threads, paths)))
 
         return SimpleNamespace(options=options)
 
-    def _hire(self, actor):
-        self.hired += 1
+    def _start(self, actor):
+        self.made += 1
 
         def call(name):
             return SimpleNamespace(remote=lambda *given: Call(name, lambda: getattr(actor, name)(*given)))
@@ -87,25 +87,25 @@ class Call:
 
 
 @pytest.fixture
-def hired(monkeypatch):
-    def hire(nodes, fails=(), **arguments):
+def started(monkeypatch):
+    def start(nodes, fails=(), **arguments):
         ray = Standin(nodes, fails)
         monkeypatch.setitem(sys.modules, "ray", ray)
         monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        return ray, RayWorkers(**arguments)
+        return ray, RayExecutor(**arguments)
 
-    return hire
+    return start
 
 
 @pytest.mark.parametrize("fails", [[], ["compute"], ["ready", "compute", "ready", "compute"]])
-def test_results_are_those_of_this_process_whatever_is_lost(hired, fails):
-    ray, crew = hired([{"CPU": 1}, {"CPU": 1}], fails, count=2)
+def test_results_are_those_of_this_process_whatever_is_lost(started, fails):
+    ray, crew = started([{"CPU": 1}, {"CPU": 1}], fails, count=2)
     done, model = Work(), work.model()
-    found = work.values(PooledEngine(lambda: crew), model, work.units(7), done)
-    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(7)))
+    found = work.values(Engine(start=lambda: crew), model, work.units(7), done)
+    np.testing.assert_array_equal(found, work.values(Engine(), model, work.units(7)))
     assert done.computed == 7
     assert len(done.incidents) == fails.count("compute")
-    assert (ray.killed, ray.hired) == (len(fails), 2 + len(fails))
+    assert (ray.killed, ray.made) == (len(fails), 2 + len(fails))
 
 
 @pytest.mark.parametrize(
@@ -118,43 +118,43 @@ def test_results_are_those_of_this_process_whatever_is_lost(hired, fails):
         ([{"CPU": 16.0, "GPU": 4.0}], 6, {"num_gpus": 0.5, "num_cpus": 1.0}, 6),
     ],
 )
-def test_one_worker_a_gpu_or_a_share_of_the_cpus(hired, nodes, count, needs, workers):
-    ray, crew = hired(nodes, count=count)
-    assert (ray.needs, crew.count, ray.hired) == (needs, workers, workers)
+def test_one_worker_a_gpu_or_a_share_of_the_cpus(started, nodes, count, needs, workers):
+    ray, crew = started(nodes, count=count)
+    assert (ray.needs, crew.count, ray.made) == (needs, workers, workers)
 
 
-def test_workers_look_for_modules_where_this_process_does_where_there_is_such_a_folder(hired, monkeypatch, tmp_path):
+def test_workers_look_for_modules_where_this_process_does_where_there_is_such_a_folder(started, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path), str(tmp_path / "not there"), ""])
     before = [*sys.path]
-    _, crew = hired([{"CPU": 1}])
+    _, crew = started([{"CPU": 1}])
     monkeypatch.setattr(sys, "path", ["their own"])  # the stand-in's actors share this process
-    crew._hire(0)
+    crew._start(0)
     assert sys.path == ["their own", *dict.fromkeys(path for path in before if path and Path(path).is_dir())]
 
 
-def test_the_address_is_ray_s_own(hired):
-    ray, _ = hired([{"CPU": 1}], address="ray://head:10001")
-    assert ray.started["address"] == "ray://head:10001"
+def test_the_address_is_ray_s_own(started):
+    ray, _ = started([{"CPU": 1}], address="ray://head:10001")
+    assert ray.options["address"] == "ray://head:10001"
 
 
-def test_workers_that_cannot_work_or_do_not_start_are_said(hired):
-    _, crew = hired([{"CPU": 1}], ["broken compute"])
+def test_workers_that_cannot_work_or_do_not_start_are_said(started):
+    _, crew = started([{"CPU": 1}], ["broken compute"])
     with pytest.raises(AuditError, match="A Ray worker cannot answer: no module named audits"):
-        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
-    _, crew = hired([{"CPU": 1}], ["ready"] * 50)
+        work.values(Engine(start=lambda: crew), work.model(), work.units(1))
+    _, crew = started([{"CPU": 1}], ["ready"] * 50)
     with pytest.raises(AuditError, match="Ray workers do not start: ready"):
-        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
-    _, crew = hired([{"CPU": 1}], ["silence"])
+        work.values(Engine(start=lambda: crew), work.model(), work.units(1))
+    _, crew = started([{"CPU": 1}], ["silence"])
     with pytest.raises(AuditError, match="No Ray worker started within 600 s"):
-        work.values(PooledEngine(lambda: crew), work.model(), work.units(1))
+        work.values(Engine(start=lambda: crew), work.model(), work.units(1))
     assert room.FAILURES < 50
 
 
 @pytest.mark.parametrize("when", ["ready", "compute"])
-def test_a_cluster_that_is_lost_while_it_works_is_said_with_the_cure(hired, when):
-    _, crew = hired([{"CPU": 1}], [f"no cluster at {when}"])
+def test_a_cluster_that_is_lost_while_it_works_is_said_with_the_cure(started, when):
+    _, crew = started([{"CPU": 1}], [f"no cluster at {when}"])
     with pytest.raises(AuditError, match=r"cluster was lost while it worked \(Client is shutting down\).*run the same"):
-        work.values(PooledEngine(lambda: crew), work.model(), work.units(3))
+        work.values(Engine(start=lambda: crew), work.model(), work.units(3))
 
 
 def test_without_ray_the_engine_says_what_to_install(monkeypatch):
@@ -162,7 +162,7 @@ def test_without_ray_the_engine_says_what_to_install(monkeypatch):
     with pytest.raises(
         UsageError, match=r"must be local where ray is not installed.*Install pytest-diffprivacy\[ray\]"
     ):
-        RayWorkers()
+        RayExecutor()
 
 
 def test_a_cluster_that_cannot_be_reached_is_named(monkeypatch):
@@ -178,9 +178,9 @@ def test_a_cluster_that_cannot_be_reached_is_named(monkeypatch):
         UsageError,
         match=r"a Ray cluster that can be reached, got 'ray://head:1': refused\. Start it.*RAY_AUTH_MODE=token",
     ):
-        RayWorkers("ray://head:1")
+        RayExecutor("ray://head:1")
     with pytest.raises(UsageError, match=r"a Ray cluster that can be reached, got 'ray': refused"):
-        RayWorkers()
+        RayExecutor()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import GenerationTask, LocalEngine, Work, generation_units
+from pytest_diffprivacy.engine import Engine, GenerationTask, Work
+from pytest_diffprivacy.engine.tasks import generation_units
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.models import CallableGenerator
@@ -28,7 +29,7 @@ class Asked:
 
 def run(model, task, store=None, batch_size=256):
     done = Work()
-    parts = LocalEngine(store, batch_size=batch_size).run(model, generation_units(task), title="test", work=done)
+    parts = Engine(store, batch_size=batch_size).run(model, generation_units(task), title="test", work=done)
     return np.concatenate([part["images"] for part in parts]), done
 
 

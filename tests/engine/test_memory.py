@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import LocalEngine, Unit, Work
-from pytest_diffprivacy.engine.memory import (
+from pytest_diffprivacy.engine import Engine, Unit, Work
+from pytest_diffprivacy.engine.batches import (
     EVALUATIONS,
     SHARE,
     _free_memory,
@@ -64,7 +64,7 @@ def test_an_evaluation_takes_more_than_its_input_and_less_than_the_bound_that_is
 
 
 def free(monkeypatch, size):
-    monkeypatch.setattr("pytest_diffprivacy.engine.memory.free_bytes", lambda device: size)
+    monkeypatch.setattr("pytest_diffprivacy.engine.batches.free_bytes", lambda device: size)
 
 
 def test_the_batch_is_halved_until_its_evaluations_fit(monkeypatch):
@@ -99,7 +99,7 @@ def test_the_record_says_that_the_batch_was_lowered(monkeypatch):
     model, sizes, done = golden_model(), [], Work()
     free(monkeypatch, int(9 * EVALUATIONS * evaluation_bytes(model) / SHARE))
     units = [Unit(f"unit {n}", None, lambda m, batch_size: sizes.append(batch_size) or {}, 1) for n in range(2)]
-    list(LocalEngine(batch_size=64).run(model, units, title="test", work=done))
+    list(Engine(batch_size=64).run(model, units, title="test", work=done))
     assert sizes == [8, 8]
     assert len(done.incidents) == 1
     assert done.incidents[0].startswith("Batch size lowered from 64 to 8: ")
@@ -117,7 +117,7 @@ def test_each_method_keeps_its_own_batch_size():
     def unit(name, fits):
         return Unit(name, {"method": name}, lambda model, size: compute(name, fits, model, size), 1)
 
-    engine = LocalEngine(batch_size=64)
+    engine = Engine(batch_size=64)
     for asked in ([unit("gradients", 16)], [unit("loss", 64)], [unit("gradients", 16)]):
         list(engine.run(model, asked, title="test", work=Work()))
     assert sizes == [("gradients", 64), ("gradients", 32), ("gradients", 16), ("loss", 64), ("gradients", 16)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import LocalEngine, PooledEngine, ProcessWorkers, Work, processes
+from pytest_diffprivacy.engine import Engine, ProcessExecutor, Work, processes
 from pytest_diffprivacy.engine.processes import Place, places
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
@@ -17,7 +17,7 @@ from tests.models.builders import golden_model
 
 @pytest.fixture(scope="module")
 def crew():
-    crew = ProcessWorkers([Place(1), Place(1)])
+    crew = ProcessExecutor([Place(1), Place(1)])
     yield crew
     crew.close()
 
@@ -25,16 +25,16 @@ def crew():
 def test_two_processes_give_what_one_gives_though_one_of_them_is_killed(crew, tmp_path):
     model, done, marker = golden_model(), Work(), tmp_path / "killed"
     asked = [*work.units(4), *work.units(12, work.dies_once, marker)[4:]]
-    results = list(PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", work=done))
+    results = list(Engine(Store(tmp_path), start=lambda: crew).run(model, asked, title="test", work=done))
     found = np.array([arrays["value"] for arrays in results])
-    np.testing.assert_allclose(found, work.values(LocalEngine(), model, work.units(12)), rtol=1e-6)
+    np.testing.assert_allclose(found, work.values(Engine(), model, work.units(12)), rtol=1e-6)
     assert marker.exists()
     assert [text.split(" in ")[0] for text in done.incidents] == ["A worker was lost"]
     assert done.computed == 12
     processes = {int(arrays["process"][0]) for arrays in results}
     assert 2 <= len(processes) <= 3
     again = Work()
-    np.testing.assert_array_equal(work.values(LocalEngine(Store(tmp_path)), model, asked, again), found)
+    np.testing.assert_array_equal(work.values(Engine(Store(tmp_path)), model, asked, again), found)
     assert (again.reused, again.computed) == (12, 0)
 
 
@@ -55,6 +55,6 @@ def test_each_process_sees_its_own_device_only(monkeypatch):
     seen = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(processes.signal, "signal", lambda *arguments: None)
-    monkeypatch.setattr(processes, "Desk", lambda threads: seen.append((threads, os.environ["CUDA_VISIBLE_DEVICES"])))
+    monkeypatch.setattr(processes, "Worker", lambda threads: seen.append((threads, os.environ["CUDA_VISIBLE_DEVICES"])))
     processes._serve(Silent(), Place(3, "1"))
     assert seen == [(3, "1")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine, PooledEngine, RayWorkers, Work
+from pytest_diffprivacy.engine import Engine, RayExecutor, Work
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
 
@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from pytest_diffprivacy.engine import Work, PooledEngine, RayWorkers
+from pytest_diffprivacy.engine import Work, RayExecutor
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
 
-engine = PooledEngine(lambda: RayWorkers(sys.argv[1], 2), Store(Path(sys.argv[2])))
+engine = Engine(Store(Path(sys.argv[2])), start=lambda: RayExecutor(sys.argv[1], 2))
 for number, _ in enumerate(engine.run(work.model(), work.units(12), title="test", work=Work())):
     if number == 4:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -48,7 +48,7 @@ def cluster():
 
 
 def test_two_nodes_give_what_one_process_gives_though_a_worker_and_the_driver_are_killed(cluster, tmp_path):
-    model, expected = work.model(), work.values(LocalEngine(), work.model(), work.units(12))
+    model, expected = work.model(), work.values(Engine(), work.model(), work.units(12))
     killed = subprocess.run(
         [sys.executable, "-c", DRIVER, cluster.address, str(tmp_path)],
         cwd=ROOT,
@@ -64,9 +64,9 @@ def test_two_nodes_give_what_one_process_gives_though_a_worker_and_the_driver_ar
     import ray
 
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-    crew, done, marker = RayWorkers(None, 2), Work(), tmp_path / "marker"
+    crew, done, marker = RayExecutor(None, 2), Work(), tmp_path / "marker"
     asked = [*work.units(10), *work.units(12, work.dies_once, marker)[10:]]
-    results = list(PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", work=done))
+    results = list(Engine(Store(tmp_path), start=lambda: crew).run(model, asked, title="test", work=done))
     np.testing.assert_allclose([arrays["value"] for arrays in results], expected, rtol=1e-6)
     assert marker.exists()
     assert [text.split(" in ")[0] for text in done.incidents] == ["A worker was lost"]
@@ -75,5 +75,5 @@ def test_two_nodes_give_what_one_process_gives_though_a_worker_and_the_driver_ar
 
     meeting = tmp_path / "meeting"
     meeting.mkdir()
-    places = list(PooledEngine(lambda: crew).run(model, work.units(4, work.meets, meeting), title="test", work=Work()))
+    places = list(Engine(start=lambda: crew).run(model, work.units(4, work.meets, meeting), title="test", work=Work()))
     assert len({int(arrays["process"][0]) for arrays in places}) == 2  # both nodes work

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from tests.engine import work
 
 ROOT = Path(__file__).parents[2]
@@ -31,13 +31,13 @@ cluster.shutdown()
 DRIVER = """
 import sys, time
 from pathlib import Path
-from pytest_diffprivacy.engine import Work, PooledEngine, RayWorkers
+from pytest_diffprivacy.engine import Work, RayExecutor
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
 
 address, store, lost = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-engine = PooledEngine(lambda: RayWorkers(address, 2), Store(store))
+engine = Engine(Store(store), start=lambda: RayExecutor(address, 2))
 results = engine.run(work.model(), work.units(6), title="test", work=Work())
 print([float(arrays["value"].sum()) for arrays in results], flush=True)
 while not lost.exists():
@@ -96,7 +96,7 @@ def test_a_cluster_elsewhere_gives_what_one_process_gives_and_its_loss_is_said(
     )
     assert driver.stdout is not None
     first = driver.stdout.readline()
-    expected = work.values(LocalEngine(), work.model(), work.units(6)).sum(1)
+    expected = work.values(Engine(), work.model(), work.units(6)).sum(1)
     assert first, driver.communicate()[1]
     assert [float(value) for value in first.strip("[]\n").split(",")] == pytest.approx(expected.tolist(), rel=1e-6)
     running.communicate()  # the cluster ends while the driver holds it

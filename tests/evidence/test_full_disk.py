@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine, Unit, Work
+from pytest_diffprivacy.engine import Engine, Unit, Work
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from tests.models.builders import population_model
@@ -31,7 +31,7 @@ def values(engine, asked, work=None):
 
 def test_a_disk_that_fills_up_loses_no_finished_unit(small_disk):
     root = small_disk("size=96k") / "evidence"
-    engine = LocalEngine(Store(root), RunFolder(root, "first"))
+    engine = Engine(Store(root), RunFolder(root, "first"))
     with pytest.raises(EvidenceError, match=FULL):
         values(engine, units(40))
     finished = len(list((root / "cache").glob("*.safetensors")))
@@ -39,23 +39,23 @@ def test_a_disk_that_fills_up_loses_no_finished_unit(small_disk):
     assert not list((root / "cache").glob(".tmp-*"))
     small_disk("size=2m")
     work = Work()
-    assert values(LocalEngine(Store(root), RunFolder(root, "second")), units(40), work) == list(range(40))
+    assert values(Engine(Store(root), RunFolder(root, "second")), units(40), work) == list(range(40))
     assert (work.reused, work.computed) == (finished, 40 - finished)
 
 
 def test_a_read_only_folder_is_named_and_its_results_stay(small_disk):
     root = small_disk("size=1m") / "evidence"
-    values(LocalEngine(Store(root)), units(3))
+    values(Engine(Store(root)), units(3))
     small_disk("ro")
     with pytest.raises(EvidenceError, match=r"evidence folder '.*': Read-only file system\. Set diffprivacy_cache_dir"):
-        values(LocalEngine(Store(root)), units(4))
+        values(Engine(Store(root)), units(4))
     with pytest.raises(EvidenceError, match=r"Read-only file system\. Free space or change diffprivacy_cache_dir"):
         RunFolder(root, "run").event("computed")
     assert len(list((root / "cache").iterdir())) == 3
     assert Store(root).get(next((root / "cache").iterdir()).stem)["value"].shape == (1000,)  # reading needs no write
     small_disk("rw")
     work = Work()
-    values(LocalEngine(Store(root)), units(4), work)
+    values(Engine(Store(root)), units(4), work)
     assert (work.reused, work.computed) == (3, 1)
 
 
@@ -70,10 +70,10 @@ def test_a_full_disk_stops_the_audit_at_the_unit_that_could_not_be_kept(tmp_path
 
     monkeypatch.setattr("os.fsync", fsync)
     with pytest.raises(EvidenceError, match=FULL):
-        values(LocalEngine(Store(tmp_path)), units(10))
+        values(Engine(Store(tmp_path)), units(10))
     monkeypatch.undo()
     work = Work()
-    assert values(LocalEngine(Store(tmp_path)), units(10), work) == list(range(10))
+    assert values(Engine(Store(tmp_path)), units(10), work) == list(range(10))
     assert (work.reused, work.computed) == (4, 6)  # the first write is the folder's .gitignore
 
 
@@ -95,4 +95,4 @@ def test_a_folder_without_locks_is_named(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr("filelock.FileLock.acquire", acquire)
     with pytest.raises(EvidenceError, match=r"evidence folder '.*': (Permission denied|no flock)\. Set diffprivacy_ca"):
-        values(LocalEngine(Store(tmp_path)), units(1))
+        values(Engine(Store(tmp_path)), units(1))

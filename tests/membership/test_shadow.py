@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.engine import LocalEngine, Work
+from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.errors import AuditError, EvidenceError, ModelError, UsageError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership.shadow import (
@@ -192,12 +192,12 @@ def test_each_shadow_is_trained_on_its_half_with_its_own_seed_and_measured_on_al
 def test_a_killed_run_continues_with_the_shadow_that_was_not_finished(tmp_path):
     killed, done = Training(killed_in=3), Work()
     with pytest.raises(KeyboardInterrupt):
-        train_shadows(pool(), killed, [MEASURE], recipe="ideal", models=6, engine=LocalEngine(Store(tmp_path)))
+        train_shadows(pool(), killed, [MEASURE], recipe="ideal", models=6, engine=Engine(Store(tmp_path)))
     assert len(killed.calls) == 2
 
     resumed, whole = Training(), Training()
     (scores,) = train_shadows(
-        pool(), resumed, [MEASURE], recipe="ideal", models=6, engine=LocalEngine(Store(tmp_path)), work=done
+        pool(), resumed, [MEASURE], recipe="ideal", models=6, engine=Engine(Store(tmp_path)), work=done
     )
     (expected,) = train_shadows(pool(), whole, [MEASURE], recipe="ideal", models=6)
     assert resumed.calls == whole.calls[2:]
@@ -217,16 +217,16 @@ def test_a_killed_run_continues_with_the_shadow_that_was_not_finished(tmp_path):
 )
 def test_nothing_is_reused_where_something_differs(tmp_path, change):
     arguments = {"images": pool(), "measures": [MEASURE], "recipe": {"kind": "ideal"}, "models": 2, "seed": 0}
-    train_shadows(train=Training(), engine=LocalEngine(Store(tmp_path)), **arguments)
+    train_shadows(train=Training(), engine=Engine(Store(tmp_path)), **arguments)
     again = Training()
-    train_shadows(train=again, engine=LocalEngine(Store(tmp_path)), **arguments)
+    train_shadows(train=again, engine=Engine(Store(tmp_path)), **arguments)
     assert again.calls == []
-    train_shadows(train=again, engine=LocalEngine(Store(tmp_path)), **(arguments | change))
+    train_shadows(train=again, engine=Engine(Store(tmp_path)), **(arguments | change))
     assert len(again.calls) == 2
 
 
 def test_more_models_reuse_those_there_are(tmp_path):
-    engine, more = LocalEngine(Store(tmp_path)), Training()
+    engine, more = Engine(Store(tmp_path)), Training()
     train_shadows(pool(), Training(), [MEASURE], recipe="ideal", models=2, engine=engine)
     train_shadows(pool(), more, [MEASURE], recipe="ideal", models=6, engine=engine)
     assert len(more.calls) == 4
@@ -250,7 +250,7 @@ def test_memory_that_runs_out_while_measuring_costs_no_second_training():
         return distances(model, images, batch_size=batch_size, power=1)
 
     measure = Measure("hungry", 1, hungry, {}, 1)
-    train_shadows(pool(), training, [measure], recipe="ideal", models=2, engine=LocalEngine(batch_size=8))
+    train_shadows(pool(), training, [measure], recipe="ideal", models=2, engine=Engine(batch_size=8))
     assert sizes == [8, 4, 4]
     assert len(training.calls) == 2
 
@@ -303,7 +303,7 @@ def test_measures_must_be_some_and_distinct(measures):
 
 
 def test_given_checkpoints_measure_what_trained_shadows_do(tmp_path):
-    images, engine = pool(), LocalEngine(Store(tmp_path))
+    images, engine = pool(), Engine(Store(tmp_path))
     (trained,) = train_shadows(images, Training(), [MEASURE], recipe="ideal", models=4, seed=2)
     halves = shadow_splits(images, 4, seed=2)
     shadows = [Shadow.of(ideal_denoiser(IMAGES[half]), IMAGES[half], f"shadow {i}") for i, half in enumerate(halves)]

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine, PooledEngine, ProcessWorkers, Work
-from pytest_diffprivacy.engine.desk import Desk, Task
+from pytest_diffprivacy.engine import Engine, ProcessExecutor, Work
 from pytest_diffprivacy.engine.processes import Place
+from pytest_diffprivacy.engine.units import Task
+from pytest_diffprivacy.engine.workers import Worker
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.membership.shadow_training import train_shadows
@@ -22,7 +23,7 @@ MODELS = 6
 
 @pytest.fixture(scope="module")
 def crew():
-    crew = ProcessWorkers([Place(1), Place(1)])
+    crew = ProcessExecutor([Place(1), Place(1)])
     yield crew
     crew.close()
 
@@ -53,7 +54,7 @@ def assert_same(found, expected):
 
 def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder, tmp_path, expected):
     run, done = RunFolder(tmp_path, "run"), Work()
-    engine = PooledEngine(lambda: crew, Store(tmp_path), run)
+    engine = Engine(Store(tmp_path), run, start=lambda: crew)
     found = shadows(partial(work.train, folder), work.measures(), engine=engine, work=done)
     assert_same(found, expected)
     counts, processes = work.trainings(folder)
@@ -73,20 +74,20 @@ def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder
 
 def test_a_process_that_is_killed_while_it_trains_costs_that_training_alone(crew, folder, tmp_path, expected):
     marker, done = tmp_path / "killed", Work()
-    engine = PooledEngine(lambda: crew, Store(tmp_path))
+    engine = Engine(Store(tmp_path), start=lambda: crew)
     train = partial(work.train_or_die, folder, marker)
     assert_same(shadows(train, work.measures(), engine=engine, work=done), expected)
     assert marker.exists()
     assert [text.split(" in ")[0] for text in done.incidents] == ["A worker was lost"]
     assert sorted(work.trainings(folder)[0].values()) == [1] * (MODELS - 1) + [2]
     resumed = Work()
-    assert_same(shadows(train, work.measures(), engine=LocalEngine(Store(tmp_path)), work=resumed), expected)
+    assert_same(shadows(train, work.measures(), engine=Engine(Store(tmp_path)), work=resumed), expected)
     assert (resumed.reused, resumed.computed) == (2 * MODELS, 0)
 
 
 def test_what_a_killed_process_had_measured_is_kept(crew, folder, tmp_path, expected):
     done, marker = Work(), tmp_path / "killed"
-    engine = PooledEngine(lambda: crew, Store(tmp_path))
+    engine = Engine(Store(tmp_path), start=lambda: crew)
     found = shadows(partial(work.train, folder), work.measures(marker), engine=engine, work=done)
     assert_same([found[0]], expected[:1])
     np.testing.assert_array_equal(found[1].values, expected[1].values)
@@ -101,7 +102,7 @@ def test_a_module_that_trains_when_it_is_imported_is_told_so_by_the_worker_that_
     def imported():
         return shadows(partial(work.train, folder), work.measures())
 
-    answer = Desk(1).compute(Task(1, 1, 0, 8), imported, list)
+    answer = Worker(1).compute(Task(1, 1, 0, 8), imported, list)
     assert isinstance(answer.error, UsageError)
     assert "put the call into a fixture" in str(answer.error)
     assert list(folder.iterdir()) == []

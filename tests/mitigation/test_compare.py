@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import LocalEngine
+from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.mitigation import (
@@ -35,7 +35,7 @@ def compared(model, mitigations, *, engine=None, alignment=None, others=OTHERS, 
         sampling=SAMPLING,
         closeness=PixelDistance(delta=0.02),
         alignment=alignment or Brightness(),
-        engine=engine or LocalEngine(),
+        engine=engine or Engine(),
         seed=5,
     )
 
@@ -73,7 +73,7 @@ def test_costs_are_counted_by_prompt(model):
 
 
 def test_finished_prompts_are_not_sampled_again(model, tmp_path):
-    engine = LocalEngine(Store(tmp_path))
+    engine = Engine(Store(tmp_path))
     first = compared(model, [DelayedGuidance(until=300)], engine=engine)
     again = compared(model, [DelayedGuidance(until=300), DelayedGuidance.opposite()], engine=engine)
     prompts = len(PROMPTS) + len(OTHERS)

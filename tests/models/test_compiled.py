@@ -17,10 +17,10 @@ from diffusers import StableDiffusionPipeline
 from torch.autograd import forward_ad
 
 from pytest_diffprivacy.audit.subjects import model_record
-from pytest_diffprivacy.engine import PooledEngine, ProcessWorkers, Unit, Work
-from pytest_diffprivacy.engine.books import Books
-from pytest_diffprivacy.engine.memory import evaluation_bytes
+from pytest_diffprivacy.engine import Engine, ProcessExecutor, Unit, Work
+from pytest_diffprivacy.engine.batches import evaluation_bytes
 from pytest_diffprivacy.engine.processes import Place
+from pytest_diffprivacy.engine.recorder import Recorder
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import loss_scores, pia_scores, secmi_scores
@@ -99,8 +99,8 @@ def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tm
     assert record.layout == COMPILED
     assert record.deviation.startswith("eps differs from float32 by 0.001 (RMS, relative; ")
     assert record.digest == plain.identity.digest
-    books, (unit,) = Books(Store(tmp_path), None, fresh=False, progress=None), units(1)
-    assert books.key(model, unit) != books.key(plain, unit)
+    recorder, (unit,) = Recorder(Store(tmp_path), None, fresh=False, progress=None), units(1)
+    assert recorder.key(model, unit) != recorder.key(plain, unit)
 
 
 def test_one_code_serves_every_number_of_rows_and_every_timestep(pair):
@@ -210,10 +210,10 @@ def answer(rows, model, batch_size):
 
 def test_a_worker_process_compiles_anew(pair, tmp_path):
     model, plain = pair
-    crew = ProcessWorkers([Place(1)])
+    crew = ProcessExecutor([Place(1)])
     try:
         asked = [Unit("eps", None, partial(answer, 3), 1)]
-        (arrays,) = PooledEngine(lambda: crew, Store(tmp_path)).run(model, asked, title="test", work=Work())
+        (arrays,) = Engine(Store(tmp_path), start=lambda: crew).run(model, asked, title="test", work=Work())
     finally:
         crew.close()
     assert_off(torch.from_numpy(arrays["value"]), eps(plain).double())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.audit.subjects import model_record
-from pytest_diffprivacy.engine.books import Books
+from pytest_diffprivacy.engine.recorder import Recorder
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.models import load_model
@@ -47,8 +47,8 @@ def test_channels_last_lies_otherwise_and_changes_rounding_only(tmp_path):
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     torch.testing.assert_close(sampled_eps(model), sampled_eps(golden_model()), rtol=1e-4, atol=1e-5)
     assert (model.identity.layout, model.identity.dtype) == ("channels last", "float32")
-    books, (unit,) = Books(Store(tmp_path), None, fresh=False, progress=None), units(1)
-    assert books.key(model, unit) != books.key(golden_model(), unit)
+    recorder, (unit,) = Recorder(Store(tmp_path), None, fresh=False, progress=None), units(1)
+    assert recorder.key(model, unit) != recorder.key(golden_model(), unit)
 
 
 def test_what_is_infinite_is_said_and_not_averaged():

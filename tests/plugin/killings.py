@@ -18,7 +18,7 @@ import torch
 
 from pytest_diffprivacy import Auditor, Verdict
 from pytest_diffprivacy.audit import Findings, Question
-from pytest_diffprivacy.engine import LocalEngine, Unit
+from pytest_diffprivacy.engine import Engine, Unit
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.membership import loss_scores
 from pytest_diffprivacy.models import ideal_denoiser
@@ -62,7 +62,7 @@ def audit(root: Path, run_id: str, log: int, killer: Killer) -> None:
         return Unit(f"part {number}", {"method": "loss", "part": number}, compute, EACH)
 
     run = RunFolder(root, run_id)
-    judge = Auditor(engine=LocalEngine(Store(root), run), run=run)
+    judge = Auditor(engine=Engine(Store(root), run), run=run)
 
     def measure(findings: Findings) -> RateEstimate:
         units = [part(number) for number in range(UNITS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_diffprivacy.engine import Budget
+from pytest_diffprivacy.engine.recorder import Budget
 from tests.plugin.conftest import MODEL, Project
 
 AUDIT = """
@@ -23,7 +23,7 @@ def test_an_audit_whose_time_is_over_is_inconclusive_and_continues(
     looks = iter(range(1000))
     with monkeypatch.context() as patch:  # half a minute from one look at the clock to the next
         patch.setattr(
-            "pytest_diffprivacy.engine.chosen.Budget",
+            "pytest_diffprivacy.engine.engine.Budget",
             lambda seconds, started: Budget(seconds, 0.0, lambda: 30.0 * next(looks)),
         )
         stopped = project.run("--diffprivacy-budget=2m")

@@ -17,7 +17,7 @@ SLOW = """
     import numpy as np
     import pytest
     import torch
-    from pytest_diffprivacy.engine import Work, LocalEngine, Unit
+    from pytest_diffprivacy.engine import Work, Engine, Unit
     from pytest_diffprivacy.models import ideal_denoiser
     from pytest_diffprivacy.options import active
 
@@ -32,7 +32,7 @@ SLOW = """
         print("this is captured")
         units = [Unit(f"unit {number}", None, slowly, 10) for number in range(4)]
         model = ideal_denoiser(torch.zeros(2, 1, 2, 2))
-        engine = LocalEngine(progress=active().progress)
+        engine = Engine(progress=active().progress)
         list(engine.run(model, units, title="scoring", work=Work()))
 """
 

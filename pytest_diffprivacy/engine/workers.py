@@ -1,4 +1,4 @@
-"""What does a worker do with a unit? It has the latest models on its desk, computes, and answers; it never raises."""
+"""Workers: what computes a unit in this process, in another one of this machine, or in an actor of a cluster."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, final
+from dataclasses import replace
+from typing import Any, Final, final
 
 import torch
 
 from pytest_diffprivacy.engine.batches import is_out_of_memory, release_memory
-from pytest_diffprivacy.engine.units import Identified, Unit
+from pytest_diffprivacy.engine.units import Answer, CannotSend, Identified, Task, Unit
 from pytest_diffprivacy.errors import AuditError, DiffPrivacyError
 from pytest_diffprivacy.evidence import Arrays
 
 MODELS_KEPT = 2
-"""The audited one and a control, which are asked in turn; what lies longer on the desk makes room."""
-
+"""The audited one and a control, which are asked in turn; older ones make room."""
 
 _at_work = False
 
@@ -40,78 +39,54 @@ def _working() -> Iterator[None]:
         _at_work = before
 
 
-class CannotSend(Exception):
-    """A model or its units hold something that no other process can be given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One unit to be computed.
-
-    Attributes:
-        model: names the model.
-        units: names the list that the unit is in.
-        index: its place in the list.
-        batch_size: images in one network call.
-    """
-
-    model: int
-    units: int
-    index: int
-    batch_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of a task.
-
-    Attributes:
-        arrays: the unit's result; None where there is none.
-        error: what went wrong; None where nothing did.
-        out_of_memory: whether it was a lack of memory, for which the unit may be tried again.
-        warned: warnings, which only the asking process can show.
-        seconds: how long it took.
-    """
-
-    arrays: Arrays | None = None
-    error: Exception | None = None
-    out_of_memory: bool = False
-    warned: tuple[Warning, ...] = ()
-    seconds: float = 0.0
-
-
-class Workers(Protocol):
-    """Processes that each hold the model; one task each at a time."""
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        ...
-
-    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
-        """Names under which the workers know a model and its units; what is sent is sent once.
-
-        Raises:
-            CannotSend: it holds something that no other process can be given.
-        """
-        ...
-
-    def idle(self) -> list[int]:
-        """Workers that wait for a task."""
-        ...
-
-    def submit(self, worker: int, task: Task) -> None:
-        """Give an idle worker a task."""
-        ...
-
-    def answers(self) -> list[tuple[int, Answer | None]]:
-        """Wait until some worker answers or becomes idle; None for a worker that was lost, and is replaced."""
-        ...
+def _answer(compute: Callable[[], Arrays]) -> Answer:
+    started = time.perf_counter()
+    try:
+        arrays, error, lack = compute(), None, False
+    except Exception as raised:
+        lack = is_out_of_memory(raised)
+        arrays, error = None, AuditError(str(raised)) if lack else raised
+    if lack:
+        release_memory()  # outside of the handler, whose traceback holds the batch that did not fit
+    return Answer(arrays, error, lack, seconds=time.perf_counter() - started)
 
 
 @final
-class Desk:
-    """The table of one worker.
+class LocalExecutor:
+    """This process; satisfies Executor."""
+
+    count: Final = 1
+    alone: Final = True
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Identified, Sequence[Unit]] | None = None
+        self._task: Task | None = None
+
+    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
+        """Names of the model and its units, which stay where they are."""
+        self._loaded = model, units
+        return 0, 0
+
+    def idle(self) -> list[int]:
+        """The one worker, unless it has a task."""
+        return [0] if self._task is None else []
+
+    def submit(self, worker: int, task: Task) -> None:
+        """Take a task, which is computed when its answer is asked for."""
+        self._task = task
+
+    def receive(self) -> tuple[int, Answer]:
+        """Compute the task that was taken."""
+        task, self._task = self._task, None
+        assert task is not None, "an answer is asked for where there is a task"
+        assert self._loaded is not None, "a task belongs to a model and its units"
+        model, units = self._loaded
+        return 0, _answer(lambda: units[task.index].compute(model, task.batch_size))
+
+
+@final
+class Worker:
+    """What computes in a process of its own: it holds the latest models and never raises.
 
     Args:
         threads: of the CPU that it may use.
@@ -125,34 +100,24 @@ class Desk:
     def compute(
         self, task: Task, fetch_model: Callable[[], Identified], fetch_units: Callable[[], Sequence[Unit]]
     ) -> Answer:
-        """Compute a unit; what is not on the desk is fetched."""
-        started = time.perf_counter()
+        """The answer to a task; a model or units that this worker does not hold are fetched."""
         with warnings.catch_warnings(record=True) as caught, _working():
             warnings.simplefilter("default")
-            try:
-                model, unit = self._model(task, fetch_model), self._unit(task, fetch_units)
-                arrays, error, lack = unit.compute(model, task.batch_size), None, False
-            except Exception as raised:
-                lack = is_out_of_memory(raised)
-                arrays, error = None, AuditError(str(raised)) if lack else sendable(raised)
-        if lack:
-            release_memory()
-        warned = tuple(w.message for w in caught if isinstance(w.message, Warning))
-        return Answer(arrays, error, lack, warned, time.perf_counter() - started)
+            answer = _answer(lambda: self._computed(task, fetch_model, fetch_units))
+        error = None if answer.error is None else sendable(answer.error)
+        return replace(answer, error=error, warned=tuple(w.message for w in caught if isinstance(w.message, Warning)))
 
-    def _model(self, task: Task, fetch: Callable[[], Identified]) -> Identified:
+    def _computed(
+        self, task: Task, fetch_model: Callable[[], Identified], fetch_units: Callable[[], Sequence[Unit]]
+    ) -> Arrays:
         if task.model not in self._models:
             while len(self._models) >= MODELS_KEPT:
                 self._models.popitem(last=False)
-            self._models[task.model] = _read(fetch)
+            self._models[task.model] = _read(fetch_model)
         self._models.move_to_end(task.model)
-        model: Identified = self._models[task.model]
-        return model
-
-    def _unit(self, task: Task, fetch: Callable[[], Sequence[Unit]]) -> Unit:
         if self._units is None or self._units[0] != task.units:
-            self._units = (task.units, _read(fetch))
-        return self._units[1][task.index]
+            self._units = (task.units, _read(fetch_units))
+        return self._units[1][task.index].compute(self._models[task.model], task.batch_size)
 
 
 def _read(fetch: Callable[[], Any]) -> Any:
@@ -184,7 +149,11 @@ def sendable(error: Exception) -> Exception:
 
 @final
 class Sent:
-    """Names for what workers are sent, so that nothing is sent twice; the latest models stay named."""
+    """Names for what workers are sent, so that nothing is sent twice; the latest models stay named.
+
+    Args:
+        pack: makes what is sent of a model or a list of units.
+    """
 
     def __init__(self, pack: Callable[[object], Any]) -> None:
         self._pack = pack

@@ -10,8 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.engine import Budget, LocalEngine, PooledEngine, Work
-from pytest_diffprivacy.engine.desk import Answer, Desk, Sent, Task, sendable
+from pytest_diffprivacy.engine import Engine, Work
+from pytest_diffprivacy.engine.recorder import Budget
+from pytest_diffprivacy.engine.units import Answer, Task
+from pytest_diffprivacy.engine.workers import Sent, Worker, sendable
 from pytest_diffprivacy.errors import AuditError, BudgetSpent, UsageError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from tests.engine import work
@@ -21,10 +23,12 @@ from tests.models.builders import population_model
 class Crew:
     """Workers in this process: each answers when all of them have been asked, the last asked first."""
 
+    alone = False
+
     def __init__(self, count=2, lose=()):
         self.count, self.lose = count, list(lose)
         self._sent, self._tasks = Sent(lambda thing: thing), {}
-        self._desks = [Desk(1) for _ in range(count)]
+        self._workers = [Worker(1) for _ in range(count)]
         self.asked, self.places = [], {}
 
     def load(self, model, units):
@@ -38,13 +42,13 @@ class Crew:
         self.places.setdefault(task.index, []).append(worker)
         self._tasks[worker] = task
 
-    def answers(self):
+    def receive(self):
         worker, task = self._tasks.popitem()
         if task.index in self.lose:
             self.lose.remove(task.index)
-            return [(worker, None)]
+            return worker, Answer(lost=True)
         model, units = partial(self._sent.model, task.model), partial(self._sent.units, task.units)
-        return [(worker, self._desks[worker].compute(task, model, units))]
+        return worker, self._workers[worker].compute(task, model, units)
 
 
 @pytest.fixture(scope="module")
@@ -53,32 +57,32 @@ def model():
 
 
 def pooled(crew, *arguments, **options):
-    return PooledEngine(lambda: crew, *arguments, **options)
+    return Engine(*arguments, **options, start=lambda: crew)
 
 
 def test_results_come_in_the_order_of_the_units_and_are_those_of_one_process(model):
     crew = Crew(3)
     np.testing.assert_array_equal(
-        work.values(pooled(crew), model, work.units(10)), work.values(LocalEngine(), model, work.units(10))
+        work.values(pooled(crew), model, work.units(10)), work.values(Engine(), model, work.units(10))
     )
     assert sorted(index for index, _ in crew.asked) == [*range(10)]
 
 
 def test_what_is_stored_by_one_engine_is_reused_by_the_other(model, tmp_path):
     crew, done = Crew(), Work()
-    first = work.values(LocalEngine(Store(tmp_path)), model, work.units(3))
+    first = work.values(Engine(Store(tmp_path)), model, work.units(3))
     second = work.values(pooled(crew, Store(tmp_path)), model, work.units(6), done)
     np.testing.assert_array_equal(second[:3], first)
     assert (done.reused, done.computed) == (3, 3)
     assert sorted(index for index, _ in crew.asked) == [3, 4, 5]
     last = Work()
-    work.values(LocalEngine(Store(tmp_path)), model, work.units(6), last)
+    work.values(Engine(Store(tmp_path)), model, work.units(6), last)
     assert (last.reused, last.computed) == (6, 0)
 
 
-def test_no_worker_is_hired_where_everything_is_stored(model, tmp_path):
-    work.values(LocalEngine(Store(tmp_path)), model, work.units(3))
-    engine = PooledEngine(lambda: pytest.fail("hired"), Store(tmp_path))
+def test_no_worker_is_started_where_everything_is_stored(model, tmp_path):
+    work.values(Engine(Store(tmp_path)), model, work.units(3))
+    engine = Engine(Store(tmp_path), start=lambda: pytest.fail("started"))
     assert len(work.values(engine, model, work.units(3))) == 3
 
 
@@ -95,7 +99,7 @@ def test_who_stops_early_lets_little_be_computed_in_vain_and_keeps_it(model, tmp
 def test_a_unit_whose_worker_is_lost_is_computed_by_another(model, tmp_path):
     crew, done, folder = Crew(2, lose=[1, 4, 4]), Work(), RunFolder(tmp_path, "run")
     found = work.values(pooled(crew, Store(tmp_path), folder), model, work.units(6), done)
-    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(6)))
+    np.testing.assert_array_equal(found, work.values(Engine(), model, work.units(6)))
     assert Counter(index for index, _ in crew.asked) == {0: 1, 1: 2, 2: 1, 3: 1, 4: 3, 5: 1}
     assert done.incidents == [f"A worker was lost in unit {n}: computed again." for n in (1, 4, 4)]
     assert len(folder.events("worker lost")) == 3
@@ -107,7 +111,7 @@ def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_i
     crew, done = Crew(3, lose), Work()
     engine = pooled(crew, Store(tmp_path), RunFolder(tmp_path, "run"))
     found = work.values(engine, model, work.bundles(4, 3), done)
-    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(12)))
+    np.testing.assert_array_equal(found, work.values(Engine(), model, work.units(12)))
     order = [index for index, _ in crew.asked]
     for bundle in range(4):
         mine = [index for index in order if index // 3 == bundle]
@@ -121,7 +125,7 @@ def test_a_bundle_is_computed_by_one_worker_in_its_order_or_by_who_comes_after_i
 
 def test_what_is_stored_of_a_bundle_is_not_computed_again(model, tmp_path):
     asked = work.bundles(2, 3)
-    work.values(LocalEngine(Store(tmp_path)), model, [asked[1], asked[3]])
+    work.values(Engine(Store(tmp_path)), model, [asked[1], asked[3]])
     crew, done = Crew(2), Work()
     work.values(pooled(crew, Store(tmp_path)), model, asked, done)
     assert sorted(index for index, _ in crew.asked) == [0, 2, 4, 5]
@@ -174,11 +178,11 @@ def test_an_error_that_cannot_be_sent_comes_in_words(model):
     assert sendable(kept) is kept
 
 
-def test_what_a_worker_cannot_read_is_said_with_its_cure(model):
+def test_what_a_worker_cannot_read_is_said_with_its_remedy(model):
     class Elsewhere(Crew):
-        def answers(self):
+        def receive(self):
             worker, task = self._tasks.popitem()
-            return [(worker, self._desks[worker].compute(task, lambda: __import__("audits_elsewhere"), list))]
+            return worker, self._workers[worker].compute(task, lambda: __import__("audits_elsewhere"), list)
 
     with pytest.raises(AuditError, match=r"cannot read what it is sent: ModuleNotFoundError: .*Keep functions and"):
         work.values(pooled(Elsewhere()), model, work.units(1))
@@ -217,30 +221,30 @@ def test_what_cannot_be_sent_is_computed_here_and_nothing_twice(model, tmp_path)
         def load(self, model, units):
             return Sent(pickle.dumps).load(model, units)
 
-    work.values(LocalEngine(Store(tmp_path)), model, work.units(2))
+    work.values(Engine(Store(tmp_path)), model, work.units(2))
     asked = work.units(2) + [work.unit(n, lambda model, size, n=n: work.noise_norm(n, model, size)) for n in (2, 3)]
     done = Work()
     found = work.values(pooled(Strict(), Store(tmp_path)), model, asked, done)
-    np.testing.assert_array_equal(found, work.values(LocalEngine(), model, work.units(4)))
+    np.testing.assert_array_equal(found, work.values(Engine(), model, work.units(4)))
     assert (done.reused, done.computed) == (2, 2)
     assert len(done.incidents) == 1
     assert done.incidents[0].startswith("test: computed in this process, because its work cannot be sent to another (")
 
 
 def test_what_is_brief_is_done_here(model):
-    engine = PooledEngine(lambda: pytest.fail("hired"))
+    engine = Engine(start=lambda: pytest.fail("started"))
     assert len(work.values(engine, model, [work.unit(0, partial(work.noise_norm, 0), brief=True)])) == 1
 
 
-def test_a_desk_keeps_the_latest_two_models():
-    desk, fetched = Desk(1), []
+def test_a_worker_keeps_the_latest_two_models():
+    worker, fetched = Worker(1), []
 
     def ask(model):
         def fetch():
             fetched.append(model)
             return population_model()
 
-        answer = desk.compute(Task(model, 1, 0, 8), fetch, lambda: work.units(1))
+        answer = worker.compute(Task(model, 1, 0, 8), fetch, lambda: work.units(1))
         assert isinstance(answer, Answer)
         assert answer.arrays is not None
 
