@@ -1,4 +1,4 @@
-"""Batches: what is cut into network calls, and how many images the memory takes, measured before or found out after.
+"""Batch sizes: how many images go into one network call; what the memory takes is measured before or found out after.
 
 A GPU says when its memory is exhausted; a process on the CPU is killed without a word.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pytest_diffprivacy.engine.units import Unit
-from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.models.compiled import as_it_is
 from pytest_diffprivacy.models.numerics import plain_condition
 from pytest_diffprivacy.models.protocols import Denoiser
@@ -29,24 +29,6 @@ SHARE = 0.8
 """Of the free memory."""
 NEVER_MORE = 16384
 """Times its input's bytes that a network takes: what fits by this is not measured."""
-
-
-def in_batches(count: int, size: int) -> Iterator[slice]:
-    """Cut `count` items into batches of `size`, the last one smaller where they do not come out even.
-
-    Args:
-        count: items, such as images.
-        size: items in one batch.
-
-    Returns:
-        One slice a batch, from 0 to `count` without a gap; none where `count` is 0.
-
-    Raises:
-        UsageError: `size` is below 1; raised when this is called and not when the first batch is asked for.
-    """
-    if size < 1:
-        raise UsageError(f"`batch_size` must be at least 1, got {size!r}.")
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 @final

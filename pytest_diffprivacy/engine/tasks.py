@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.engine.batches import in_batches
 from pytest_diffprivacy.engine.code_identity import code_identity, takes_prompts
 from pytest_diffprivacy.engine.units import Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.slices import in_batches
 
 UNIT_IMAGES = 256
 OVERSHOOT = 0.01

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_diffprivacy.engine.batches import in_batches
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.slices import in_batches
 
 
 @pytest.mark.parametrize(
