@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import os, signal, sys
 from pathlib import Path
-from pytest_diffprivacy.engine import Work, RayExecutor
+from pytest_diffprivacy.engine import Engine, RayExecutor, Work
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work
 

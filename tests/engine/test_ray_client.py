@@ -31,7 +31,7 @@ cluster.shutdown()
 DRIVER = """
 import sys, time
 from pathlib import Path
-from pytest_diffprivacy.engine import Work, RayExecutor
+from pytest_diffprivacy.engine import Engine, RayExecutor, Work
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence import Store
 from tests.engine import work

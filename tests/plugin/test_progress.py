@@ -17,7 +17,7 @@ SLOW = """
     import numpy as np
     import pytest
     import torch
-    from pytest_diffprivacy.engine import Work, Engine, Unit
+    from pytest_diffprivacy.engine import Engine, Unit, Work
     from pytest_diffprivacy.models import ideal_denoiser
     from pytest_diffprivacy.options import active
 
