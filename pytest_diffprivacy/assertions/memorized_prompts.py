@@ -16,9 +16,9 @@ from pytest_diffprivacy.audit import Auditor, Findings, Question, current_audito
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.evidence.records import Claim, Strip, Table
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling
-from pytest_diffprivacy.memorization.detector import Arrays
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling
 from pytest_diffprivacy.memorization.kind import Kind, PromptKind, prompt_kinds
+from pytest_diffprivacy.memorization.observation import Arrays
 from pytest_diffprivacy.models.protocols import CrossAttention
 from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.statistics import Measured, TprAtFpr, Verdict, exceedance_p_values
@@ -98,7 +98,7 @@ def assert_no_memorized_prompts(
             "saw will do; for an absolute limit use assert_sharpness_below(..., sharp_above=...)."
         )
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
-    sampling = Sampling(images_per_prompt, sampling_steps, guidance_scale, judge.seed)
+    sampling = PromptSampling(images_per_prompt, sampling_steps, guidance_scale, judge.seed)
     sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"
     terms = {"reference_quantile": reference_quantile}
     max_fpr = round(1.0 - reference_quantile, 12)
@@ -115,13 +115,13 @@ def assert_no_memorized_prompts(
         )
         return judge_prompt_table(judge, asked, model, prompts, reference, column=column, max_fpr=max_fpr)
     plan = plan_prompts(model, prompts, reference, detector, parameters, sampling)
-    title = plan.asked.detector.title
+    title = plan.asked.title
     if judge.planning:
         case = replace(planned, sentence=f"{sentence} ({title})")
         return planned_prompts(case, plan, reference_quantile=reference_quantile)
     question = Question(
         kind="memorization",
-        slug=f"prompts-{plan.asked.detector.name}",
+        slug=f"prompts-{plan.asked.name}",
         sentence=f"{sentence} ({title})",
         limit=limit,
         headlines=HEADLINES,
@@ -178,11 +178,11 @@ def _look_at(judge: Auditor, plan: PromptPlan, threshold: float | None, findings
 
 def _generated(judge: Auditor, plan: PromptPlan, positions: list[int], findings: Findings) -> dict[str, Arrays]:
     """Generations of a few prompts, at least two each, and where their end token lights up if that can be read."""
-    asked = {"tiled_l2": Asked(DETECTORS["tiled_l2"])}
+    asked = {"tiled_l2": DETECTORS["tiled_l2"]()}
     if isinstance(plan.model, CrossAttention):
-        asked["bright_ending"] = Asked(DETECTORS["bright_ending"])
+        asked["bright_ending"] = DETECTORS["bright_ending"]()
     images = max(2, plan.sampling.images_per_prompt)
-    sampling = Sampling(images, plan.sampling.sampling_steps, plan.sampling.guidance_scale, plan.sampling.seed)
+    sampling = PromptSampling(images, plan.sampling.sampling_steps, plan.sampling.guidance_scale, plan.sampling.seed)
     looked_at = PromptPlan(plan.model, plan.audited, plan.reference, plan.asked, sampling)
     return watch(judge, looked_at, plan.audited.subset(positions), asked, findings)
 

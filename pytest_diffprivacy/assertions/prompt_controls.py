@@ -16,8 +16,9 @@ from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.engine import Work
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
-from pytest_diffprivacy.memorization import Asked, Sampling
-from pytest_diffprivacy.memorization.units import joined_units, prompt_units
+from pytest_diffprivacy.memorization import PromptSampling
+from pytest_diffprivacy.memorization.detector import ConfiguredDetector
+from pytest_diffprivacy.memorization.watch import joined_units, prompt_units
 from pytest_diffprivacy.models.planted_prompts import PlantedPrompts
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 from pytest_diffprivacy.probes import PromptSet
@@ -36,7 +37,7 @@ NO_ATTENTION: Final = (
 
 
 def positive_prompt_control(
-    judge: Auditor, model: PromptedDenoiser, asked: Asked, sampling: Sampling, findings: Findings
+    judge: Auditor, model: PromptedDenoiser, asked: ConfiguredDetector, sampling: PromptSampling, findings: Findings
 ) -> None:
     """Run the positive control of a detector and record it; what the detector saw is stored like that of the claim.
 
@@ -51,26 +52,28 @@ def positive_prompt_control(
     Raises:
         AuditError: the detector does not find the planted prompts.
     """
-    title = asked.detector.title
+    title = asked.title
     done = (
         "The detector, with the same parameters and seed, was shown a model with exact answers on the "
         f"audited model's schedule and shape, {PLANTED} of whose prompts bring back one picture each and {PLANTED} do "
         f"not. It must tell them apart beyond chance, by an AUROC of at least {LEAST_AREA:g}."
     )
-    if asked.needs(sampling.sampling_steps).attention:
+    if asked.observation().reads(sampling.sampling_steps):
         findings.controls.append(control("positive", title, done, ControlOutcome.NOT_APPLICABLE, NO_ATTENTION))
         return
     findings.controls.append(_planted(judge, model, asked, sampling, done))
     stop(findings, "positive", "so its silence about the audited prompts proves nothing")
 
 
-def _planted(judge: Auditor, model: PromptedDenoiser, asked: Asked, sampling: Sampling, done: str) -> Control:
-    leak, name, title = PlantedPrompts(model, PLANTED), asked.detector.name, asked.detector.title
+def _planted(
+    judge: Auditor, model: PromptedDenoiser, asked: ConfiguredDetector, sampling: PromptSampling, done: str
+) -> Control:
+    leak, name, title = PlantedPrompts(model, PLANTED), asked.name, asked.title
     images = max(4 if np.prod(model.sample_shape) < SMALL else 2, asked.detector.least_images)
     steps = sampling.sampling_steps
-    if asked.needs(steps).steps == steps and "steps" not in asked.chosen:
+    if asked.observation().steps(steps) == steps and "steps" not in asked.parameters:
         steps = min(steps, WALK)
-    own = Sampling(images, steps, guidance_scale=1.0, seed=sampling.seed)
+    own = PromptSampling(images, steps, guidance_scale=1.0, seed=sampling.seed)
     units = prompt_units(PromptSet([*leak.planted, *leak.others], "planted prompt"), {name: asked}, own)
     try:
         parts = judge.engine.run(leak, units, title=f"{name}: planted prompts", work=Work())

@@ -15,9 +15,10 @@ from pytest_diffprivacy.assertions.prompt_controls import negative_prompt_contro
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import ControlOutcome, Method
-from pytest_diffprivacy.memorization import Asked, Sampling, find_detector
-from pytest_diffprivacy.memorization.detector import Arrays
-from pytest_diffprivacy.memorization.units import joined_units, prompt_units
+from pytest_diffprivacy.memorization import PromptSampling
+from pytest_diffprivacy.memorization.detector import ConfiguredDetector, find_detector
+from pytest_diffprivacy.memorization.observation import Arrays
+from pytest_diffprivacy.memorization.watch import check_images, joined_units, prompt_units
 from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.models.text_to_image import TextToImage
@@ -42,8 +43,8 @@ class PromptPlan:
     model: PromptedDenoiser
     audited: PromptSet
     reference: PromptSet | None
-    asked: Asked
-    sampling: Sampling
+    asked: ConfiguredDetector
+    sampling: PromptSampling
 
     @property
     def sides(self) -> tuple[PromptSet, ...]:
@@ -63,7 +64,7 @@ def plan_prompts(
     reference: object | None,
     detector: str,
     parameters: Mapping[str, Any] | None,
-    sampling: Sampling,
+    sampling: PromptSampling,
 ) -> PromptPlan:
     """What an assertion's arguments ask for.
 
@@ -72,20 +73,9 @@ def plan_prompts(
         ModelError: the model takes no texts.
         ProbeError: prompts that cannot be read.
     """
-    found = find_detector(detector)
-    unknown = sorted(set(parameters or {}) - set(found.defaults))
-    if unknown:
-        raise UsageError(
-            f"`parameters` must be among {', '.join(found.defaults) or 'none'} for {found.name}, got "
-            f"{', '.join(unknown)}."
-        )
-    asked = Asked(found, dict(parameters or {}))
-    asked.needs(sampling.sampling_steps)  # refuses parameters that do not fit before anything runs
-    if sampling.images_per_prompt < found.least_images:
-        raise UsageError(
-            f"`images_per_prompt` must be at least {found.least_images} for {found.title}, got "
-            f"{sampling.images_per_prompt}."
-        )
+    asked = find_detector(detector)(**dict(parameters or {}))
+    asked.evaluations(sampling.sampling_steps)  # refuses parameters that do not fit before anything runs
+    check_images(asked, sampling.images_per_prompt)
     audited = prompts.prompts if isinstance(prompts, ProbeSet) else PromptSet.of(prompts, "prompt")
     others = None if reference is None else PromptSet.of(reference, "reference prompt")
     shared = set() if others is None else set(audited.texts) & set(others.texts)
@@ -97,12 +87,12 @@ def plan_prompts(
         )
     if isinstance(model, PlannedModel):  # it stands for one while an audit is planned, and nobody asks it
         return PromptPlan(cast("PromptedDenoiser", model), audited, others, asked, sampling)
-    denoiser = require_prompted(model, f"The claim about prompts ({found.title})")
+    denoiser = require_prompted(model, f"The claim about prompts ({asked.title})")
     return PromptPlan(denoiser, audited, others, asked, sampling)
 
 
 def watch(
-    judge: Auditor, plan: PromptPlan, prompts: PromptSet, asked: Mapping[str, Asked], findings: Findings
+    judge: Auditor, plan: PromptPlan, prompts: PromptSet, asked: Mapping[str, ConfiguredDetector], findings: Findings
 ) -> dict[str, Arrays]:
     """What detectors keep of a prompt set, computed or reused unit by unit."""
     units = prompt_units(prompts, asked, plan.sampling)
@@ -114,7 +104,7 @@ def prompt_scores(
     judge: Auditor, plan: PromptPlan, prompts: PromptSet, findings: Findings
 ) -> tuple[NDArray[np.float64], Arrays]:
     """The detector's score of every prompt, and what it kept."""
-    name = plan.asked.detector.name
+    name = plan.asked.name
     arrays = watch(judge, plan, prompts, {name: plan.asked}, findings)[name]
     return plan.asked.scores(arrays), arrays
 
@@ -150,7 +140,7 @@ def measure_share(
     findings.arrays["reference_scores"] = reference
     max_fpr = round(1.0 - quantile, 12)
     findings.recipe = tpr_recipe([("prompt_scores", "reference_scores")], max_fpr, confidence)
-    title = plan.asked.detector.title
+    title = plan.asked.title
     held = findings.controls[-1].outcome is ControlOutcome.HELD
     check_order(
         findings, scores, reference, title=title, whom="the audited prompts", cure="Judge by another detector",
@@ -183,13 +173,13 @@ def prompt_method(plan: PromptPlan, threshold: str) -> Method:
         access=detector.access,
         source=detector.source,
         parameters={
-            **plan.asked.chosen,
+            **plan.asked.parameters,
             "images_per_prompt": sampling.images_per_prompt,
             "sampling_steps": sampling.sampling_steps,
             "guidance_scale": sampling.guidance_scale,
         },
         timesteps=[plan.model.schedule.match(first)],
-        evaluations=detector.evaluations(sampling.sampling_steps, **plan.asked.chosen),
+        evaluations=plan.asked.evaluations(sampling.sampling_steps),
         threshold=threshold,
         label_use="which prompts are the reference; orientation, timesteps and parameters were fixed before",
     )
@@ -223,6 +213,6 @@ def _notes(plan: PromptPlan, arrays: Arrays) -> list[str]:
             if change > 0.0
             else "Derivative: forward-mode differentiation, exact up to rounding."
         )
-        if "derivative" in plan.asked.chosen and plan.asked.chosen["derivative"] == "forward" and change > 0.0:
+        if plan.asked.parameters.get("derivative") == "forward" and change > 0.0:
             notes.append("The network has no forward derivative, so central differences stand in for it.")
     return notes

@@ -11,7 +11,7 @@ from pytest_diffprivacy.assertions.prompts import measure_share, plan_prompts, p
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
-from pytest_diffprivacy.memorization import Sampling
+from pytest_diffprivacy.memorization import PromptSampling
 from pytest_diffprivacy.statistics import Measured, Verdict
 
 AT_PROMPTS: Final = ("hessian_score", "score_difference")
@@ -66,8 +66,8 @@ def judge_sharp_prompts(
             "Prompts must be compared with either `reference` prompts or the absolute value `sharp_above`, got "
             f"{'neither' if reference is None else 'both'}."
         )
-    plan = plan_prompts(model, prompts, reference, statistic, None, Sampling(images_per_prompt, seed=judge.seed))
-    title = plan.asked.detector.title
+    plan = plan_prompts(model, prompts, reference, statistic, None, PromptSampling(images_per_prompt, seed=judge.seed))
+    title = plan.asked.title
     sentence = (
         f"Share of prompts where the landscape is sharper than {sharp.said('reference prompts')} is at most "
         f"{limit:.4g} ({title})"

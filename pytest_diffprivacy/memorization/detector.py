@@ -1,118 +1,44 @@
-"""What is a detector of memorized prompts? It watches a prompt being sampled, and turns what it saw into a score."""
+"""Detectors of memorized prompts: what one observes of a prompt being sampled, and the score that it makes of that.
+
+A published detector is one function: its signature is the table of its parameters, it refuses those that do not fit and
+returns an `Observation`; `@detector` adds what all of them share, the public `*_scores` function among it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.protocols import PromptedDenoiser
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.memorization.observation import Arrays, Observation, PromptSampling
+from pytest_diffprivacy.memorization.watch import BATCH_SIZE, watch_prompts
 
-Arrays: TypeAlias = dict[str, NDArray[Any]]
-Scores: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """Cross-attention of the conditional branch in one network evaluation, averaged over heads.
-
-    Attributes:
-        tokens: (layers, rows, tokens), averaged over positions as well; layers in the order down, mid, up.
-        maps: (rows, positions, tokens) of each of the first layers that were asked for.
-    """
-
-    tokens: Tensor
-    maps: tuple[Tensor, ...]
+PromptScores: TypeAlias = NDArray[np.float64]
+DETECTORS: Final[dict[str, Detector]] = {}
+"""Every detector by its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One sampling step of a batch; a row is one image of one prompt.
-
-    Attributes:
-        model: the model under audit.
-        index: 0 for the first step.
-        total: steps of the whole walk.
-        timesteps: of the whole walk.
-        x_t: (rows, *sample_shape), where the step starts.
-        eps_u: noise in x_t without the prompt, same shape.
-        eps_c: noise in x_t with the prompt.
-        x_next: where the step leads; after the last one x0.
-        conditioning: of the prompts, a row each.
-        token_counts: int (rows,), tokens of each prompt with its ends, at most as many as the encoder takes.
-        attention: of the step's evaluation, if an observer asked for it.
-    """
-
-    model: PromptedDenoiser
-    index: int
-    total: int
-    timesteps: tuple[int, ...]
-    x_t: Tensor
-    eps_u: Tensor
-    eps_c: Tensor
-    x_next: Tensor
-    conditioning: Conditioning
-    token_counts: NDArray[np.int64]
-    attention: Attention | None
-
-    @property
-    def timestep(self) -> int:
-        """The step's own timestep."""
-        return self.timesteps[self.index]
-
-    @property
-    def last(self) -> bool:
-        """Whether x_next is x0."""
-        return self.index == self.total - 1
-
-
-class Observer(Protocol):
-    """What a detector keeps of one batch; made anew for each."""
-
-    def see(self, step: Seen) -> None:
-        """Look at a step."""
-        ...
-
-    def arrays(self) -> Arrays:
-        """What was kept, each array with the batch's rows first."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a detector must be shown.
-
-    Attributes:
-        steps: how many steps from the first one on.
-        attention: the indices of the steps whose cross-attention it reads.
-        maps: of how many first layers it reads positions.
-    """
-
-    steps: int
-    attention: frozenset[int] = frozenset()
-    maps: int = 0
-
-
+@final
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A published detector with its defaults; its functions are a module's own, as other processes are given it.
+    """A published detector with its defaults; called with parameters of its own it gives a `ConfiguredDetector`.
 
     Attributes:
         name: short name, as in `detector="hessian_score"`.
         title: what the paper calls it.
         access: the access it needs.
         source: the citation.
-        needs: (sampling steps, **parameters) -> what it must be shown.
-        observer: (**parameters) -> a fresh observer.
-        scores: (arrays with (prompts, images) first, **parameters) -> float64 (prompts,), higher = memorized.
-        defaults: parameters with their default values.
         version: raised whenever the same parameters would give other scores.
-        evaluations: (sampling steps, **parameters) -> network rows an image costs when it runs alone.
+        build: (**parameters) -> what it observes; refuses parameters that do not fit.
         least_images: images a prompt without which it is undefined.
     """
 
@@ -120,31 +46,160 @@ class Detector:
     title: str
     access: str
     source: str
-    needs: Callable[..., Needs]
-    observer: Callable[..., Observer]
-    scores: Callable[..., Scores]
-    defaults: Mapping[str, Any]
     version: int
-    evaluations: Callable[..., int]
+    build: Callable[..., Observation]
     least_images: int = 1
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Its parameters with their default values."""
+        return {name: given.default for name, given in inspect.signature(self.build).parameters.items()}
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A detector with the parameters it is to run with."""
-
-    detector: Detector
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    def __call__(self, **parameters: Any) -> ConfiguredDetector:
+        """The detector with these parameters and the defaults of the others."""
+        unknown = sorted(set(parameters) - set(self.defaults))
+        if unknown:
+            raise UsageError(
+                f"`parameters` must be among {', '.join(self.defaults) or 'none'} for {self.name}, got "
+                f"{', '.join(unknown)}."
+            )
+        return ConfiguredDetector(self, {**self.defaults, **parameters})
 
     @property
-    def chosen(self) -> dict[str, Any]:
-        """All parameters."""
-        return {**self.detector.defaults, **self.parameters}
+    def scores(self) -> Callable[..., PromptScores]:
+        """Its public function, `<name>_scores`, documented in full."""
+        return _public(self)
 
-    def needs(self, sampling_steps: int) -> Needs:
-        """What it must be shown."""
-        return self.detector.needs(sampling_steps, **self.chosen)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _imported, (self.build.__module__, self.build.__name__)
 
-    def scores(self, arrays: Arrays) -> Scores:
-        """Score of each prompt from what was kept."""
-        return self.detector.scores(arrays, **self.chosen)
+
+@final
+@dataclass(frozen=True, slots=True)
+class ConfiguredDetector:
+    """A detector with all its parameters.
+
+    Attributes:
+        detector: the detector.
+        parameters: every one of its parameters.
+    """
+
+    detector: Detector
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The detector's."""
+        return self.detector.name
+
+    @property
+    def title(self) -> str:
+        """The detector's."""
+        return self.detector.title
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its arrays depend on besides model, prompts and sampling."""
+        return {"detector": self.name, "version": self.detector.version, "parameters": dict(self.parameters)}
+
+    def observation(self) -> Observation:
+        """What it observes; refuses parameters that do not fit."""
+        return self.detector.build(**self.parameters)
+
+    def scores(self, arrays: Arrays) -> PromptScores:
+        """Score of each prompt from what was kept, (prompts, images) first: float64 (prompts,)."""
+        return np.asarray(self.observation().formula(arrays))
+
+    def evaluations(self, sampling_steps: int) -> int:
+        """Network rows an image costs where the detector runs alone."""
+        observation = self.observation()
+        return 2 * observation.steps(sampling_steps) + observation.extra * len(observation.at(sampling_steps))
+
+
+def detector(
+    *, title: str, access: str, source: str, version: int, least_images: int = 1
+) -> Callable[[Callable[..., Observation]], Detector]:
+    """Register a function (**parameters) -> Observation as a published detector; see `Detector` for the facts."""
+
+    def register(build: Callable[..., Observation]) -> Detector:
+        made = Detector(build.__name__, title, access, source, version, build, least_images)
+        DETECTORS[made.name] = made
+        return made
+
+    return register
+
+
+def _imported(module: str, name: str) -> Detector:
+    found: Detector = getattr(importlib.import_module(module), name)
+    return found
+
+
+def find_detector(name: str) -> Detector:
+    """The detector of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those there are.
+    """
+    try:
+        return DETECTORS[name]
+    except KeyError:
+        raise UsageError(f"`detector` must be one of {', '.join(DETECTORS)}, got {name!r}.") from None
+
+
+def _public(chosen: Detector) -> Callable[..., PromptScores]:
+    """The function `<name>_scores`: its own parameters and documentation, and those that all detectors share."""
+
+    def scores(
+        model: object,
+        prompts: Sequence[str],
+        *,
+        latents: Tensor | NDArray[Any] | None = None,
+        images_per_prompt: int = 4,
+        sampling_steps: int = 50,
+        guidance_scale: float = 7.5,
+        seed: int = 0,
+        batch_size: int = BATCH_SIZE,
+        **parameters: Any,
+    ) -> PromptScores:
+        configured = ConfiguredDetector(chosen, {**chosen.defaults, **parameters})
+        sampling = PromptSampling(images_per_prompt, sampling_steps, guidance_scale, seed)
+        arrays = watch_prompts(
+            model, prompts, {chosen.name: configured}, sampling, latents=latents, batch_size=batch_size
+        )
+        return configured.scores(arrays[chosen.name])
+
+    own, (model, prompts, *shared, _) = (
+        list(inspect.signature(function).parameters.values()) for function in (chosen.build, scores)
+    )
+    function: Any = update_wrapper(scores, chosen.build)
+    function.__name__ = f"{chosen.name}_scores"
+    function.__qualname__ = f"{chosen.name}.scores"
+    function.__signature__ = inspect.Signature([model, prompts, *own, *shared], return_annotation="PromptScores")
+    function.__doc__ = _documented(chosen)
+    return scores
+
+
+def _documented(chosen: Detector) -> str:
+    """A detector's docstring with what holds for every detector: arguments, what is returned and what is raised."""
+    parts = re.split(r"^(Args|Raises|Warns|Source):", inspect.cleandoc(chosen.build.__doc__ or ""), flags=re.MULTILINE)
+    own = dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
+    warns = f"Warns:{own['Warns']}\n\n" if "Warns" in own else ""
+    return f"""{parts[0]}Args:
+    model: a text-to-image model; {chosen.access} access.
+    prompts: texts, none of them empty.{own.get("Args", "")}
+    latents: x_T, (prompts, images, *model.sample_shape); None: drawn from the seed and each prompt.
+    images_per_prompt: images a prompt, at least {chosen.least_images}; the latents' own if they are given.
+    sampling_steps: DDIM steps of a whole walk, which fix its timesteps.
+    guidance_scale: of the walk; moves x_t from the second step on.
+    seed: of x_T.
+    batch_size: images in one network call.
+
+Returns:
+    float64 (prompts,), higher = memorized.
+
+Raises:
+    UsageError: empty prompts, or latents, steps or parameters that do not fit.
+    ModelError: the model takes no texts, or offers less access than the detector needs.{own.get("Raises", "")}
+    AuditError: the model's output is not finite.
+
+{warns}Source:{own["Source"]}"""

@@ -12,7 +12,7 @@ from pytest_diffprivacy.audit import Findings
 from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import ControlOutcome
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling
 from pytest_diffprivacy.models.planted_prompts import PlantedPrompts
 from tests.assertions.prompted import BROADS, REFERENCE, prompted_model
 
@@ -21,7 +21,7 @@ CLAIM = {"reference_quantile": 0.9, "limit": 0.5, "images_per_prompt": 2}
 
 def control_of(name, sampling, **parameters):
     findings = Findings()
-    positive_prompt_control(Auditor(), prompted_model(), Asked(DETECTORS[name], parameters), sampling, findings)
+    positive_prompt_control(Auditor(), prompted_model(), DETECTORS[name](**parameters), sampling, findings)
     return findings.controls[0]
 
 
@@ -36,7 +36,7 @@ def control_of(name, sampling, **parameters):
     ],
 )
 def test_an_honest_detector_finds_the_planted_prompts(name, parameters):
-    found = control_of(name, Sampling(2, 20), **parameters)
+    found = control_of(name, PromptSampling(2, 20), **parameters)
     assert (found.kind, found.outcome) == ("positive", ControlOutcome.HELD)
     assert found.estimate.value >= 0.9
     assert found.estimate.counts == "10 planted prompts, 10 others"
@@ -44,7 +44,7 @@ def test_an_honest_detector_finds_the_planted_prompts(name, parameters):
 
 @pytest.mark.parametrize("name", ["bright_ending", "layerwise_entropy", "attention_entropy"])
 def test_a_detector_of_attention_has_none_and_the_record_says_why(name):
-    found = control_of(name, Sampling(2, 20))
+    found = control_of(name, PromptSampling(2, 20))
     assert (found.outcome, found.estimate) == (ControlOutcome.NOT_APPLICABLE, None)
     assert "reads cross-attention" in found.meaning
 
@@ -67,7 +67,9 @@ CLAIMS = {
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_detector_broken_on_purpose_is_an_error(monkeypatch, broken, claim):
     scores, message = BROKEN[broken]
-    monkeypatch.setitem(DETECTORS, "score_difference", replace(DETECTORS["score_difference"], scores=scores))
+    published = DETECTORS["score_difference"]
+    broken = replace(published, build=lambda steps=1, form="eps": replace(published.build(), formula=scores))
+    monkeypatch.setitem(DETECTORS, "score_difference", broken)
     auditor = Auditor()
     with pytest.raises(AuditError, match=f"A control failed.*{message}"):
         CLAIMS[claim](prompted_model(), BROADS, auditor=auditor)
@@ -79,8 +81,8 @@ def test_what_the_detector_saw_is_stored_and_is_no_part_of_the_claim_s_work(tmp_
     root = tmp_path_factory.mktemp("store")
     for name in ("first", "second"):
         findings, auditor = Findings(), Auditor(engine=Engine(Store(root), RunFolder(root, name)))
-        asked = Asked(DETECTORS["score_difference"])
-        positive_prompt_control(auditor, prompted_model(), asked, Sampling(2, 20), findings)
+        asked = DETECTORS["score_difference"]()
+        positive_prompt_control(auditor, prompted_model(), asked, PromptSampling(2, 20), findings)
         assert findings.controls[0].outcome is ControlOutcome.HELD
         assert findings.work == Work()
         monkeypatch.setattr(PlantedPrompts, "predict_eps", None)  # the second time nothing is computed

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy import load_model
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
-from pytest_diffprivacy.memorization.detector import Arrays
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
+from pytest_diffprivacy.memorization.detector import ConfiguredDetector
 from pytest_diffprivacy.memorization.kind import Kind, prompt_kinds
+from pytest_diffprivacy.memorization.observation import Arrays
 from pytest_diffprivacy.statistics import auroc, rate, tpr_at_fpr
 from tests.benchmarks.table import arguments, bounds, conclude
 
@@ -92,8 +93,8 @@ def main() -> int:
 
     model = load_model(LEAKY, dtype="float32")
     exact, partial, many = (emoji_prompts(name).texts for name in ("exact", "partial", "many"))
-    asked = {title: Asked(DETECTORS[name], parameters) for title, (name, _, parameters) in ENTRIES.items()}
-    sampling = Sampling(chosen.images, SAMPLING_STEPS, chosen.guidance)
+    asked = {title: DETECTORS[name](**parameters) for title, (name, _, parameters) in ENTRIES.items()}
+    sampling = PromptSampling(chosen.images, SAMPLING_STEPS, chosen.guidance)
     watched = watch_in_chunks(model, exact + partial + many, asked, sampling)
 
     memorized, rows, found = len(exact) + len(partial), [], {}
@@ -140,7 +141,7 @@ def main() -> int:
 
 
 def watch_in_chunks(
-    model: Any, prompts: Sequence[str], asked: Mapping[str, Asked], sampling: Sampling
+    model: Any, prompts: Sequence[str], asked: Mapping[str, ConfiguredDetector], sampling: PromptSampling
 ) -> dict[str, Arrays]:
     """One sampling run over all prompts, `CHUNK` prompts at a time."""
     parts = []
@@ -156,9 +157,9 @@ def seconds_a_prompt(
     model: Any, prompts: Sequence[str], name: str, parameters: Mapping[str, Any], images: int, guidance: float
 ) -> float:
     """Of a detector that runs alone, on a few prompts."""
-    sampling = Sampling(images, SAMPLING_STEPS, guidance)
+    sampling = PromptSampling(images, SAMPLING_STEPS, guidance)
     started = time.perf_counter()
-    watch_prompts(model, prompts, {name: Asked(DETECTORS[name], parameters)}, sampling)
+    watch_prompts(model, prompts, {name: DETECTORS[name](**parameters)}, sampling)
     return (time.perf_counter() - started) / len(prompts)
 
 

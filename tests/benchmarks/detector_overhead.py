@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from pytest_diffprivacy import load_model
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Detector, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
+from pytest_diffprivacy.memorization.detector import Detector
 from pytest_diffprivacy.models import guided_ddim
 from pytest_diffprivacy.models.noise import start_noise
 from tests.benchmarks.networks import DENOISER, bare_evaluations, example_pipeline, networks_of, shares, watched
@@ -38,11 +39,11 @@ COLUMNS = ("detector", "evaluations", "counted", "bare s", "detector s", "ratio"
 
 def detector_row(detector: Detector, model: Any, networks: dict[str, torch.nn.Module]) -> dict[str, Any]:
     """A detector beside its evaluations, in evaluations of one branch for an image."""
-    asked = Asked(detector, PARAMETERS.get(detector.name, {}))
-    declared, images = detector.evaluations(STEPS, **asked.chosen), len(PROMPTS) * IMAGES
+    asked = detector(**PARAMETERS.get(detector.name, {}))
+    declared, images = asked.evaluations(STEPS), len(PROMPTS) * IMAGES
 
     def scored() -> None:
-        arrays = watch_prompts(model, PROMPTS, {detector.name: asked}, Sampling(IMAGES, STEPS), batch_size=images)
+        arrays = watch_prompts(model, PROMPTS, {detector.name: asked}, PromptSampling(IMAGES, STEPS), batch_size=images)
         asked.scores(arrays[detector.name])
 
     scored()  # encodes the prompts, which stay encoded

@@ -26,7 +26,8 @@ import torch
 
 from pytest_diffprivacy import load_model
 from pytest_diffprivacy.membership import ATTACKS
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
+from pytest_diffprivacy.memorization.detector import ConfiguredDetector
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from tests.benchmarks.full_architectures import PARAMETERS, stable_diffusion_15
 from tests.benchmarks.resident import peak_resident
@@ -81,14 +82,14 @@ def works(model: Any) -> dict[str, tuple[int, Callable[[], object]]]:
     for detector in DETECTORS.values():
         for derivative in ("central", "forward") if detector.name == "hessian_score" else (None,):
             parameters = DETECTOR_PARAMETERS.get(detector.name, {}) | ({"derivative": derivative} if derivative else {})
-            asked, steps = Asked(detector, parameters), DETECTOR_STEPS.get(detector.name, STEPS)
+            asked, steps = detector(**parameters), DETECTOR_STEPS.get(detector.name, STEPS)
             images = detector.least_images
 
-            def detect(asked: Asked = asked, steps: int = steps, images: int = images) -> None:
-                name = asked.detector.name
-                asked.scores(watch_prompts(model, [PROMPT], {name: asked}, Sampling(images, steps))[name])
+            def detect(asked: ConfiguredDetector = asked, steps: int = steps, images: int = images) -> None:
+                name = asked.name
+                asked.scores(watch_prompts(model, [PROMPT], {name: asked}, PromptSampling(images, steps))[name])
 
-            rows = images * detector.evaluations(steps, **asked.chosen)
+            rows = images * asked.evaluations(steps)
             title = f"detector: {detector.title}" + (f", {derivative} derivative" if derivative else "")
             found[title] = rows, detect
     found["generation"] = 2 * STEPS, lambda: model.generate([0], prompts=[PROMPT], steps=STEPS)

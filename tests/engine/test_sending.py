@@ -21,7 +21,7 @@ from pytest_diffprivacy.membership import (
 )
 from pytest_diffprivacy.membership.shadow import digests_of
 from pytest_diffprivacy.membership.shadow_training import shadow_splits
-from pytest_diffprivacy.memorization import DETECTORS, Asked
+from pytest_diffprivacy.memorization import DETECTORS
 from pytest_diffprivacy.mitigation import (
     AttentionRescaling,
     DelayedGuidance,
@@ -122,9 +122,9 @@ def test_the_bag_of_a_quantile_regression_is_fitted_once_in_a_worker():
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector(name):
-    asked = sent(Asked(DETECTORS[name]))
-    assert asked.needs(50) == Asked(DETECTORS[name]).needs(50)
-    assert asked.chosen == Asked(DETECTORS[name]).chosen
+    configured = sent(DETECTORS[name]())
+    assert configured == DETECTORS[name]()
+    assert configured.detector is DETECTORS[name]
 
 
 @pytest.mark.parametrize("name", STATISTICS)

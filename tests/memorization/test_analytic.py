@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.memorization.hessian_score import hessian_score_difference
 from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
 from pytest_diffprivacy.models.guidance import predict_pair
@@ -30,10 +30,10 @@ def test_score_difference_and_its_hessian_product_are_the_closed_forms(case, der
 
 def detected(name, model, x, **parameters):
     """Scores of single images at the model's first step, one prompt for each."""
-    entry = Asked(DETECTORS[name], parameters)
+    entry = DETECTORS[name](**parameters)
     texts = ["cond"] * len(x)
     return entry.scores(
-        watch_prompts(model, texts, {name: entry}, Sampling(1, len(model.schedule)), latents=x[:, None])[name]
+        watch_prompts(model, texts, {name: entry}, PromptSampling(1, len(model.schedule)), latents=x[:, None])[name]
     )
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.memorization.bright_ending import end_token_mask
-from pytest_diffprivacy.memorization.detector import Attention
+from pytest_diffprivacy.memorization.observation import Attention
 from pytest_diffprivacy.models import load_model
 from tests.models.text_builders import golden_pipeline, other_unet
 
@@ -39,8 +39,8 @@ def test_a_coarser_layer_is_left_out_and_a_coarse_mask_is_repeated():
 def test_any_number_of_heads_and_any_resolution_will_do(name):
     parts = golden_pipeline().components | {"unet": other_unet()}
     model = load_model(StableDiffusionPipeline(**parts, requires_safety_checker=False))
-    entry = Asked(DETECTORS[name], {"attention_entropy": {"last": 2}, "layerwise_entropy": {"layer": 1}}.get(name, {}))
-    arrays = watch_prompts(model, ["cat", "a dog on the moon"], {name: entry}, Sampling(2, 4))[name]
+    entry = DETECTORS[name](**{"attention_entropy": {"last": 2}, "layerwise_entropy": {"layer": 1}}.get(name, {}))
+    arrays = watch_prompts(model, ["cat", "a dog on the moon"], {name: entry}, PromptSampling(2, 4))[name]
     scores = entry.scores(arrays)
     assert scores.shape == (2,)
     assert (scores > 0).all()
@@ -49,14 +49,14 @@ def test_any_number_of_heads_and_any_resolution_will_do(name):
 
 
 def test_norms_under_a_mask_without_contrast_are_the_plain_norms():
-    bright, plain = DETECTORS["bright_ending"].observer(), DETECTORS["score_difference"].observer(steps=1, form="eps")
+    bright, plain = DETECTORS["bright_ending"]().observation(), DETECTORS["score_difference"]().observation()
     uniform = attention(torch.full((1, 16, 5), 0.2))
 
     class Step:
-        eps_u, eps_c = torch.zeros(1, 4, 4, 4), torch.rand(1, 4, 4, 4)
-        x_t, last, attention = eps_u, True, uniform
+        x_t, pull, last, attention = torch.zeros(1, 4, 4, 4), torch.rand(1, 4, 4, 4), True, uniform
         token_counts, timestep = np.array([3]), 0
 
-    for observer in (bright, plain):
-        observer.see(Step())
-    np.testing.assert_allclose(bright.arrays()["norms"], plain.arrays()["norms"], rtol=1e-6)
+    under_mask, unmasked = (
+        one.kept({name: [tensor] for name, tensor in one.observe(Step()).items()})["norms"] for one in (bright, plain)
+    )
+    np.testing.assert_allclose(under_mask, unmasked, rtol=1e-6)

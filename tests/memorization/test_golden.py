@@ -7,8 +7,7 @@ from safetensors.torch import load_file
 
 from pytest_diffprivacy.memorization import (
     DETECTORS,
-    Asked,
-    Sampling,
+    PromptSampling,
     anisotropy_scores,
     attention_entropy_scores,
     bright_ending_scores,
@@ -39,8 +38,8 @@ CUT = 5  # the prompt that is longer than the encoder takes
 def watch(kind, precision, asked, prompts=range(6), **sampling):
     texts = [text_inputs()["prompts"][i] for i in prompts]
     latents = text_inputs()["latents"][list(prompts)]
-    entry = {name: Asked(DETECTORS[name], parameters) for name, parameters in asked.items()}
-    return watch_prompts(golden_text_model(kind, precision), texts, entry, Sampling(**sampling), latents=latents)
+    entry = {name: DETECTORS[name](**parameters) for name, parameters in asked.items()}
+    return watch_prompts(golden_text_model(kind, precision), texts, entry, PromptSampling(**sampling), latents=latents)
 
 
 def golden(key, precision, prompts=range(6)):
@@ -114,9 +113,9 @@ def test_the_layerwise_entropy_is_rens(whole_walk):
 
 def test_the_attention_entropy_is_rens_with_and_without_its_sign(whole_walk):
     first = {name: array[:, :1] for name, array in whole_walk["attention_entropy"].items()}
-    scores = Asked(DETECTORS["attention_entropy"]).scores(first)
+    scores = DETECTORS["attention_entropy"]().scores(first)
     np.testing.assert_allclose(scores, golden("ren.AE", FLOAT64, [0, CUT]), rtol=4.3e-15 * 10)
-    scores = Asked(DETECTORS["attention_entropy"], {"signed": False}).scores(first)
+    scores = DETECTORS["attention_entropy"](signed=False).scores(first)
     np.testing.assert_allclose(scores, golden("formula_ren.AE_abs", FLOAT64, [0, CUT]), rtol=1e-8)
 
 
@@ -141,7 +140,7 @@ def test_the_anisotropy_is_its_authors(kind, precision):
     np.testing.assert_allclose(arrays["norm"], norm, rtol=tolerance)
     np.testing.assert_allclose(arrays["cosine"], cosine, rtol=0, atol=tolerance * abs(cosine).max())
     if kind == "eps":
-        scores = Asked(DETECTORS["anisotropy"]).scores(arrays)
+        scores = DETECTORS["anisotropy"]().scores(arrays)
         combined = golden("formula_aniso.eps.k1.combined_per_image", precision)[..., 0].mean(1)
         np.testing.assert_allclose(scores, combined, rtol=1e-5 if precision is FLOAT32 else 1e-12)
 

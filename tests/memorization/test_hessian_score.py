@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import DerivativeFallback, ModelError
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, hessian_score_scores, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, hessian_score_scores, watch_prompts
 from pytest_diffprivacy.memorization.hessian_score import default_change, hessian_score_difference
 from pytest_diffprivacy.models import StableDiffusion
 from pytest_diffprivacy.models.guidance import predict_pair
@@ -49,12 +49,12 @@ def test_a_prompt_that_does_not_pull_has_no_product():
 
 
 def test_the_record_holds_step_and_error():
-    entry = Asked(DETECTORS["hessian_score"], {"change": 0.02})
-    arrays = watch_prompts(golden_text_model("eps", torch.float32), TEXTS, {"a": entry}, Sampling(2))["a"]
+    entry = DETECTORS["hessian_score"](change=0.02)
+    arrays = watch_prompts(golden_text_model("eps", torch.float32), TEXTS, {"a": entry}, PromptSampling(2))["a"]
     assert (arrays["change"] == 0.02).all()
     assert (arrays["moved_by_half"] > 0).all()
-    entry = Asked(DETECTORS["hessian_score"], {"derivative": "forward"})
-    arrays = watch_prompts(prompted_mixtures(), ["needle"], {"a": entry}, Sampling(2))["a"]
+    entry = DETECTORS["hessian_score"](derivative="forward")
+    arrays = watch_prompts(prompted_mixtures(), ["needle"], {"a": entry}, PromptSampling(2))["a"]
     assert not arrays["change"].any()
 
 

@@ -7,20 +7,21 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import AuditError, ModelError, PromptTruncated, UsageError
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, find_detector, watch_prompts
-from pytest_diffprivacy.memorization.run import checked_prompts, detector_scores
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
+from pytest_diffprivacy.memorization.detector import find_detector
+from pytest_diffprivacy.memorization.watch import checked_prompts
 from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.models.noise import prompt_noise
 from tests.models.builders import population_model
 from tests.models.text_builders import golden_pipeline, golden_text_model, prompted_mixtures, text_inputs
 
 TEXTS = ["a dog on the moon", "cat", "painting of an old man with a red hat"]
-FEW = Sampling(images_per_prompt=2, sampling_steps=6, guidance_scale=7.5, seed=3)
+FEW = PromptSampling(images_per_prompt=2, sampling_steps=6, guidance_scale=7.5, seed=3)
 PARAMETERS = {"attention_entropy": {"last": 2}, "score_difference": {"steps": 4}}
 
 
 def asked(*names):
-    return {name: Asked(DETECTORS[name], PARAMETERS.get(name, {})) for name in names or DETECTORS}
+    return {name: DETECTORS[name](**PARAMETERS.get(name, {})) for name in names or DETECTORS}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_the_stated_cost_is_the_cost(model, name, monkeypatch):
     entry = asked(name)[name]
     watch_prompts(model, TEXTS[:1], {name: entry}, FEW)
     check = 4 if name == "hessian_score" else 0  # half the step for one image
-    assert (sum(rows) - check) / 2 == entry.detector.evaluations(6, **entry.chosen)
+    assert (sum(rows) - check) / 2 == entry.evaluations(6)
 
 
 def test_the_noise_is_the_prompts_own():
@@ -99,7 +100,7 @@ def test_the_noise_is_the_prompts_own():
 def test_given_noise_replaces_the_seeds(model):
     noise = prompt_noise(TEXTS, 2, model.sample_shape, 3)
     seeded = watch_prompts(model, TEXTS, asked("score_difference"), FEW)
-    given = watch_prompts(model, TEXTS, asked("score_difference"), Sampling(9, 6), latents=noise)
+    given = watch_prompts(model, TEXTS, asked("score_difference"), PromptSampling(9, 6), latents=noise)
     same(seeded["score_difference"], given["score_difference"])
 
 
@@ -108,10 +109,7 @@ def test_a_pull_that_is_always_there_is_higher_than_one_that_is_not():
     model = prompted_mixtures(shape=(1, 4, 4))
     for name in ("score_difference", "hessian_score"):
         detector = find_detector(name)
-        sampling = Sampling(4, 20, 1.0)
-        scores = detector_scores(
-            detector, model, ["needle", "broad", "anything"], sampling, latents=None, batch_size=64, **detector.defaults
-        )
+        scores = detector.scores(model, ["needle", "broad", "anything"], sampling_steps=20, guidance_scale=1.0)
         assert scores[0] > scores[1] > scores[2], name
         assert scores[2] == 0
 
@@ -186,13 +184,12 @@ def test_a_scheduler_without_a_noise_table_is_refused():
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(model, name, parameters, message):
-    detector = DETECTORS[name]
     with pytest.raises(UsageError, match=message):
-        detector_scores(detector, model, TEXTS[:1], FEW, latents=None, batch_size=64, **detector.defaults | parameters)
+        DETECTORS[name].scores(model, TEXTS[:1], images_per_prompt=2, sampling_steps=6, seed=3, **parameters)
 
 
 def test_a_layer_that_is_not_there_is_refused(model):
-    entry = Asked(DETECTORS["layerwise_entropy"], {"layer": 11})
+    entry = DETECTORS["layerwise_entropy"](layer=11)
     with pytest.raises(ModelError, match="`layer` must be below the network's 11 cross-attention layers, got 11"):
         watch_prompts(model, TEXTS[:1], {"le": entry}, FEW)
 
@@ -202,11 +199,11 @@ def test_sampling_that_does_not_fit_is_refused(model):
         with pytest.raises(
             UsageError, match=f"`images_per_prompt` must be a whole number of at least 1, got {value!r}"
         ):
-            Sampling(images_per_prompt=value)
+            PromptSampling(images_per_prompt=value)
     with pytest.raises(UsageError, match="`guidance_scale` must be a finite number, got nan"):
-        Sampling(guidance_scale=float("nan"))
+        PromptSampling(guidance_scale=float("nan"))
     with pytest.raises(UsageError, match=r"`images_per_prompt` must be at least 2 for Tiled distance .* got 1"):
-        watch_prompts(model, TEXTS, asked("tiled_l2"), Sampling(images_per_prompt=1))
+        watch_prompts(model, TEXTS, asked("tiled_l2"), PromptSampling(images_per_prompt=1))
     with pytest.raises(UsageError, match="`batch_size` must be a whole number of at least 1, got 0"):
         watch_prompts(model, TEXTS, asked("score_difference"), FEW, batch_size=0)
 
@@ -258,7 +255,7 @@ def test_latents_may_be_an_array(model):
 )
 def test_a_parameter_of_another_kind_is_named(name, parameters, message):
     with pytest.raises(UsageError, match=message):
-        Asked(DETECTORS[name], parameters).needs(50)
+        DETECTORS[name](**parameters).evaluations(50)
 
 
 @pytest.mark.parametrize("name", ["score_difference", "hessian_score", "tiled_l2", "anisotropy"])

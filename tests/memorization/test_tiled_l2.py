@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, tiled_l2_scores, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, tiled_l2_scores, watch_prompts
 from pytest_diffprivacy.memorization.tiled_l2 import pair_distances
 from tests.models.text_builders import prompted_mixtures
 
@@ -24,7 +24,7 @@ def test_the_distance_of_a_pair_is_that_of_its_most_different_tile():
 @pytest.mark.parametrize(("reduction", "expected"), [("mean", None), ("median", None), ("min", 0.2)])
 def test_the_pairs_become_one_number_as_asked(reduction, expected):
     distances = pair_distances(images())[0]
-    scores = DETECTORS["tiled_l2"].scores({"images": images()}, reduction=reduction, tile="grid4")
+    scores = DETECTORS["tiled_l2"](reduction=reduction, tile="grid4").scores({"images": images()})
     np.testing.assert_allclose(scores, -(expected or getattr(np, reduction)(distances)), rtol=1e-6)
 
 
@@ -37,7 +37,7 @@ def test_a_sharp_prompt_gives_the_same_picture_and_a_broad_one_does_not():
 
 
 def test_the_images_are_eight_bit():
-    entry = Asked(DETECTORS["tiled_l2"])
-    arrays = watch_prompts(prompted_mixtures(shape=(1, 4, 4)), ["broad"], {"a": entry}, Sampling(3, 4))["a"]
+    entry = DETECTORS["tiled_l2"]()
+    arrays = watch_prompts(prompted_mixtures(shape=(1, 4, 4)), ["broad"], {"a": entry}, PromptSampling(3, 4))["a"]
     assert arrays["images"].dtype == np.uint8
     assert arrays["images"].shape == (1, 3, 1, 4, 4)

@@ -24,7 +24,7 @@ from pytest_diffprivacy.engine.recorder import Recorder
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import loss_scores, pia_scores, secmi_scores
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.models import compiled, load_model
 from pytest_diffprivacy.models.compiled import COMPILED, as_it_is
 from pytest_diffprivacy.models.numerics import in_arithmetic
@@ -177,9 +177,9 @@ def test_attention_is_read_and_edited_as_without_compilation(text_pair):
     ],
 )
 def test_detectors_find_what_they_find_without_compilation(text_pair, name, parameters, factor, tolerance):
-    asked = {"it": Asked(DETECTORS[name], parameters)}
+    asked = {"it": DETECTORS[name](**parameters)}
     found, expected = (
-        asked["it"].scores(watch_prompts(model, ["a dog on the moon", "cat"], asked, Sampling(2, 3))["it"])
+        asked["it"].scores(watch_prompts(model, ["a dog on the moon", "cat"], asked, PromptSampling(2, 3))["it"])
         for model in text_pair
     )
     np.testing.assert_allclose(found, factor * expected, rtol=tolerance)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.membership import ATTACKS
-from pytest_diffprivacy.memorization import DETECTORS, Asked, Sampling, watch_prompts
+from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.models import (
     GaussianMixture,
     NetworkDenoiser,
@@ -144,8 +144,8 @@ def watched(kind):
     noise = torch.from_numpy(np.random.default_rng(4).normal(size=(3, 4, *SHAPE)))
     texts = Texts(model(kind))
     assert isinstance(texts, PromptedDenoiser)
-    asked = {name: Asked(DETECTORS[name], {}) for name in PROMPTED}
-    kept = watch_prompts(texts, ["a", "b", "c"], asked, Sampling(10, 10, guidance_scale=1.0), latents=noise)
+    asked = {name: DETECTORS[name]() for name in PROMPTED}
+    kept = watch_prompts(texts, ["a", "b", "c"], asked, PromptSampling(10, 10, guidance_scale=1.0), latents=noise)
     return {name: asked[name].scores(kept[name]) for name in PROMPTED}
 
 
