@@ -184,7 +184,7 @@ def assert_no_extraction(
         blocks = _generated(judge, generator, known, generations, steps, findings)
         measured = _statistic(at_most, level)
         enough = (lambda found: measured(found).low > max_rate) if early_stop else None
-        found = filter_generations(blocks, known.members, rule, exhibits=STRIPS_SHOWN, enough=enough)
+        found = filter_generations(blocks, known.members, rule, examples=STRIPS_SHOWN, enough=enough)
         report(
             findings, judge, known, rule, found, level, planned=generations if early_stop else 0, embedding=embedding
         )

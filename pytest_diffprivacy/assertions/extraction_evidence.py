@@ -252,17 +252,17 @@ def _strips(judge: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip]:
     """The most conspicuous generations beside their nearest training image."""
     redacted = judge.images == "redacted"
     ids, strips = probes.members.ids(), []
-    for exhibit in found.exhibits:
-        training = probes.members.load([exhibit.nearest])[0]
+    for example in found.examples:
+        training = probes.members.load([example.nearest])[0]
         pictures = [
-            picture(exhibit.image, f"generation, seed {judge.generation_seed(exhibit.index)}", redacted=redacted),
-            picture(training, f"nearest: {ids[exhibit.nearest]}", redacted=redacted),
-            difference_map(exhibit.image, training, "where they agree (white)"),
+            picture(example.image, f"generation, seed {judge.generation_seed(example.index)}", redacted=redacted),
+            picture(training, f"nearest: {ids[example.nearest]}", redacted=redacted),
+            difference_map(example.image, training, "where they agree (white)"),
         ]
         caption = (
-            f"RMS distance {found.matches.l2[exhibit.index]:.4f}, adaptive distance {exhibit.adaptive:.3f}, "
-            f"occurs {int(probes.members.repetitions[exhibit.nearest])} times in the training set"
+            f"RMS distance {found.matches.l2[example.index]:.4f}, adaptive distance {example.adaptive:.3f}, "
+            f"occurs {int(probes.members.repetitions[example.nearest])} times in the training set"
         )
-        mark = "match" if exhibit.copy else "no match"
-        strips.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=exhibit.copy))
+        mark = "match" if example.copy else "no match"
+        strips.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=example.copy))
     return strips

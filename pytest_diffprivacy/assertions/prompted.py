@@ -14,14 +14,8 @@ from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Claim, Recipe, Strip, Table
-from pytest_diffprivacy.extraction import (
-    AskedPrompt,
-    PromptFindings,
-    PromptSearch,
-    choose_prompts,
-    compare_cliques,
-    search_generations,
-)
+from pytest_diffprivacy.extraction import PromptSearch, choose_prompts, search_generations
+from pytest_diffprivacy.extraction.prompt_search import PromptFindings, SearchedPrompt
 from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, prompt_rate, rate, trials_needed
@@ -48,7 +42,7 @@ class _Case:
     generator: Generator
     probes: ProbeSet | None
     search: PromptSearch
-    asked: Sequence[AskedPrompt]
+    asked: Sequence[SearchedPrompt]
     delta: float
     steps: int
     confidence: float
@@ -126,7 +120,7 @@ def _ask(judge: Auditor, case: _Case, number: int, findings: Findings) -> list[P
                 f"The model generates images of shape {images.shape[1:]}, the probes have {case.probes.image_shape}. "
                 "Resize the probes as the training pipeline did."
             )
-        results.append(compare_cliques(search_generations(images, case.search), images, asked, members, unseen))
+        results.append(search_generations(images, case.search, asked, members, unseen))
     return results
 
 

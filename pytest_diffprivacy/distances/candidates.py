@@ -1,4 +1,4 @@
-"""Which images may be the nearest? Float32 matrix products, a running threshold, and a bound on what they got wrong."""
+"""Candidates for the nearest images: float32 matrix products, a running limit, and a bound on their rounding."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pytest_diffprivacy.slices import in_batches
 
 TILE_BYTES = 32 * 2**20
 GROUPS = 4
@@ -60,9 +62,7 @@ def find_candidates(
         columns[:, -1] = _squared_norms(columns[:, :-1])  # so that one product gives |b|^2 - 2 a b
         longest = max(longest, float(columns[:, -1].max()))
         most = max(1, len(buffer) // len(images))
-        size = -(-len(rows) // -(-len(rows) // most))  # tiles of one size
-        for start in range(0, len(rows), size):
-            some = slice(start, start + size)
+        for some in in_batches(len(rows), -(-len(rows) // -(-len(rows) // most))):  # tiles of one size
             _merge(best[some], _product(columns, rows[some], buffer), part.start)
     terms = min(rows.shape[1], PRODUCT_VALUES) + rows.shape[1] // PRODUCT_VALUES + 16
     error = 1.01 * terms * ROUNDING * (2.0 * np.sqrt(norms * longest) + longest)
@@ -88,9 +88,9 @@ def _squared_norms(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def _product(a: NDArray[np.float32], b: NDArray[np.float32], buffer: NDArray[np.float32]) -> NDArray[np.float32]:
     """Dot products of all rows, (len(a), len(b)), summed over at most 4,096 values at a time; held in the buffer."""
     result = buffer[: len(a) * len(b)].reshape(len(a), len(b))
-    np.matmul(a[:, :PRODUCT_VALUES], b[:, :PRODUCT_VALUES].T, out=result)
-    for start in range(PRODUCT_VALUES, a.shape[1], PRODUCT_VALUES):
-        part = slice(start, start + PRODUCT_VALUES)
+    first, *others = in_batches(a.shape[1], PRODUCT_VALUES)
+    np.matmul(a[:, first], b[:, first].T, out=result)
+    for part in others:
         result += a[:, part] @ b[:, part].T
     return result
 
@@ -98,7 +98,7 @@ def _product(a: NDArray[np.float32], b: NDArray[np.float32], buffer: NDArray[np.
 def _merge(best: NDArray[np.int64], distances: NDArray[np.float32], offset: int) -> None:
     """Put images of a tile (images, queries) that are nearer than the farthest kept one in its place; in place.
 
-    Only what is below a limit is looked at: the farthest kept image, or, while too few are kept, the largest of `keep`
+    Only what is below a limit counts: the farthest kept image, or, while too few are kept, the largest of `keep`
     values of this tile, each the smallest of a group of images.
     """
     queries, keep = best.shape
@@ -106,20 +106,20 @@ def _merge(best: NDArray[np.int64], distances: NDArray[np.float32], offset: int)
     limit = _values(farthest)
     if (farthest == FARTHEST).any():
         limit = np.nextafter(_upper_limit(distances, keep), np.float32(np.inf))
-    near, asked = np.divmod(np.flatnonzero(distances < limit), queries)
+    near, query = np.divmod(np.flatnonzero(distances < limit), queries)
     if not len(near):
         return
-    found = np.bincount(asked, minlength=queries)
+    found = np.bincount(query, minlength=queries)
     if queries > 1 and 8 * queries * (keep + found.max()) > TILE_BYTES:  # many equal images
         for half in (slice(0, queries // 2), slice(queries // 2, queries)):
             _merge(best[half], distances[:, half], offset)
         return
-    keys = _keys(distances[near, asked], near + offset)
-    order = np.argsort(asked, kind="stable")
-    asked = asked[order]
+    keys = _keys(distances[near, query], near + offset)
+    order = np.argsort(query, kind="stable")
+    query = query[order]
     together = np.full((queries, keep + found.max()), FARTHEST)
     together[:, :keep] = best
-    together[asked, keep + np.arange(len(asked)) - np.repeat(np.cumsum(found) - found, found)] = keys[order]
+    together[query, keep + np.arange(len(query)) - np.repeat(np.cumsum(found) - found, found)] = keys[order]
     together.partition(keep - 1, axis=1)
     best[:] = together[:, :keep]
 

@@ -1,4 +1,4 @@
-"""How alike are two images to a copy detector? Unit vectors of images, from a network of the user's or from pixels."""
+"""Embeddings: unit vectors in which a copy detector compares images, from a network of the user's or from pixels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.slices import in_batches
 
 PIXEL_SIDE = 32
 BLACK = 1e-3
@@ -68,8 +69,8 @@ class Embedding:
             AuditError: a vector is zero or not finite.
         """
         parts = []
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH], dtype=np.float32))
+        for part in in_batches(len(images), BATCH):
+            batch = torch.from_numpy(np.ascontiguousarray(images[part], dtype=np.float32))
             found = torch.as_tensor(self.function(batch)).detach().cpu().double()
             if found.ndim != 2 or len(found) != len(batch):
                 raise UsageError(

@@ -1,4 +1,4 @@
-"""Which images lie within a given distance of each other? Every such pair of a set, exactly, a block at a time."""
+"""Near pairs: every pair of a set within a distance, exactly, a block at a time; and hashes that sort out others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import dctn
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.slices import in_batches
 
 BLOCK_VALUES = 2**22
 """Numbers in one block of vectors: 16 MB in float32."""
 
 MOST_ROWS = 2048
+HASH_SIDE = 32
+LOW = 8
+BITS = LOW * LOW - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ def near_pairs(
     if not max_squared >= 0.0:
         raise UsageError(f"`max_squared` must be at least 0, got {max_squared!r}.")
     size = rows or _rows(load, count)
-    parts = [range(start, min(start + size, count)) for start in range(0, count, size)]
+    parts = [range(part.start, part.stop) for part in in_batches(count, size)]
     for i, part in enumerate(parts):
         a = _flat(load(part))
         for other in parts[i:]:
@@ -66,8 +71,8 @@ def near_pairs(
             if other is part:
                 above = first < second
                 first, second = first[above], second[above]
-            for chunk in range(0, len(first), MOST_ROWS):
-                rows_a, rows_b = first[chunk : chunk + MOST_ROWS], second[chunk : chunk + MOST_ROWS]
+            for some in in_batches(len(first), MOST_ROWS):
+                rows_a, rows_b = first[some], second[some]
                 squared = (a[rows_a].double() - b[rows_b].double()).square().sum(1)
                 near = squared <= max_squared
                 if bool(near.any()):
@@ -95,3 +100,24 @@ def _flat(vectors: NDArray[np.float32]) -> torch.Tensor:
 def _rows(load: Callable[[Sequence[int]], NDArray[np.float32]], count: int) -> int:
     width = load(range(min(1, count))).size if count else 1
     return max(1, min(MOST_ROWS, BLOCK_VALUES // max(1, width)))
+
+
+def perceptual_hashes(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The signs of each image's lowest frequencies about their median: float32 (n, 63) of -1 and 1.
+
+    The squared Euclidean distance of two hashes is four times the number of bits in which they differ. A flat image has
+    a hash of -1 throughout. A pre-filter only: an image whose colours are inverted, or that is mirrored or cut, has
+    another hash.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1].
+
+    Source: Implements the perceptual hash of Zauner 2010 (DCT of the grey image at 32x32, 8x8 lowest frequencies),
+    without the constant term.
+    """
+    grey = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).mean(1, keepdim=True)
+    small = torch.nn.functional.interpolate(grey, (HASH_SIDE, HASH_SIDE), mode="bilinear", antialias=True)
+    frequencies = dctn(small[:, 0].double().numpy(), axes=(1, 2), norm="ortho")[:, :LOW, :LOW].reshape(len(images), -1)
+    low = np.round(frequencies[:, 1:], 6)
+    bits = low > np.median(low, axis=1, keepdims=True)
+    return np.where(bits, np.float32(1.0), np.float32(-1.0))

@@ -1,4 +1,4 @@
-"""Which training images are nearest to a generation? Exact search over all of them in a fixed amount of memory."""
+"""Nearest images, and how many are near: exact search over a whole set in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances.candidates import Candidates, find_candidates
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.slices import in_batches
 
 Block: TypeAlias = tuple[range, NDArray[np.float32]]
 
@@ -20,6 +21,8 @@ SEARCHED_BYTES = 48 * 2**20
 SEARCHED_ROWS = 4096
 EXACT_BYTES = 2**20
 MARGIN = 16
+COUNTED_BYTES = 64 * 2**20
+COUNTED_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class ArrayImages:
 
     def batches(self, size: int) -> Iterator[Block]:
         """Views of the array."""
-        for start in range(0, len(self), size):
-            yield range(start, min(start + size, len(self))), self._images[start : start + size]
+        for part in in_batches(len(self), size):
+            yield range(part.start, part.stop), self._images[part]
 
 
 def query_rows(image_values: int) -> int:
@@ -88,14 +91,14 @@ def nearest_images(queries: NDArray[np.float32], searched: Searched, k: int) -> 
     indices = np.empty((len(queries), k), dtype=np.int64)
     squared = np.empty((len(queries), k))
     values = int(np.prod(queries.shape[1:]))
-    blocks = _Blocks(searched, max(1, min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * values))), tuple(queries.shape[1:]))
+    blocks = _Blocks(searched, min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * values)), queries.shape[1:])
     pending, keep = np.arange(len(queries)), min(k + MARGIN, count)
     while len(pending):
         rows = max(1, min(query_rows(values), QUERY_BYTES // (16 * keep)))
         missed = []
-        for start in range(0, len(pending), rows):
-            part = pending[start : start + rows]
-            chosen = queries[start : start + rows] if len(pending) == len(queries) else queries[part]
+        for some in in_batches(len(pending), rows):
+            part = pending[some]
+            chosen = queries[some] if len(pending) == len(queries) else queries[part]
             flat = np.ascontiguousarray(chosen, dtype=np.float32).reshape(len(part), -1)
             found = find_candidates(flat, blocks, keep)
             exact = _exact(flat, blocks, found, k)
@@ -107,12 +110,40 @@ def nearest_images(queries: NDArray[np.float32], searched: Searched, k: int) -> 
     return Neighbours(indices, np.sqrt(squared / values))
 
 
+def count_within(
+    queries: NDArray[np.float32], searched: Searched, radius: float, *, repetitions: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """For each query the number of searched images within an RMS distance, counted as often as they are repeated.
+
+    Args:
+        queries: (q, channels, height, width) in [0, 1].
+        searched: the images to count.
+        radius: the largest RMS distance that counts, on [0, 1].
+        repetitions: int64 (len(searched),), how often each image counts; None: once.
+
+    Returns:
+        int64 (q,).
+
+    Raises:
+        UsageError: shapes differ.
+    """
+    values = int(np.prod(queries.shape[1:]))
+    weights = torch.ones(len(searched), dtype=torch.int64) if repetitions is None else torch.from_numpy(repetitions)
+    flat = torch.from_numpy(np.ascontiguousarray(queries)).flatten(1).double()
+    norms, counts = flat.square().sum(1, keepdim=True), torch.zeros(len(flat), dtype=torch.int64)
+    for part, images in _Blocks(searched, min(COUNTED_ROWS, COUNTED_BYTES // (8 * values)), queries.shape[1:]):
+        block = torch.from_numpy(images).double()
+        squared = torch.addmm(norms + block.square().sum(1), flat, block.T, alpha=-2.0)
+        counts += torch.where(squared <= radius**2 * values, weights[part.start : part.stop], 0).sum(1)
+    return counts.numpy()
+
+
 @final
 class _Blocks:
     """Flat blocks of the searched set, read again each time; a set of one block is read once."""
 
     def __init__(self, searched: Searched, size: int, shape: tuple[int, ...]) -> None:
-        self._searched, self._size, self._shape = searched, size, shape
+        self._searched, self._size, self._shape = searched, max(1, size), shape
         self._kept = list(self._read()) if len(searched) <= size else None
 
     def __iter__(self) -> Iterator[Block]:
@@ -149,11 +180,11 @@ def _squared(
     left, right = torch.empty((2, pairs, values))
     sources, targets, doubled = torch.from_numpy(queries), torch.from_numpy(images), torch.from_numpy(held)
     one, other = torch.from_numpy(rows), torch.from_numpy(positions)
-    for start in range(0, len(rows), pairs):  # in memory that is held already: fresh pages cost more than the sums
-        size = min(pairs, len(rows) - start)
-        torch.index_select(sources, 0, one[start : start + size], out=left[:size])
-        torch.index_select(targets, 0, other[start : start + size], out=right[:size])
+    for some in in_batches(len(rows), pairs):  # in memory that is held already: fresh pages cost more than the sums
+        size = some.stop - some.start
+        torch.index_select(sources, 0, one[some], out=left[:size])
+        torch.index_select(targets, 0, other[some], out=right[:size])
         doubled[:size].copy_(right[:size].sub_(left[:size]))
         difference = held[:size]
-        np.matmul(difference[:, None], difference[:, :, None], out=result[start : start + size].reshape(-1, 1, 1))
+        np.matmul(difference[:, None], difference[:, :, None], out=result[some].reshape(-1, 1, 1))
     return result

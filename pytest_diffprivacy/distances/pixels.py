@@ -1,4 +1,4 @@
-"""How far apart are two images as a whole? The root mean square of their pixel differences."""
+"""RMS distance: the root mean square of the pixel differences of two images as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are two images the same picture, or do they only share a background? The distance of their most different tiles."""
+"""Tiled distance: that of the two images' most different tiles, so that a shared background makes no copy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Is a generation a copy of a training image, or just in a crowded place? The adaptive distance."""
+"""Adaptive distance: how much nearer a generation is to a training image than the images around that one are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +12,13 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.distances import Neighbours, nearest_images, rms
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.slices import in_batches
 
 NEIGHBOURS = 50
 ALPHA = 0.5
 DUPLICATE_DELTA = 0.02
 PAIRS = 1024
+Results = TypeVar("Results", bound=Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,7 @@ def adaptive_distances(
             f"The adaptive distance needs at least 3 distinct training images, got {distinct}. Add training images."
         )
     size = min(neighbours, distinct - 1)
-    adaptive = np.empty(len(queries))
-    literal, l2 = np.empty(len(queries)), np.empty(len(queries))
+    adaptive, literal, l2 = np.empty((3, len(queries)))
     nearest = np.empty(len(queries), dtype=np.int64)
     pending, k = np.arange(len(queries)), min(size + 8, distinct)
     while len(pending):
@@ -107,8 +110,14 @@ def _duplicates(training: ImageSet, found: Neighbours, delta: float) -> NDArray[
     pairs = np.stack([found.indices[rows, 0], found.indices[rows, columns]], axis=1)
     distinct, inverse = np.unique(pairs, axis=0, return_inverse=True)
     close = np.empty(len(distinct), dtype=bool)
-    for start in range(0, len(distinct), PAIRS):
-        one, other = distinct[start : start + PAIRS].T
-        close[start : start + PAIRS] = rms(training.load(one.tolist()), training.load(other.tolist())) <= delta
+    for part in in_batches(len(distinct), PAIRS):
+        one, other = distinct[part].T
+        close[part] = rms(training.load(one.tolist()), training.load(other.tolist())) <= delta
     near[rows, columns] = close[inverse.reshape(-1)]
     return near
+
+
+def joined(parts: Sequence[Results]) -> Results:
+    """Results of several blocks of images as those of one: a dataclass whose arrays have one entry an image."""
+    arrays = [f.name for f in fields(parts[0]) if isinstance(getattr(parts[0], f.name), np.ndarray)]
+    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays})

@@ -1,4 +1,4 @@
-"""Does a prompt bring one image back again and again? A clique among its generations, decided exactly or not at all."""
+"""Cliques: generations of a prompt that are one image again and again, found exactly or declared undecided."""
 
 from __future__ import annotations
 

@@ -1,24 +1,25 @@
-"""Which generations are copies of training images? A calibrated rule, its false matches, and what was extracted."""
+"""Generate and filter: a calibrated rule for copies of training images, its false matches, and what was extracted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances import query_rows
+from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
-from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances
-from pytest_diffprivacy.extraction.exhibits import Exhibit, candidates, most_conspicuous
-from pytest_diffprivacy.extraction.looks import in_looks
+from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances, joined
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
 
 PAPER_THRESHOLD = 1.0
 SMALLEST_SIDE = 3
 QUERIES = 1024
+GROWTH = 0.25
+EXAMPLES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +91,46 @@ def calibrate_rule(
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A generation to show: its number, its nearest member, how conspicuous it is, and its image."""
+
+    index: int
+    nearest: int
+    adaptive: float
+    copy: bool
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What generate-and-filter found.
 
     Attributes:
+        rule: what counts as a copy.
         matches: every generation against the members.
         control_matches: every generation against the control images.
-        copies: bool (generations,), copies of a member.
-        false_matches: bool (generations,), "copies" of a control image, which the model never saw.
-        compared_copies: bool (generations,), copies of one of the members compared with the control.
-        exhibits: the most conspicuous generations with their images, the closest copy of each member first.
+        examples: the most conspicuous generations with their images, the closest copy of each member first.
     """
 
+    rule: CopyRule
     matches: AdaptiveMatches
     control_matches: AdaptiveMatches
-    copies: NDArray[np.bool_]
-    false_matches: NDArray[np.bool_]
-    compared_copies: NDArray[np.bool_]
-    exhibits: list[Exhibit]
+    examples: list[Example]
+
+    @cached_property
+    def copies(self) -> NDArray[np.bool_]:
+        """Which generations are copies of a member."""
+        return self.rule.copies(self.matches)
+
+    @cached_property
+    def false_matches(self) -> NDArray[np.bool_]:
+        """Which generations are "copies" of a control image, which the model never saw."""
+        return self.rule.copies(self.control_matches)
+
+    @cached_property
+    def compared_copies(self) -> NDArray[np.bool_]:
+        """Which generations are copies of one of the members compared with the control."""
+        return np.asarray(self.copies & np.isin(self.matches.nearest, self.rule.compared))
 
     @property
     def extracted(self) -> NDArray[np.int64]:
@@ -120,7 +143,7 @@ def filter_generations(
     members: ImageSet,
     rule: CopyRule,
     *,
-    exhibits: int = 12,
+    examples: int = EXAMPLES,
     enough: Callable[[Extraction], bool] | None = None,
 ) -> Extraction:
     """Compare generations with all members and with the control images, a memory's fill at a time.
@@ -129,8 +152,8 @@ def filter_generations(
         generations: blocks (n, channels, height, width) in [0, 1]; as many are held as one search takes.
         members: the training images.
         rule: what counts as a copy.
-        exhibits: how many generations to keep for showing, one for each nearest member at the most.
-        enough: asked with what was found so far, whenever there is a quarter more; True ends the search. None: all
+        examples: how many generations to keep for showing, one for each nearest member at the most.
+        enough: called with what was found so far, whenever there is a quarter more; True ends the search. None: all
             generations are searched.
 
     Raises:
@@ -140,13 +163,12 @@ def filter_generations(
     """
     found: Extraction | None = None
     most = query_rows(int(np.prod(members.image_shape)))
-    for block in in_looks(generations, most=most, growing=enough is not None):
-        matches, control = adaptive_distances(block, members), adaptive_distances(block, rule.control)
-        offset = 0 if found is None else len(found.copies)
-        shown = most_conspicuous(
-            [*(found.exhibits if found else []), *candidates(block, matches, rule.copies(matches), offset)], exhibits
-        )
-        found = _with(found, matches, control, rule, shown)
+    for block in interim_blocks(generations, most=most, growing=enough is not None):
+        part = Extraction(rule, adaptive_distances(block, members), adaptive_distances(block, rule.control), [])
+        shown = _most_conspicuous(found, part, block, examples)
+        parts = [part] if found is None else [found, part]
+        matches, control = joined([p.matches for p in parts]), joined([p.control_matches for p in parts])
+        found = Extraction(rule, matches, control, shown)
         if enough is not None and enough(found):
             break
     if found is None:
@@ -154,22 +176,43 @@ def filter_generations(
     return found
 
 
-def _with(
-    found: Extraction | None, matches: AdaptiveMatches, control: AdaptiveMatches, rule: CopyRule, shown: list[Exhibit]
-) -> Extraction:
-    """What was found, and one block more."""
-    matches = matches if found is None else _joined(found.matches, matches)
-    control = control if found is None else _joined(found.control_matches, control)
-    copies = rule.copies(matches)
-    compared = copies & np.isin(matches.nearest, rule.compared)
-    return Extraction(matches, control, copies, rule.copies(control), compared, shown)
+def _most_conspicuous(
+    before: Extraction | None, new: Extraction, block: NDArray[np.float32], count: int
+) -> list[Example]:
+    """Of the examples before and a new block: copies before others, closer before farther, one a nearest member."""
+    offset, shown = (len(before.copies), before.examples) if before else (0, [])
+    matches = new.matches
+    seen = [
+        Example(offset + i, int(matches.nearest[i]), float(matches.adaptive[i]), bool(new.copies[i]), image)
+        for i, image in enumerate(block)
+    ]
+    best: dict[int, Example] = {}
+    for example in sorted([*shown, *seen], key=lambda e: (not e.copy, e.adaptive, e.index)):
+        best.setdefault(example.nearest, example)
+    return [replace(e, image=e.image.copy()) for e in list(best.values())[:count]]  # copied, so that its block can go
 
 
-def _joined(first: AdaptiveMatches, second: AdaptiveMatches) -> AdaptiveMatches:
-    return AdaptiveMatches(
-        nearest=np.concatenate([first.nearest, second.nearest]),
-        l2=np.concatenate([first.l2, second.l2]),
-        adaptive=np.concatenate([first.adaptive, second.adaptive]),
-        literal=np.concatenate([first.literal, second.literal]),
-        neighbours=first.neighbours,
-    )
+def interim_blocks(blocks: Iterable[NDArray[np.float32]], *, most: int, growing: bool) -> Iterator[NDArray[np.float32]]:
+    """The same images in the larger blocks of interim analyses: every block costs a reading of the training set.
+
+    Args:
+        blocks: images (n, channels, height, width), blocks of any size, which are kept whole.
+        most: images that are held at a time; a single block may exceed it.
+        growing: whether to hand on as soon as there is a quarter more than was handed on before, so that a search that
+            may stop early makes at most a quarter too many.
+    """
+    held: list[NDArray[np.float32]] = []
+    done = 0
+    for block in blocks:
+        if held and sum(map(len, held)) + len(block) > most:
+            done += sum(map(len, held))
+            yield np.concatenate(held)
+            held = []
+        held.append(block)
+        count = sum(map(len, held))
+        if count >= most or (growing and count >= GROWTH * done):
+            done += count
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

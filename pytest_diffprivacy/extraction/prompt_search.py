@@ -1,4 +1,4 @@
-"""Which prompts are asked, and what do their generations say? Cliques compared with the prompts' training images."""
+"""Prompted search: many generations of each prompt, and their cliques compared with the prompt's training images."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class PromptSearch:
     Attributes:
         edge_threshold: largest tiled distance of two generations that count as one image; the paper does not state
             its own, others use 0.05 or 0.15.
-        prompts: what to ask; None: the captions of the members, those of the most duplicated images first.
-        most: how many captions are asked.
+        prompts: what to generate from; None: the captions of the members, those of the most duplicated images first.
+        most: how many captions are taken.
         images: generations a prompt and guidance scale.
         clique_size: generations that make a clique.
         tile: "grid4" for 16 tiles, or their side in pixels (128 in the paper, at 512).
@@ -64,23 +64,20 @@ class PromptSearch:
             raise UsageError(f"`images` must be at least `clique_size` ({size}), got {self.images!r}.")
         if self.tile != GRID4 and (not isinstance(self.tile, int) or check_count("tile", self.tile, least=1) < 1):
             raise UsageError(f'`tile` must be "{GRID4}" or a number of pixels, got {self.tile!r}.')
-        _check_scales(self.guidance_scales)
+        scales = self.guidance_scales
+        listed = isinstance(scales, Sequence) and not isinstance(scales, str) and len(set(scales)) == len(scales) > 0
+        if not listed or not all(isinstance(scale, int | float) and math.isfinite(scale) for scale in scales):
+            raise UsageError(
+                f"`guidance_scales` must be different finite numbers, got {scales!r}. Write one scale as (1.0,)."
+            )
         if isinstance(self.prompts, str):
             raise UsageError(f"`prompts` must be a list of prompts, got the text {self.prompts!r}. Put it into a list.")
         if self.prompts is not None and (not self.prompts or len(set(self.prompts)) < len(self.prompts)):
             raise UsageError("`prompts` must be different prompts, at least one. Leave out those that are repeated.")
 
 
-def _check_scales(scales: Sequence[float]) -> None:
-    wrong = f"`guidance_scales` must be different finite numbers, got {scales!r}. Write one scale as (1.0,)."
-    if isinstance(scales, str) or not isinstance(scales, Sequence) or not scales or len(set(scales)) < len(scales):
-        raise UsageError(wrong)
-    if not all(isinstance(scale, int | float) and math.isfinite(scale) for scale in scales):
-        raise UsageError(wrong)
-
-
 @dataclass(frozen=True, slots=True)
-class AskedPrompt:
+class SearchedPrompt:
     """A prompt with the training images that it was the caption of.
 
     Attributes:
@@ -94,8 +91,8 @@ class AskedPrompt:
     duplicates: int
 
 
-def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[AskedPrompt]:
-    """The prompts to ask: those given, or the members' captions, those of the most duplicated images first.
+def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[SearchedPrompt]:
+    """The prompts to search: those given, or the members' captions, those of the most duplicated images first.
 
     Raises:
         ProbeError: no prompts are given, and there are no captions to take them from.
@@ -114,26 +111,11 @@ def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[Asked
     counts = np.zeros(0, dtype=np.int64)
     if members is not None and places:
         counts = eidetic_counts(members, np.arange(len(members)), DUPLICATE_DELTA)
-    asked = []
+    chosen = []
     for prompt in places if search.prompts is None else search.prompts:
         images = np.asarray(places.get(prompt, []), dtype=np.int64)
-        asked.append(AskedPrompt(prompt, images, int(counts[images].max(initial=0))))
-    return asked if search.prompts is not None else sorted(asked, key=lambda a: -a.duplicates)[: search.most]
-
-
-def search_generations(images: NDArray[np.float32], search: PromptSearch) -> list[Clique]:
-    """The cliques among the generations of one prompt at one guidance scale, as `find_cliques` gives them.
-
-    Args:
-        images: (n, channels, height, width) in [0, 1].
-        search: tile, threshold and size.
-
-    Source: Follows Carlini et al. 2023, section 4.2 (METHODS 1.2).
-    """
-    distances = pairwise_tiled_l2(images, tile=search.tile)
-    return find_cliques(
-        distances, edge_threshold=search.edge_threshold, size=search.clique_size, tried=search.cliques_tried
-    )
+        chosen.append(SearchedPrompt(prompt, images, int(counts[images].max(initial=0))))
+    return chosen if search.prompts is not None else sorted(chosen, key=lambda p: -p.duplicates)[: search.most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,22 +145,30 @@ class PromptFindings:
         return self.clique.outcome is CliqueOutcome.FOUND
 
 
-def compare_cliques(
-    cliques: Sequence[Clique],
+def search_generations(
     images: NDArray[np.float32],
-    asked: AskedPrompt,
+    search: PromptSearch,
+    prompt: SearchedPrompt,
     members: ImageSet | None,
     unseen: ImageSet | None,
 ) -> PromptFindings:
-    """Hold each clique's most central generation beside the prompt's training images, and beside as many unseen ones.
+    """Find cliques, and hold each one's central generation beside the prompt's training images and unseen ones.
 
     Args:
-        cliques: what was found among the generations, the largest first.
-        images: the generations, (n, channels, height, width) in [0, 1].
-        asked: the prompt; without training images of its own all members are searched.
+        images: the generations of the prompt at one guidance scale, (n, channels, height, width) in [0, 1].
+        search: tile, threshold and size.
+        prompt: without training images of its own all members are searched.
         members: the training set; None: unknown.
         unseen: images the model was not trained on, as many as are compared where there are so many; None: unknown.
+
+    Source: Follows Carlini et al. 2023, section 4.2 (METHODS 1.2).
     """
+    cliques = find_cliques(
+        pairwise_tiled_l2(images, tile=search.tile),
+        edge_threshold=search.edge_threshold,
+        size=search.clique_size,
+        tried=search.cliques_tried,
+    )
     found = [clique for clique in cliques if clique.outcome is CliqueOutcome.FOUND]
     undecided = len(found) < len(cliques)
     if not found:
@@ -186,8 +176,8 @@ def compare_cliques(
     shown = images[[clique.medoid for clique in found]]
     if members is None or unseen is None:
         return PromptFindings(found[0], undecided, shown[0])
-    own = asked.images if len(asked.images) else np.arange(len(members))
-    searched = members.subset(own.tolist()) if len(asked.images) else members
+    own = prompt.images if len(prompt.images) else np.arange(len(members))
+    searched = members.subset(own.tolist()) if len(prompt.images) else members
     nearest, control = nearest_images(shown, searched, 1), nearest_images(shown, unseen, 1)
     closest = int(nearest.distances[:, 0].argmin())
     return PromptFindings(

@@ -1,4 +1,4 @@
-"""Does the model restore a hidden part of an image it saw better than of one it did not see?
+"""Reconstruction: whether the model restores a hidden part of an image it saw better than of one it did not see.
 
 An attacker who holds a part of an image lets the model fill in the rest many times and keeps what the model itself
 finds most likely; he does not hold the original. The best of all tries by the original is measured too, as an upper
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condi
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, rms_hidden
 from pytest_diffprivacy.restoration.masks import find_degradations
 from pytest_diffprivacy.restoration.plan import FILLS, Restoration, RestorationPlan, fill_in
+from pytest_diffprivacy.slices import in_batches
 
 DRAWS = 100
 KEEP = 10
@@ -88,8 +89,8 @@ def reconstruction_errors(
     errors = np.empty((len(checked), len(COLUMNS)))
     for batch in _batches(denoiser, checked, prompts, seed, batch_size):
         degraded = degradation.degrade(batch)
-        tries = list(_tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws))
-        losses, distances = (np.stack(part) for part in zip(*tries, strict=True))
+        tries = _tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws)
+        losses, distances = np.stack([measured for _, *measured in tries], axis=1)
         chosen = np.argsort(losses, axis=0, kind="stable")[:keep]
         honest = np.take_along_axis(distances, chosen, axis=0).mean(0)
         errors[batch.part] = np.stack([honest, distances.min(0), distances.mean(0)], axis=1)
@@ -198,50 +199,35 @@ def reconstruct(
     degradation = _one(mask)
     (batch,) = _batches(denoiser, single, None if prompt is None else [prompt], seed, 1)
     degraded = degradation.degrade(batch)
-    restored = list(plan.restored(denoiser, batch, degraded, degradation.name))
-    judge = _Judge(denoiser, batch, degraded, time, loss_draws)
-    losses = [float(judge.losses(images)[0]) for images in restored]
-    errors = [float(rms_hidden(images, single, degraded.hidden)[0]) for images in restored]
+    tries = _tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws)
+    restored, losses, errors = zip(*tries, strict=True)
     first, best = int(np.argmin(losses)), int(np.argmin(errors))
     return Reconstruction(
         original=single[0].double().numpy(),
         degraded=degraded.shown[0].numpy(),
         chosen=restored[first][0].numpy(),
         closest=restored[best][0].numpy(),
-        errors=(errors[first], errors[best]),
+        errors=(float(errors[first][0]), float(errors[best][0])),
         mask=degradation.name,
     )
-
-
-class _Judge:
-    """The model's own opinion of restorations: its loss, with one set of noise draws for all of an image's.
-
-    The noise comes from what is left of the image, which is all that an attacker holds.
-    """
-
-    def __init__(self, model: Denoiser, batch: Batch, degraded: Degraded, time: int, draws: int) -> None:
-        self._model, self._batch, self._time = model, batch, time
-        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), draws, model.sample_shape, batch.seed)
-        self._noise = drawn.to(device=model.device, dtype=model.dtype)
-
-    def losses(self, restored: Tensor) -> NDArray[np.float64]:
-        """float64 (b,), lower = more likely."""
-        x0 = self._model.encode(restored)
-        loss = denoising_loss(
-            self._model, x0, timesteps=[self._time], noise=self._noise, conditioning=self._batch.conditioning
-        )
-        return np.asarray(loss.cpu().numpy(), dtype=np.float64)
 
 
 @torch.no_grad()
 def _tries(
     model: Denoiser, batch: Batch, degraded: Degraded, name: str, plan: RestorationPlan, time: int, loss_draws: int
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Restoration after restoration: the model's loss and the distance to the original, (b,) each."""
-    judge = _Judge(model, batch, degraded, time, loss_draws)
+) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
+    """Restoration after restoration: the images, the model's loss of them and their distance to the original, (b,).
+
+    The loss has one set of noise draws for all restorations of an image, from what is left of it, which is all that an
+    attacker holds.
+    """
+    drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), loss_draws, model.sample_shape, batch.seed)
+    noise = drawn.to(device=model.device, dtype=model.dtype)
     for restored in plan.restored(model, batch, degraded, name):
-        distances: Any = rms_hidden(restored, batch.images, degraded.hidden)
-        yield judge.losses(restored), distances.numpy()
+        x0, conditioning = model.encode(restored), batch.conditioning
+        loss = denoising_loss(model, x0, timesteps=[time], noise=noise, conditioning=conditioning)
+        distances = rms_hidden(restored, batch.images, degraded.hidden)
+        yield restored, loss.double().cpu().numpy(), distances.numpy()
 
 
 def _one(mask: str | Degradation) -> Degradation:
@@ -254,7 +240,6 @@ def _one(mask: str | Degradation) -> Degradation:
 def _batches(
     model: Denoiser | None, images: Tensor, prompts: Sequence[Prompt] | None, seed: int, size: int
 ) -> Iterator[Batch]:
-    for start in range(0, len(images), size):
-        part = slice(start, min(start + size, len(images)))
+    for part in in_batches(len(images), size):
         condition = None if model is None else batch_condition(model, prompts, part, len(images))
         yield Batch(images[part], part, len(images), seed, model, condition)

@@ -1,4 +1,4 @@
-"""Do generations as a whole lie nearer to the training set than unseen images do? What the replication metrics measure.
+"""Replication metrics: whether generations as a whole lie nearer to the training set than unseen images do.
 
 Nearest-neighbour distances shrink with the size of the searched set, so everything is measured against as many training
 images as there are unseen ones, and once more with the unseen images in place of the generations.
@@ -7,17 +7,16 @@ images as there are unseen ones, and once more with the unseen images in place o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances import Embedding, pixel_embedding
-from pytest_diffprivacy.errors import ProbeError
-from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances
-from pytest_diffprivacy.extraction.authenticity import distance_to_others
-from pytest_diffprivacy.extraction.cells import Cells
-from pytest_diffprivacy.extraction.space import Space
+from pytest_diffprivacy.distances import ArrayImages, Embedding, nearest_images, pixel_embedding
+from pytest_diffprivacy.errors import ProbeError, UsageError
+from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances, joined
+from pytest_diffprivacy.extraction.space import Space, distance_to_others
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 
 SMALLEST = 10
@@ -25,6 +24,8 @@ CHUNK = 512
 CELLS = 3
 COMPONENTS = 64
 EQUAL = 1e-6
+CELL_CHUNK = 1024
+STARTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Against:
         nearest: int64, which one.
         authentic: bool, farther from it than it is from the other training images; False speaks for a copy.
         ratios: float64, adaptive distance (kNN ratio) in pixels; lower = closer.
-        similarities: float64, largest cosine to a training image; **higher = more alike**.
+        similarities: float64, largest cosine to a training image; **higher = more similar**.
         cells: int64, cell of the training set.
         cell_distances: float64, to the nearest training image of that cell.
     """
@@ -138,8 +139,8 @@ def measure_replication(
         others.append(elsewhere.nearest(block))
     unseen = [here.against(batch, regions) for _, batch in holdout.batches(CHUNK)]
     return Replication(
-        generations=_joined(parts),
-        unseen=_joined(unseen),
+        generations=joined(parts),
+        unseen=joined(unseen),
         holdout_distances=np.concatenate([found.distances[:, 0] for found in others]),
         nearest_holdout=np.concatenate([found.indices[:, 0] for found in others]),
         background=np.concatenate([here.similarities(batch, 1) for _, batch in training.batches(CHUNK)]),
@@ -157,7 +158,7 @@ class _Training:
         self._images, self._duplicate_delta = images, duplicate_delta
         self.space = Space(images, embedding)
         self.likeness = embedding or pixel_embedding()
-        self._alike = self.space if embedding else Space(images, self.likeness)
+        self._similar = self.space if embedding else Space(images, self.likeness)
         self._to_others = np.full(len(images), np.nan)
 
     def against(self, block: NDArray[np.float32], regions: Cells) -> Against:
@@ -181,10 +182,58 @@ class _Training:
 
     def similarities(self, block: NDArray[np.float32], place: int) -> NDArray[np.float64]:
         """Cosine to the most similar image, or with place = 1 to the second: of unit vectors 1 - distance^2 / 2."""
-        found = self._alike.nearest(block, place + 1)
-        squared = found.distances[:, place] ** 2 * self._alike.dimensions
+        found = self._similar.nearest(block, place + 1)
+        squared = found.distances[:, place] ** 2 * self._similar.dimensions
         return 1.0 - squared / 2.0
 
 
-def _joined(parts: list[Against]) -> Against:
-    return Against(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Against)})
+@final
+class Cells:
+    """K-means cells of the training images in their leading principal components.
+
+    Args:
+        space: where images lie.
+        training: the training images.
+        cells: number of cells.
+        components: principal components; fewer where images or coordinates are fewer.
+        seed: of k-means.
+
+    Raises:
+        UsageError: fewer training images than cells.
+
+    Source: Follows Meehan et al. 2020, section 4, with FLD's projection (METHODS 6.3).
+    """
+
+    def __init__(self, space: Space, training: ImageSet, *, cells: int, components: int, seed: int) -> None:
+        from sklearn.cluster import KMeans
+        from sklearn.decomposition import PCA
+
+        if len(training) <= cells:
+            raise UsageError(f"`cells` must be fewer than the {len(training)} training images, got {cells}.")
+        self._space = space
+        rows = np.concatenate([self._flat(batch) for _, batch in training.batches(CELL_CHUNK)])
+        size = min(components, len(rows) - 1, rows.shape[1])
+        self._projection: Any = PCA(size, svd_solver="full").fit(rows)
+        projected = self._projection.transform(rows)
+        self._kmeans: Any = KMeans(cells, n_init=STARTS, random_state=seed).fit(projected)
+        labels = self._kmeans.labels_
+        self._members = [ArrayImages(self._shaped(projected[labels == cell])) for cell in range(cells)]
+
+    def place(self, images: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The cell of each image, and its distance to the nearest training image of that cell: (n,) each."""
+        projected = self._projection.transform(self._flat(images))
+        labels = np.asarray(self._kmeans.predict(projected), dtype=np.int64)
+        distances = np.empty(len(projected))
+        for cell in np.unique(labels):
+            inside = labels == cell
+            found = nearest_images(self._shaped(projected[inside]), self._members[cell], 1)
+            distances[inside] = found.distances[:, 0]
+        return labels, distances
+
+    def _flat(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        coordinates = self._space.coordinates(images)
+        return coordinates.reshape(len(coordinates), -1)
+
+    @staticmethod
+    def _shaped(rows: NDArray[Any]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(rows, dtype=np.float32)[:, :, None, None]

@@ -1,15 +1,16 @@
-"""Which training images come back: those of which there are few near-copies, or those that nothing resembles?"""
+"""Kinds of training images that come back: how many near-copies each has, and how much of an outlier it is."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances import Embedding, Searched, count_within, nearest_images, query_rows
+from pytest_diffprivacy.distances import Embedding, count_within, nearest_images
+from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.extraction.space import Space
 from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.slices import in_batches
 
 OUTLIER_NEIGHBOURS = 10
 ROWS = 1024
@@ -30,9 +31,9 @@ def eidetic_counts(members: ImageSet, extracted: NDArray[np.int64], delta: float
     """
     counts = np.zeros(len(extracted), dtype=np.int64)
     rows = min(ROWS, query_rows(2 * int(np.prod(members.image_shape))))
-    for start in range(0, len(extracted), rows):
-        images = members.load(extracted[start : start + rows].tolist())
-        counts[start : start + rows] = count_within(images, members, delta, repetitions=members.repetitions)
+    for part in in_batches(len(extracted), rows):
+        images = members.load(extracted[part].tolist())
+        counts[part] = count_within(images, members, delta, repetitions=members.repetitions)
     return counts
 
 
@@ -56,28 +57,12 @@ def outlierness(
     """
     if len(members) < 2:
         raise UsageError(f"Outliers are told from others only among at least 2 distinct images, got {len(members)}.")
-    searched: Searched = members if embedding is None else _Embedded(members, embedding)
-    size = min(neighbours, len(members) - 1)
-    _, first = next(searched.batches(1))
+    space, size = Space(members, embedding), min(neighbours, len(members) - 1)
     result = np.empty(len(members))
-    for part, images in searched.batches(query_rows(first.size)):
-        found = nearest_images(images, searched, size + 1)
+    for part, coordinates in space.searched.batches(query_rows(space.dimensions)):
+        found = nearest_images(coordinates, space.searched, size + 1)
         itself = found.indices == np.arange(part.start, part.stop)[:, None]
         itself[~itself.any(1), -1] = True  # lost among equally near ones: leave out the farthest instead
         others = np.where(itself, 0.0, found.distances)
         result[part.start : part.stop] = others.sum(1) / size
     return result
-
-
-class _Embedded:
-    """The vectors of an image set, made anew at every reading."""
-
-    def __init__(self, images: ImageSet, embedding: Embedding) -> None:
-        self._images, self._embedding = images, embedding
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
-        for part, images in self._images.batches(size):
-            yield part, self._embedding.vectors(images)[:, :, None, None]

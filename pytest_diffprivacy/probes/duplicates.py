@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances.embeddings import Embedding
-from pytest_diffprivacy.distances.hashes import BITS, perceptual_hashes
-from pytest_diffprivacy.distances.near_pairs import NearPairs, near_pairs
+from pytest_diffprivacy.distances.near_pairs import BITS, NearPairs, near_pairs, perceptual_hashes
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.slices import in_batches

@@ -118,7 +118,7 @@ class Drawn:
 
 def search_stream(queries: int, searched: int) -> None:
     """Search block by block as the audit does; print the peak above the start in megabytes."""
-    from pytest_diffprivacy.distances import query_rows
+    from pytest_diffprivacy.distances.neighbours import query_rows
 
     start = peak_resident()
     found = 0

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pytest_diffprivacy.distances import pairwise_l2, pairwise_tiled_l2, rms, tile_side, tiled_l2
+from pytest_diffprivacy.distances import pairwise_l2, pairwise_tiled_l2, rms, tiled_l2
+from pytest_diffprivacy.distances.tiled import tile_side
 from pytest_diffprivacy.errors import UsageError
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.extraction import CliqueOutcome, find_clique, find_cliques
+from pytest_diffprivacy.extraction.cliques import CliqueOutcome, find_clique, find_cliques
 
 
 def distances_of(graph, near=0.1, far=0.9):

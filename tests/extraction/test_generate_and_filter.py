@@ -106,22 +106,22 @@ def test_blocks_change_nothing(rule):
     np.testing.assert_array_equal(parts.copies, whole.copies)
     np.testing.assert_array_equal(parts.matches.nearest, whole.matches.nearest)
     np.testing.assert_allclose(parts.matches.adaptive, whole.matches.adaptive, rtol=1e-12)
-    assert [(e.index, e.nearest) for e in parts.exhibits] == [(e.index, e.nearest) for e in whole.exhibits]
+    assert [(e.index, e.nearest) for e in parts.examples] == [(e.index, e.nearest) for e in whole.examples]
 
 
-def test_exhibits_are_the_closest_copy_of_each_member_first(rule):
+def test_examples_are_the_closest_copy_of_each_member_first(rule):
     exact, rough = MEMBERS[[2]], noisy(MEMBERS[[2, 8]])
     generations = np.concatenate([smooth_images(4, 9).numpy(), rough, exact])
-    found = filter_generations([generations[:5], generations[5:]], probes().members, rule, exhibits=4)
-    shown = found.exhibits
+    found = filter_generations([generations[:5], generations[5:]], probes().members, rule, examples=4)
+    shown = found.examples
     assert len(shown) == 4
     assert [(e.index, e.nearest, e.copy) for e in shown[:2]] == [(6, 2, True), (5, 8, True)]
     assert not any(e.copy for e in shown[2:])
     assert len({e.nearest for e in shown}) == 4
     np.testing.assert_array_equal(shown[0].image, exact[0])
-    for exhibit in shown:
-        assert exhibit.adaptive == found.matches.adaptive[exhibit.index]
-        np.testing.assert_array_equal(exhibit.image, generations[exhibit.index])
+    for example in shown:
+        assert example.adaptive == found.matches.adaptive[example.index]
+        np.testing.assert_array_equal(example.image, generations[example.index])
 
 
 def test_a_near_miss_in_pixels_is_no_copy():

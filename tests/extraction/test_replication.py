@@ -7,9 +7,8 @@ from pytest_diffprivacy import ProbeSet
 from pytest_diffprivacy.distances import Embedding, rms
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.extraction import equal_sides, measure_replication
-from pytest_diffprivacy.extraction.authenticity import distance_to_others
-from pytest_diffprivacy.extraction.cells import Cells
-from pytest_diffprivacy.extraction.space import Space
+from pytest_diffprivacy.extraction.replication import Cells
+from pytest_diffprivacy.extraction.space import Space, distance_to_others
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import data_copying
 
