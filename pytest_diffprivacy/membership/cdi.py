@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.statistics.control_splits import ControlSplit
@@ -70,6 +69,8 @@ def as_features(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _logits(members: NDArray[np.float64], nonmembers: NDArray[np.float64], split: ControlSplit) -> SplitLogits:
+    from sklearn.linear_model import LogisticRegression
+
     control = np.concatenate([members[split.member_control], nonmembers[split.nonmember_control]])
     labels = np.repeat([1, 0], [len(split.member_control), len(split.nonmember_control)])
     mean, spread = control.mean(axis=0), control.std(axis=0)

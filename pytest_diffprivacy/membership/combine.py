@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 
@@ -38,6 +34,11 @@ def cross_fitted_scores(
 
     Source: Inspired by the score combination of Dubinski et al. 2025 (CDI); cross-fitting instead of one split is ours.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     members, nonmembers = np.asarray(member_scores, dtype=np.float64), np.asarray(nonmember_scores, dtype=np.float64)
     if members.ndim != 2 or nonmembers.ndim != 2 or members.shape[1] != nonmembers.shape[1] or members.shape[1] < 2:
         raise UsageError(

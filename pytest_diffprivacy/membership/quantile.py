@@ -16,7 +16,6 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.ensemble import GradientBoostingRegressor
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
@@ -39,7 +38,7 @@ SMALLEST = 1e-300
 VERSION = 1
 MODELS_KEPT = 4
 
-Bag: TypeAlias = list[GradientBoostingRegressor]
+Bag: TypeAlias = list[Any]  # of scikit-learn's gradient boosting
 
 _fitted: OrderedDict[tuple[Any, ...], Bag] = OrderedDict()
 """The latest bags of this process: a worker is sent the attack with every call, and fits no bag again."""
@@ -198,6 +197,8 @@ class _Regressors:
         return np.log(np.maximum(errors, SMALLEST))
 
     def _fit(self, log_errors: NDArray[np.float64]) -> Bag:
+        from sklearn.ensemble import GradientBoostingRegressor
+
         looks, count = _pixel_features(self._images), len(log_errors)
         bag = []
         for index in range(self._bag):

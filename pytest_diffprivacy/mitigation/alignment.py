@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, ProbeError
@@ -60,7 +57,7 @@ class TextImageMap:
     validity: Auroc
     _model: PromptedDenoiser
     _filters: Tensor
-    _regression: Pipeline
+    _regression: Any
     _centre: NDArray[np.float64]
 
     def scores(self, images: NDArray[np.float32], prompts: Sequence[str]) -> NDArray[np.float64]:
@@ -91,6 +88,10 @@ def fit_text_image_map(model: PromptedDenoiser, reference: ImageSet, *, seed: in
 
     Source: Features of Coates and Ng 2012; the map and its check are ours.
     """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     captions = reference.prompts(range(len(reference)))
     if captions is None or len(reference) < LEAST_PAIRS:
         raise ProbeError(

@@ -19,11 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import scipy  # its submodules are loaded when they are used, and so is scikit-learn: together they take two seconds
 from numpy.typing import NDArray
-from scipy import special, stats
-from sklearn.ensemble import RandomTreesEmbedding
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold
+from scipy import special
 
 from pytest_diffprivacy.distances.embeddings import Embedding
 from pytest_diffprivacy.probes.image_set import ImageSet
@@ -136,6 +134,8 @@ def blind_baseline(
     names, described = _described(members, nonmembers)
     seen = np.concatenate([_seen(side, embedding) for side in (members, nonmembers)])[order]
     labels = np.stack([truth, *(stream.permutation(truth) for _ in range(PERMUTATIONS))], axis=1)
+    from sklearn.model_selection import KFold
+
     folds = list(KFold(FOLDS, shuffle=True, random_state=int(stream.integers(2**31))).split(labels))
     candidates = [
         _cross_fitted(features, labels, folds)
@@ -169,6 +169,8 @@ def detectable_auroc(members: int, nonmembers: int) -> float:
 
 def _cross_fitted(features: Matrix, labels: Matrix, folds: Sequence[tuple[Positions, Positions]]) -> Matrix:
     """Scores (n, labellings) of a ridge regression, all labellings at once; folds do not depend on labels."""
+    from sklearn.linear_model import Ridge
+
     scores = np.empty_like(labels)
     for fitted, scored in folds:
         model = Ridge(alpha=0.1 * len(fitted), solver="cholesky").fit(features[fitted], labels[fitted])
@@ -179,13 +181,15 @@ def _cross_fitted(features: Matrix, labels: Matrix, folds: Sequence[tuple[Positi
 
 def _leaves(values: Matrix, seed: int) -> Matrix:
     """In which leaf of each random tree an image ends: 0 and 1, (n, leaves of all trees)."""
+    from sklearn.ensemble import RandomTreesEmbedding
+
     trees = RandomTreesEmbedding(TREES, max_depth=DEPTH, sparse_output=False, random_state=seed)
     return np.asarray(trees.fit_transform(values), dtype=np.float64)
 
 
 def _areas(scores: Matrix, labels: Matrix) -> Matrix:
     """AUROC of each column."""
-    ranks = stats.rankdata(scores, axis=0)
+    ranks = scipy.stats.rankdata(scores, axis=0)
     positives = labels.sum(0)
     area = ((ranks * labels).sum(0) - positives * (positives + 1) / 2) / (positives * (len(labels) - positives))
     return np.asarray(area, dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.sharpness.hessian import LinearMap
@@ -124,5 +124,5 @@ def mean_over_probes(values: NDArray[np.float64], confidence: float) -> ProbedEs
     """Mean, standard error and one-sided Student bounds of independent values (probes,)."""
     count, mean = len(values), float(values.mean())
     error = float(values.std(ddof=1)) / count**0.5
-    reach = float(stats.t.ppf(confidence, count - 1)) * error
+    reach = float(special.stdtrit(count - 1, confidence)) * error
     return ProbedEstimate(mean, error, mean - reach, mean + reach, confidence, count)
