@@ -73,7 +73,7 @@ def _device(settings: options.Settings) -> str:
     """The device, after a first tensor was put on it."""
     import torch
 
-    from pytest_diffprivacy.models.devices import worker_device
+    from pytest_diffprivacy.models.running import worker_device
 
     name = worker_device(str(settings["device"]), os.environ, torch.cuda.device_count())
     try:

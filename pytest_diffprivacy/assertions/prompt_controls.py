@@ -19,7 +19,7 @@ from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.memorization import PromptSampling
 from pytest_diffprivacy.memorization.detector import ConfiguredDetector
 from pytest_diffprivacy.memorization.watch import joined_units, prompt_units
-from pytest_diffprivacy.models.planted_prompts import PlantedPrompts
+from pytest_diffprivacy.models.planted import PlantedPrompts
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 from pytest_diffprivacy.probes import PromptSet
 from pytest_diffprivacy.statistics import halves_agree, planted_found

@@ -1,19 +1,16 @@
 """How we speak to the model under audit: access protocols, noise schedules, adapters and analytic ground truth."""
 
-from pytest_diffprivacy.models.analytic import AnalyticDenoiser, ideal_denoiser
-from pytest_diffprivacy.models.analytic_prompts import AnalyticPrompts
+from pytest_diffprivacy.models.analytic import AnalyticDenoiser, AnalyticPrompts, ideal_denoiser
 from pytest_diffprivacy.models.attention import AttentionRecord
-from pytest_diffprivacy.models.callable import CallableGenerator
-from pytest_diffprivacy.models.class_to_image import ClassToImage
+from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
 from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
+from pytest_diffprivacy.models.generators import CallableGenerator, PipelineGenerator
 from pytest_diffprivacy.models.guidance import GuidedStep, guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.load import load_model
 from pytest_diffprivacy.models.network import NetworkDenoiser, flow_network, karras_denoiser
-from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
-from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
 from pytest_diffprivacy.models.protocols import (
     CrossAttention,

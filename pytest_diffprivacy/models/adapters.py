@@ -1,4 +1,4 @@
-"""What was loaded on top of a pipeline? LoRA layers and textual inversions, each with its name, digest and scale.
+"""Adapters on top of a pipeline: LoRA layers and textual inversions, each with its name, digest and scale.
 
 An adapter belongs to the model's identity: base, base with adapter, and base with the adapter at another scale are
 three models. Adapters that are loaded but switched off change no image and count for nothing.
@@ -33,22 +33,12 @@ def base_tensors(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield f"{owner}.{key[len(owner) + 1 + len(BASE) :]}", tensor
 
 
-def loaded_adapters(parts: Mapping[str, Any]) -> tuple[Adapter, ...]:
-    """The adapters that change a pipeline's images, LoRA first.
-
-    Args:
-        parts: the pipeline's components by name; its tokenizers and text encoders among them.
-    """
-    return (*_loras(parts), *_inversions(parts))
-
-
 def adapter_facts(parts: Mapping[str, Any]) -> list[dict[str, object]]:
     """What a model's digest must hold of its adapters: their weights and the scale in every layer, not their names."""
     facts: list[dict[str, object]] = []
     for name in _active(parts):
         digest = weights_digest(_lora_tensors(parts, name).items(), {})
-        scales = {where: _scale(layer, name) for where, layer in _all_layers(parts) if name in _switched_on(layer)}
-        facts.append({"digest": digest, "scales": scales})
+        facts.append({"digest": digest, "scales": _lora_scales(parts, name)})
     return sorted(facts, key=lambda fact: str(fact["digest"]))
 
 
@@ -61,12 +51,12 @@ class AdapterGuard:
         name: what records call the model.
 
     Attributes:
-        loaded: the adapters that it held.
+        loaded: the adapters that it held, LoRA first.
     """
 
     def __init__(self, parts: Mapping[str, Any], name: str) -> None:
         self._parts, self._name = dict(parts), name
-        self.loaded = loaded_adapters(parts)
+        self.loaded = (*_loras(parts), *_inversions(parts))
         self._before = self._state()
 
     def check(self) -> None:
@@ -93,14 +83,10 @@ class AdapterGuard:
 def _loras(parts: Mapping[str, Any]) -> Iterator[Adapter]:
     for name in _active(parts):
         tensors = _lora_tensors(parts, name)
-        scales = sorted({_scale(layer, name) for _, layer in _all_layers(parts) if name in _switched_on(layer)})
-        yield Adapter(
-            name=name,
-            kind=LORA,
-            digest=weights_digest(tensors.items(), {}),
-            scale=f"{scales[0]:g}" if len(scales) == 1 else f"{scales[0]:g} to {scales[-1]:g}",
-            parameters=sum(tensor.numel() for tensor in tensors.values()),
-        )
+        scales = sorted(set(_lora_scales(parts, name).values()))
+        scale = f"{scales[0]:g}" if len(scales) == 1 else f"{scales[0]:g} to {scales[-1]:g}"
+        parameters = sum(tensor.numel() for tensor in tensors.values())
+        yield Adapter(name, LORA, weights_digest(tensors.items(), {}), scale, parameters)
 
 
 def _inversions(parts: Mapping[str, Any]) -> Iterator[Adapter]:
@@ -118,13 +104,8 @@ def _inversions(parts: Mapping[str, Any]) -> Iterator[Adapter]:
             tokens.setdefault(stem if stem in added else token, []).append(row)
         for token, places in tokens.items():
             vectors = rows[places]
-            yield Adapter(
-                name=f"{token} ({part})",
-                kind=INVERSION,
-                digest=weights_digest([("vectors", vectors)], {}),
-                scale="",
-                parameters=vectors.numel(),
-            )
+            digest = weights_digest([("vectors", vectors)], {})
+            yield Adapter(f"{token} ({part})", INVERSION, digest, "", vectors.numel())
 
 
 def _tokenizers(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +125,7 @@ def _layers(network: torch.nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _holds(network: torch.nn.Module, kind: type) -> bool:
-    """Whether a layer is of that kind: asked at every evaluation, so without the names, which take most of the time."""
+    """Whether a layer is of that kind: run at every evaluation, so without the names, which take most of the time."""
     left = [network]
     while left:
         module = left.pop()
@@ -178,8 +159,10 @@ def _scales(layer: Any) -> dict[str, float]:
     return dict(getattr(layer, "scaling", {}))
 
 
-def _scale(layer: Any, name: str) -> float:
-    return float(_scales(layer).get(name, 1.0))
+def _lora_scales(parts: Mapping[str, Any], name: str) -> dict[str, float]:
+    """Factor of one adapter in every layer where it is switched on."""
+    layers = [(where, _scales(layer)) for where, layer in _all_layers(parts) if name in _switched_on(layer)]
+    return {where: float(scales.get(name, 1.0)) for where, scales in layers}
 
 
 def _lora_tensors(parts: Mapping[str, Any], name: str) -> dict[str, Tensor]:

@@ -1,16 +1,20 @@
-"""Which data distributions have an exact score at every noise level? A finite data set, and a Gaussian mixture.
+"""Densities with an exact score at every noise level: a finite data set, a Gaussian mixture, and what lies between.
 
-A leak dial lies between the two: a model that has memorized its training images to a chosen degree.
+A leak dial has memorized its training images to a chosen degree; a peaked population, each of them up to a width.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, final
+import math
+from typing import Final, Protocol, final
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+
+WIDTH: Final = 0.2
+"""Of a peak, in standard deviations of the points' values."""
 
 
 class Density(Protocol):
@@ -63,8 +67,7 @@ class FiniteData:
         return {"points": self._points, "log_counts": self._log_counts}
 
     def _weights(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
-        centres = alpha * self._points
-        squared = (x * x).sum(1, keepdim=True) - 2.0 * x @ centres.T + (centres * centres).sum(1)
+        squared = _squared_distances(x, alpha * self._points)
         return (self._log_counts - squared / (2.0 * sigma**2)).softmax(1)
 
     def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
@@ -184,3 +187,50 @@ class LeakDial:
 
     def _mixed(self, members: Tensor, population: Tensor) -> Tensor:
         return self._leak * members + (1.0 - self._leak) * population
+
+
+@final
+class PeakedPopulation:
+    """Half the weight on one Gaussian of all values, half on a narrow peak at each point; a Density without Hessian.
+
+    Beside its points the ideal denoiser of a finite set knows nothing else: it takes whatever it is shown for the
+    nearest of them, and calls the rest noise, however little noise there can be. An attack may feed on that, which no
+    network does. Here an image that was not planted belongs to the population.
+
+    Args:
+        points: (n, d) in model space, n >= 2, not all equal.
+        width: standard deviation of a peak, in standard deviations of the points' values.
+
+    Source: Implements METHODS 8.2 with isotropic covariances. Mean and variance are of all values together, so that the
+    population knows nothing of the points but their scale.
+    """
+
+    def __init__(self, points: Tensor, width: float = WIDTH) -> None:
+        if points.ndim != 2 or len(points) < 2 or not float(points.double().var()) > 0.0:
+            raise UsageError(f"`points` must be (n, d), n >= 2 and not all equal, got {tuple(points.shape)}.")
+        self._points = points.double()
+        self._mean, self._variance = float(self._points.mean()), float(self._points.var())
+        self._narrow = width**2 * self._variance
+
+    def population_score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Of the population without its peaks: (n, d)."""
+        return -(x - alpha * self._mean) / (alpha**2 * self._variance + sigma**2)
+
+    def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
+        """Grad log p_t(x): (n, d)."""
+        broad, narrow = alpha**2 * self._variance + sigma**2, alpha**2 * self._narrow + sigma**2
+        centres, dimension = alpha * self._points, self._points.shape[1]
+        peaks = (
+            -_squared_distances(x, centres) / (2.0 * narrow)
+            - 0.5 * dimension * math.log(narrow)
+            - math.log(len(self._points))
+        )
+        away = (x - alpha * self._mean).square().sum(1, keepdim=True)
+        rest = -away / (2.0 * broad) - 0.5 * dimension * math.log(broad)
+        weights = torch.cat([rest, peaks], 1).softmax(1)
+        own, known = weights[:, 1:], weights[:, :1]
+        return known * self.population_score(x, alpha, sigma) + (own @ centres - own.sum(1, keepdim=True) * x) / narrow
+
+
+def _squared_distances(x: Tensor, centres: Tensor) -> Tensor:
+    return (x * x).sum(1, keepdim=True) - 2.0 * x @ centres.T + (centres * centres).sum(1)

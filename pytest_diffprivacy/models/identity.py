@@ -1,4 +1,4 @@
-"""Which model was audited? Name, family and a digest of weights and configuration that a third person can recompute."""
+"""Identity of a model: name, family and a digest of weights and configuration that a third person can recompute."""
 
 from __future__ import annotations
 
@@ -71,20 +71,12 @@ def network_identity(
     *,
     dtype: torch.dtype,
     device: torch.device,
-    access: str = "white box",
     adapters: tuple[Adapter, ...] = (),
 ) -> ModelIdentity:
-    """The identity of trained networks that run in this precision on this device."""
-    return ModelIdentity(
-        name=name,
-        family=family,
-        digest=digest,
-        parameters=sum(parameter.numel() for network in networks for parameter in network.parameters()),
-        dtype=str(dtype).removeprefix("torch."),
-        device=device.type,
-        access=access,
-        adapters=adapters,
-    )
+    """The identity of trained networks that run in this precision on this device, with white-box access."""
+    parameters = sum(parameter.numel() for network in networks for parameter in network.parameters())
+    precision = str(dtype).removeprefix("torch.")
+    return ModelIdentity(name, family, digest, parameters, precision, device.type, "white box", adapters)
 
 
 def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:

@@ -1,7 +1,8 @@
-"""What does `load_model` accept, and what does it refuse? Safetensors and configurations; never a pickle or code."""
+"""load_model: a folder, hub id or object behind the access protocols; safetensors only, never a pickle or code."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,11 @@ import torch
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.assemble import assemble_pipeline
-from pytest_diffprivacy.models.class_to_image import ClassToImage
-from pytest_diffprivacy.models.components import load_network, load_scheduler, read_json
-from pytest_diffprivacy.models.devices import check_device
+from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
+from pytest_diffprivacy.models.generators import PipelineGenerator
 from pytest_diffprivacy.models.numerics import in_arithmetic
-from pytest_diffprivacy.models.pipeline_generator import PipelineGenerator
-from pytest_diffprivacy.models.pixel import PixelDiffusion
+from pytest_diffprivacy.models.parts import assemble_pipeline, load_network, load_scheduler, read_json
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
 from pytest_diffprivacy.models.refusals import (
@@ -27,6 +25,7 @@ from pytest_diffprivacy.models.refusals import (
     refuse_remote_code,
     unknown_object,
 )
+from pytest_diffprivacy.models.running import check_device
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
@@ -72,7 +71,7 @@ def load_model(
 
     Raises:
         ModelError: the path is missing, holds a pickle, an unsupported pipeline or remote code, the object is none of
-            the above, or the network cannot be compiled; the message names it and the cure.
+            the above, or the network cannot be compiled; the message names it and the remedy.
     """
     if options.planning() and isinstance(source, (str, Path)):
         return planned_model(source)  # type: ignore[return-value]  # it stands for one, and nobody may ask it
@@ -81,7 +80,7 @@ def load_model(
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         source = _download(source)
     if isinstance(source, (str, Path)):
-        load = partial(_from_folder, Path(source), scheduler, resolution, device)
+        load = partial(_from_folder, Path(source), _Wanted(scheduler, resolution, device))
         return in_arithmetic(load, precision, channels_last=channels_last, compiled=compile)
     if channels_last:
         raise ModelError("`channels_last` must be left out for an object: lay out its network before it is given.")
@@ -95,53 +94,64 @@ def load_model(
             if given is not None:
                 raise ModelError(f"`{name}` must be left out for an object that satisfies a protocol already.")
         return source  # type: ignore[return-value]  # a Denoiser without generate: attacks ask for what they need
-    return _from_objects(source, scheduler, resolution, device, precision)
+    return _from_objects(source, _Wanted(scheduler, resolution, device, precision))
 
 
-def _from_objects(
-    source: Any, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
-) -> Generator:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What was given to `load_model` beside the source."""
+
+    scheduler: Any
+    resolution: int | None
+    device: str | torch.device | None
+    dtype: torch.dtype | None = None
+
+    def adapted(self, pipeline: Any, kinds: set[str], name: str) -> Generator | None:
+        """A pipeline object behind the protocols, by the names of its class and those it was derived from."""
+        device, dtype, resolution = self.device, self.dtype, self.resolution
+        if family_of(pipeline) is not None:
+            return TextToImage(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
+        if not kinds.isdisjoint(BLACK_BOXES):
+            return PipelineGenerator(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
+        if not kinds.isdisjoint(CLASS_PIPELINES):
+            self.refuse_resolution()
+            return ClassToImage(pipeline, name=name, device=device, dtype=dtype)
+        if not kinds.isdisjoint(CONSISTENCY_PIPELINES):
+            return self.pixel(pipeline.unet, pipeline.scheduler, name, pipeline)
+        return None
+
+    def pixel(self, unet: Any, scheduler: Any, name: str, pipeline: Any = None) -> PixelDiffusion:
+        """A UNet2DModel behind the protocols."""
+        self.refuse_resolution()
+        return PixelDiffusion(unet, scheduler, name=name, pipeline=pipeline, device=self.device, dtype=self.dtype)
+
+    def refuse_resolution(self) -> None:
+        """Refuse a resolution of a model that has its own."""
+        if self.resolution is not None:
+            raise ModelError(f"`resolution` must be None for a model that takes no texts, got {self.resolution!r}.")
+
+
+def _from_objects(source: Any, wanted: _Wanted) -> Generator:
     from diffusers import UNet2DModel
 
     name = type(source).__name__
     kinds = {kind.__name__ for kind in type(source).__mro__}
     if isinstance(source, UNet2DModel):
-        if scheduler is None:
+        if wanted.scheduler is None:
             raise ModelError("A UNet2DModel needs its noise schedule. Pass scheduler=DDPMScheduler(...).")
-        _no_resolution(resolution)
-        return PixelDiffusion(source, scheduler, name=name, device=device, dtype=dtype)
+        return wanted.pixel(source, wanted.scheduler, name)
     if not kinds.isdisjoint(PIXEL_PIPELINES):
-        _no_resolution(resolution)
-        return PixelDiffusion(source.unet, scheduler or source.scheduler, name=name, device=device, dtype=dtype)
-    adapted = _adapted(source, kinds, name, resolution, device, dtype)
+        return wanted.pixel(source.unet, wanted.scheduler or source.scheduler, name)
+    adapted = wanted.adapted(source, kinds, name)
     if adapted is None:
         refuse_editing(name)
         raise unknown_object(source, f"a {' or '.join(PIPELINES)} (folder or object), a UNet2DModel with scheduler=...")
-    if scheduler is not None:
+    if wanted.scheduler is not None:
         raise ModelError("`scheduler` must be left out for a pipeline object. Set pipeline.scheduler instead.")
     return adapted
 
 
-def _adapted(
-    pipeline: Any, kinds: set[str], name: str, resolution: int | None, device: Any, dtype: torch.dtype | None
-) -> Generator | None:
-    """A pipeline object behind the protocols, by the names of its class and those it was derived from."""
-    if family_of(pipeline) is not None:
-        return TextToImage(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
-    if not kinds.isdisjoint(BLACK_BOXES):
-        return PipelineGenerator(pipeline, name=name, resolution=resolution, device=device, dtype=dtype)
-    _no_resolution(resolution)
-    if not kinds.isdisjoint(CLASS_PIPELINES):
-        return ClassToImage(pipeline, name=name, device=device, dtype=dtype)
-    if not kinds.isdisjoint(CONSISTENCY_PIPELINES):
-        unet, scheduler = pipeline.unet, pipeline.scheduler
-        return PixelDiffusion(unet, scheduler, name=name, pipeline=pipeline, device=device, dtype=dtype)
-    return None
-
-
-def _from_folder(
-    folder: Path, scheduler: Any, resolution: int | None, device: Any, dtype: torch.dtype | None
-) -> Generator:
+def _from_folder(folder: Path, wanted: _Wanted, dtype: torch.dtype | None) -> Generator:
     if folder.is_file():
         refuse_file(folder)
     if not folder.is_dir():
@@ -153,19 +163,18 @@ def _from_folder(
     if index is None:
         refuse_part(folder)
     refuse_remote_code(folder, index)
-    kind = str(index.get("_class_name"))
-    name = folder.resolve().name
+    kind, name = str(index.get("_class_name")), folder.resolve().name
+    wanted = replace(wanted, dtype=dtype)
     if kind in PIXEL_PIPELINES:
         from diffusers import UNet2DModel
 
-        _no_resolution(resolution)
+        wanted.refuse_resolution()
         unet = load_network(UNet2DModel, folder / "unet")
-        chosen = scheduler or load_scheduler(folder / "scheduler")
-        return PixelDiffusion(unet, chosen, name=name, device=device, dtype=dtype)
+        return wanted.pixel(unet, wanted.scheduler or load_scheduler(folder / "scheduler"), name)
     if kind in PIPELINES:
         left_out = FAMILIES[kind].left_out if kind in FAMILIES else {}
-        pipeline = assemble_pipeline(folder, index, scheduler=scheduler, left_out=left_out)
-        adapted = _adapted(pipeline, {kind}, name, resolution, device, dtype)
+        pipeline = assemble_pipeline(folder, index, scheduler=wanted.scheduler, left_out=left_out)
+        adapted = wanted.adapted(pipeline, {kind}, name)
         assert adapted is not None, "every supported class has its adapter"
         return adapted
     if kind in REFUSED:
@@ -176,11 +185,6 @@ def _from_folder(
         "For the black-box claims, load it yourself and pass models.PipelineGenerator(pipeline), or an object with "
         "`identity` and `generate`."
     )
-
-
-def _no_resolution(resolution: int | None) -> None:
-    if resolution is not None:
-        raise ModelError(f"`resolution` must be None for a model that takes no texts, got {resolution!r}.")
 
 
 def _download(source: str) -> Path:

@@ -1,4 +1,4 @@
-"""How is a network audited that is not diffusers'? Any PyTorch function of (x, time), in its own parametrisation.
+"""NetworkDenoiser: a PyTorch function of (x, time) that is not diffusers', in its own parametrization, as a model.
 
 The state that attacks see is at the scale of a variance-preserving schedule with the network's signal-to-noise ratios,
 so that one model gives one score, whether it predicts eps, x0, v or a velocity, and however it scales its noise.
@@ -6,7 +6,8 @@ so that one model gives one score, whether it predicts eps, x0, v or a velocity,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias, final
 
 import numpy as np
@@ -18,17 +19,17 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
-from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, network_identity, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.prediction import PredictionType, eps_from
+from pytest_diffprivacy.models.prediction import Direct, PredictionType
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 Network: TypeAlias = Callable[..., Tensor]
 Embedding: TypeAlias = Callable[[Sequence[Prompt]], Tensor]
 
-TOLD = "told"
+EMBEDDING = "embedding"
 
 
 @final
@@ -36,13 +37,13 @@ class NetworkDenoiser:
     """A function `network(x, times)` as a model; satisfies Generator and WhiteBoxDenoiser.
 
     Args:
-        network: (x, times) -> its prediction in the shape of x; with `embed`, (x, times, told). A torch Module is put
-            in eval mode and frozen. It must be differentiable where an attack asks for derivatives.
+        network: (x, times) -> its prediction in the shape of x; with `embed`, (x, times, embedding). A torch Module is
+            put in eval mode and frozen. It must be differentiable where an attack asks for derivatives.
         schedule: alpha and sigma of what the network is given, x = alpha x0 + sigma eps, at each index; not only
             variance-preserving ones.
         image_shape: (channels, height, width) of its images, which it sees in [-1, 1].
         predicts: "epsilon", "sample" (x0), "v_prediction" or "flow" (velocity eps - x0).
-        times: (T,), what it is told at each index, as floats; None: the index itself, as integers.
+        times: (T,), its time at each index, as floats; None: the index itself, as integers.
         embed: texts or class indices to a tensor with a row for each; no prompt is the empty text. None: the model is
             unconditional.
         name: what records call it.
@@ -71,79 +72,33 @@ class NetworkDenoiser:
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self._kind = _kind(predicts, schedule)
-        self._times = None if times is None else np.asarray(times, dtype=np.float64)
-        if self._times is not None and self._times.shape != (len(schedule),):
-            raise ModelError(
-                f"`times` must hold one number for each of {len(schedule)} steps, got {self._times.shape}."
-            )
-        self._own, self._embed = schedule, embed
-        self._scales = np.hypot(schedule.alphas, schedule.sigmas)
-        end = float(np.hypot(*schedule.final))
-        self.schedule = NoiseSchedule(
-            schedule.alphas / self._scales,
-            schedule.sigmas / self._scales,
-            schedule.spacing,
-            schedule.steps_offset,
-            (schedule.final[0] / end, schedule.final[1] / end),
-        )
+        own = None if times is None else np.asarray(times, dtype=np.float64)
+        parametrization = Direct(_kind(predicts, schedule), own, schedule)
+        if own is not None and own.shape != (len(schedule),):
+            raise ModelError(f"`times` must hold one number for each of {len(schedule)} steps, got {own.shape}.")
+        self._function, self._embed, self._name = network, embed, name
+        self.schedule = _variance_preserving(schedule)
+        digest = _digest(network, _facts(parametrization, schedule), version)
         module = network if isinstance(network, torch.nn.Module) else None
-        digest = _digest(network, self, version)
         if module is not None:
             torch.nn.Module.to(module.eval().requires_grad_(False), device=device, dtype=dtype)
-        self._network, self._module = network, module
         first = next(module.parameters(), None) if module else None
         self.device = torch.device(device or "cpu") if first is None else first.device
         self.dtype = (dtype or torch.float32) if first is None else first.dtype
         self.image_shape = image_shape
         self.sample_shape: tuple[int, ...] = image_shape
-        self._codec = PixelCodec(self.image_shape, self.device, self.dtype)
+        codec = PixelCodec(self.image_shape, self.device, self.dtype)
+        part = DenoisingNetwork(module, self._output, self.condition, self.schedule, parametrization, codec)
+        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
+        self.encode, self.decode = codec.encode, codec.decode
         self.identity = network_identity(
             name,
-            f"network, {self._kind.value}",
+            f"network, {parametrization.name}",
             digest,
             [] if module is None else [module],
             dtype=self.dtype,
             device=self.device,
         )
-
-    def facts(self) -> dict[str, object]:
-        """What a prediction depends on besides the network."""
-        return {
-            "predicts": self._kind.value,
-            "alphas": self._own.alphas.tolist(),
-            "sigmas": self._own.sigmas.tolist(),
-            "times": None if self._times is None else self._times.tolist(),
-        }
-
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
-        """The noise in x_t, converted from whatever the network predicts; never clipped."""
-        alpha, sigma = self._own.at(timestep)
-        x = float(self._scales[timestep]) * x_t
-        rows = len(x_t)
-        if self._times is None:
-            times = torch.full((rows,), int(timestep), device=x_t.device)
-        else:
-            times = torch.full((rows,), float(self._times[timestep]), device=x_t.device, dtype=x_t.dtype)
-        told = self.condition(None, rows) if conditioning is None else conditioning
-        output = self._network(x, times) if told is None else self._network(x, times, told[TOLD])
-        if output.shape != x.shape:
-            raise ModelError(
-                f"{self.identity.name} must return the shape {tuple(x.shape)} that it is given, got "
-                f"{tuple(output.shape)}. Cut off what else it predicts, such as a variance."
-            )
-        return eps_from(output, x, alpha, sigma, self._kind)
-
-    def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Eps and J_eps @ tangent in one forward-mode pass."""
-        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The network's parameters; none of a plain function."""
-        if self._module is not None:
-            yield from self._module.named_parameters()
 
     def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
         """What `embed` makes of the prompts, of the empty text where there are none.
@@ -153,25 +108,13 @@ class NetworkDenoiser:
         """
         if self._embed is None:
             if prompts is not None:
-                raise ModelError(f"{self.identity.name} is unconditional, but {len(prompts)} prompts were given.")
+                raise ModelError(f"{self._name} is unconditional, but {len(prompts)} prompts were given.")
             return None
         texts = [""] * count if prompts is None else prompts
-        told = self._embed(texts)
-        if len(texts) != count or len(told) != count:
-            raise ModelError(f"`prompts` must be {count}, with a row each, got {len(texts)} and {len(told)} rows.")
-        return Conditioning({TOLD: told.to(self.device)})
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Pixels in [0, 1] to [-1, 1], on the model's device and in its precision.
-
-        Raises:
-            ModelError: the images have another shape than the model's.
-        """
-        return self._codec.encode(images)
-
-    def decode(self, x0: Tensor) -> Tensor:
-        """Pixels in [-1, 1] to [0, 1], clamped."""
-        return self._codec.decode(x0)
+        embedding = self._embed(texts)
+        if len(texts) != count or len(embedding) != count:
+            raise ModelError(f"`prompts` must be {count}, with a row each, got {len(texts)} and {len(embedding)} rows.")
+        return Conditioning({EMBEDDING: embedding.to(self.device)})
 
     @torch.no_grad()
     def generate(
@@ -189,8 +132,20 @@ class NetworkDenoiser:
         """
         if guidance_scale != 1.0:
             raise ModelError(f"`guidance_scale` must be 1.0 for a network, got {guidance_scale!r}.")
-        told = self.condition(prompts, len(seeds))
-        return self.decode(ddim_sample(self, start_noise(seeds, self.sample_shape), steps=steps, conditioning=told))
+        conditioning, x_T = self.condition(prompts, len(seeds)), start_noise(seeds, self.sample_shape)
+        return self.decode(ddim_sample(self, x_T, steps=steps, conditioning=conditioning))
+
+    def _output(self, x: Tensor, time: float, conditioning: Conditioning | None) -> Tensor:
+        precision = None if isinstance(time, int) else x.dtype
+        times = torch.full((len(x),), time, device=x.device, dtype=precision)
+        given = () if conditioning is None else (conditioning[EMBEDDING],)
+        output = self._function(x, times, *given)
+        if output.shape != x.shape:
+            raise ModelError(
+                f"{self._name} must return the shape {tuple(x.shape)} that it is given, got "
+                f"{tuple(output.shape)}. Cut off what else it predicts, such as a variance."
+            )
+        return output
 
 
 def karras_denoiser(
@@ -245,9 +200,26 @@ def _kind(predicts: str, schedule: NoiseSchedule) -> PredictionType:
     return kind
 
 
-def _digest(network: Network, model: NetworkDenoiser, version: str | None) -> str:
+def _variance_preserving(schedule: NoiseSchedule) -> NoiseSchedule:
+    """The schedule of the same signal-to-noise ratios with alpha^2 + sigma^2 = 1."""
+    scales, end = np.hypot(schedule.alphas, schedule.sigmas), float(np.hypot(*schedule.final))
+    final = (schedule.final[0] / end, schedule.final[1] / end)
+    return replace(schedule, alphas=schedule.alphas / scales, sigmas=schedule.sigmas / scales, final=final)
+
+
+def _facts(parametrization: Direct, schedule: NoiseSchedule) -> dict[str, object]:
+    """What a prediction depends on besides the network."""
+    return {
+        "predicts": parametrization.name,
+        "alphas": schedule.alphas.tolist(),
+        "sigmas": schedule.sigmas.tolist(),
+        "times": None if parametrization.times is None else parametrization.times.tolist(),
+    }
+
+
+def _digest(network: Network, facts: dict[str, object], version: str | None) -> str:
     if isinstance(network, torch.nn.Module):
         kind = type(network)
-        facts = {"class": f"{kind.__module__}.{kind.__qualname__}", "version": version} | model.facts()
-        return weights_digest(network.state_dict().items(), facts)
-    return UNKNOWN_DIGEST if version is None else weights_digest((), {"version": version} | model.facts())
+        named: dict[str, object] = {"class": f"{kind.__module__}.{kind.__qualname__}", "version": version}
+        return weights_digest(network.state_dict().items(), named | facts)
+    return UNKNOWN_DIGEST if version is None else weights_digest((), {"version": version} | facts)

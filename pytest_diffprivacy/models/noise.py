@@ -74,3 +74,8 @@ def prompt_noise(prompts: Sequence[str], images: int, shape: Sequence[int], seed
         digest = hashlib.sha256(prompt.encode()).digest()
         row[:] = _stream("prompt", seed, digest).standard_normal((images, *shape))
     return torch.from_numpy(noise)
+
+
+def sampler_generators(seeds: Sequence[int], device: torch.device) -> list[torch.Generator]:
+    """What draws the noise that a stochastic scheduler adds on the way to each image."""
+    return [torch.Generator(device).manual_seed(sampler_seed(seed)) for seed in seeds]

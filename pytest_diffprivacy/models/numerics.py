@@ -1,4 +1,4 @@
-"""How far does a faster arithmetic lead away from float32? Measured on a sample before an audit relies on it."""
+"""Deviation of a faster arithmetic from float32, measured on a sample before an audit relies on it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.class_to_image import ClassToImage
+from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
 from pytest_diffprivacy.models.compiled import COMPILED, compile_network
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
@@ -30,18 +29,10 @@ def in_arithmetic(
     channels_last: bool = False,
     compiled: bool = False,
 ) -> Generator:
-    """The model in a precision and memory layout, compiled or not; what is not plain float32 is measured.
+    """The model of a precision (None: its own) and memory layout, compiled or not, as `load` newly loads it.
 
-    The model's identity says how far the predictions are from those of float32, in the usual layout, not compiled.
-
-    The model is loaded twice then, one after the other: in float32 for the reference, and as it is audited. A black box
-    makes no predictions that could be compared.
-
-    Args:
-        load: precision -> the model, newly loaded.
-        dtype: precision to run in; None: the model's own.
-        channels_last: whether the network's weights are laid out channels last, which some GPUs prefer.
-        compiled: whether torch.compile makes the network's code.
+    What is not plain float32 is loaded twice, one after the other: in float32 for the reference, and as it is audited.
+    Its identity says how far the predictions are from those of float32. A black box makes none that could be compared.
 
     Raises:
         ModelError: a black box is to be laid out channels last or compiled, or a network cannot be compiled.
@@ -68,12 +59,7 @@ def in_arithmetic(
 
 
 def deviation(eps: Tensor, reference: Tensor) -> str:
-    """How far predictions are from those in float32, in words.
-
-    Args:
-        eps: (times, inputs, ...) float64.
-        reference: the same in float32 arithmetic.
-    """
+    """How far predictions (times, inputs, ...) in float64 are from the same in float32 arithmetic, in words."""
     if not bool(torch.isfinite(eps).all()):
         return "eps is not finite on a sample where it is in float32"
     relative = float((eps - reference).norm() / reference.norm())
@@ -89,9 +75,9 @@ def sampled_eps(model: Denoiser) -> Tensor:
     """Predictions for known noise at the first, middle and last timesteps of a short walk: (3, 4, ...), float64."""
     generator = torch.Generator().manual_seed(0)
     x_t = torch.randn((INPUTS, *model.sample_shape), generator=generator).to(device=model.device, dtype=model.dtype)
-    told = plain_condition(model, INPUTS)
+    conditioning = plain_condition(model, INPUTS)
     times = model.schedule.sampling_timesteps(TIMES)
-    return torch.stack([model.predict_eps(x_t, time, told).double().cpu() for time in times])
+    return torch.stack([model.predict_eps(x_t, time, conditioning).double().cpu() for time in times])
 
 
 def plain_condition(model: Denoiser, count: int) -> Conditioning | None:

@@ -1,25 +1,219 @@
-"""What do a pipeline's images depend on? Its networks, schedulers and tokenizers, and one digest over all of them."""
+"""Parts of a pipeline: read from safetensors and JSON, never a pickle, put together, frozen, and hashed as one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
 from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.running import refuse_offloaded, refuse_unreadable, tiled
 
+PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+WEIGHTS: Final = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+"""File names of the weights, without suffixes, by the library that reads them."""
+AGAIN = "Save the whole pipeline again."
 NOTHING_LEFT_OUT: Final[Mapping[str, Any]] = MappingProxyType({})
 """Every part of the pipeline is part of the model under audit."""
 DEPENDENT = ("dtype", "torch_dtype", "transformers_version", "architectures")
 """Entries of a transformers configuration that depend on how it was loaded."""
-
 CAPTURING: Final = "transformers.utils.output_capturing"
 CAPTURES: Final = "_output_capturing_hooks_installed"
+
+
+def assemble_pipeline(
+    folder: Path, index: Mapping[str, Any], *, scheduler: Any = None, left_out: Mapping[str, Any]
+) -> Any:
+    """A pipeline object from a folder that `save_pretrained` wrote.
+
+    Args:
+        folder: holds a folder for each part.
+        index: what its model_index.json says.
+        scheduler: stands in place of the saved one.
+        left_out: parts that are not loaded, and what stands in their place.
+
+    Raises:
+        ModelError: a part is missing, damaged or pickled, or needs code that is neither diffusers' nor transformers'.
+    """
+    import diffusers
+
+    kind = getattr(diffusers, str(index["_class_name"]))
+    arguments: dict[str, Any] = {}
+    parameters = inspect.signature(kind.__init__).parameters
+    needed = [name for name, one in parameters.items() if name != "self" and one.default is one.empty]
+    for name in parameters:
+        if name in left_out:
+            arguments[name] = left_out[name]
+        elif name == "scheduler" and scheduler is not None:
+            arguments[name] = scheduler
+        elif isinstance(index.get(name), list):
+            arguments[name] = _part(folder / name, *index[name])
+        elif name in index:
+            arguments[name] = index[name]
+    missing = [name for name in needed if name not in arguments]
+    if missing:
+        raise ModelError(
+            f"{str(folder / 'model_index.json')!r} does not name the {', '.join(missing)} of a {index['_class_name']}. "
+            "Save the whole pipeline with pipeline.save_pretrained(...)."
+        )
+    return kind(**arguments)
+
+
+def _part(folder: Path, library: str | None, name: str | None) -> Any:
+    """One part by the class that the index names; None where the pipeline was saved without it."""
+    if library is None or name is None:
+        return None
+    if library not in WEIGHTS:
+        raise ModelError(
+            f"{str(folder)!r} is a {name} of {library!r}, which is code that comes with the model. Only parts of "
+            f"{' and '.join(WEIGHTS)} are loaded. Wrap the pipeline in an object with `identity` and `generate`."
+        )
+    import diffusers
+    import transformers
+
+    kind = getattr({"diffusers": diffusers, "transformers": transformers}[library], name, None)
+    if kind is None:
+        raise ModelError(f"{library} has no class {name!r}. Save the pipeline with the version that is installed.")
+    if name.endswith("Scheduler"):
+        return load_scheduler(folder)
+    if "Tokenizer" in name:
+        return _tokenizer(kind, folder)
+    if isinstance(kind, type) and issubclass(kind, torch.nn.Module):
+        return load_network(kind, folder, library)
+    return kind.from_pretrained(folder, local_files_only=True)
+
+
+def load_network(kind: Any, folder: Path, library: str = "diffusers") -> Any:
+    """A network with every weight it needs, in float32, of config.json and weights: whole, sharded, or in one variant.
+
+    Raises:
+        ModelError: files are missing, damaged or pickled, or a tensor is missing or has another shape.
+    """
+    read_json(folder / "config.json")
+    precision = {"dtype" if library == "transformers" else "torch_dtype": torch.float32}
+    variant = _variant(folder, WEIGHTS[library], kind.__name__)
+    try:
+        with _silently():
+            network, found = kind.from_pretrained(
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                variant=variant,
+                **precision,
+            )
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        raise ModelError(f"The network in {str(folder)!r} cannot be loaded: {error} {AGAIN}") from error
+    if found["missing_keys"]:  # the libraries would fill them with random numbers and go on
+        raise ModelError(
+            f"The weights in {str(folder)!r} lack {len(found['missing_keys'])} of the network's tensors, such as "
+            f"{min(found['missing_keys'])!r}. {AGAIN}"
+        )
+    return network
+
+
+def load_scheduler(folder: Path) -> Any:
+    """The scheduler that a saved pipeline names, one of diffusers' own.
+
+    Raises:
+        ModelError: the configuration is missing or damaged, or names another class.
+    """
+    import diffusers
+
+    config = read_json(folder / "scheduler_config.json")
+    name = str(config.get("_class_name", ""))
+    kind = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if kind is None:
+        raise ModelError(f"Scheduler class {name!r} in {str(folder)!r} is not one of diffusers'. Pass scheduler=...")
+    return kind.from_config(config)
+
+
+def _tokenizer(kind: Any, folder: Path) -> Any:
+    """A tokenizer from its own files, which hold no code."""
+    _refuse_pickles(folder, kind.__name__)
+    if not folder.is_dir():
+        raise ModelError(f"{str(folder)!r} is missing. {AGAIN}")
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise ModelError(f"The tokenizer in {str(folder)!r} cannot be loaded: {error} {AGAIN}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        ModelError: the file is missing, or holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{str(path)!r} is missing. Save the whole pipeline with pipeline.save_pretrained(...)."
+        ) from None
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r} is not valid JSON: {error}. Save the pipeline again.") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{str(path)!r} must hold a JSON object. Save the pipeline again.")
+    return content
+
+
+def _refuse_pickles(folder: Path, kind: str) -> None:
+    """Refuse a folder that holds pickled weights, with the command that converts them."""
+    pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        library = "transformers" if kind.startswith(("CLIP", "T5")) else "diffusers"
+        raise ModelError(
+            f"{str(folder / pickles[0])!r} is a pickle, which can run code when it is loaded. Convert it on a machine "
+            f'you trust: python -c "from {library} import {kind} as U; '
+            f"U.from_pretrained('{folder}', use_safetensors=False).save_pretrained('{folder}')\", then delete it."
+        )
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Without transformers' progress bar, which would write into a test's output."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _variant(folder: Path, stem: str, kind: str) -> str | None:
+    """The variant to read: None for the plain weights, else the only one there is."""
+    found = sorted(p.name for p in folder.glob(f"{stem}*.safetensors*"))
+    plain = (f"{stem}.safetensors", f"{stem}.safetensors.index.json")
+    if any(name in plain for name in found):
+        return None
+    variants = sorted({_infix(name, stem) for name in found} - {""})
+    if len(variants) == 1:
+        return variants[0]
+    if variants:
+        raise ModelError(
+            f"{str(folder)!r} holds the variants {', '.join(variants)} and no plain weights. Keep the one to audit."
+        )
+    _refuse_pickles(folder, kind)
+    raise ModelError(f"{str(folder / stem)!r}.safetensors is missing. Save the pipeline with safe_serialization=True.")
+
+
+def _infix(name: str, stem: str) -> str:
+    """The fp16 of model.fp16.safetensors, model.safetensors.index.fp16.json, model.fp16-00001-of-00002.safetensors."""
+    rest = name.removeprefix(stem).removesuffix(".json").replace(".safetensors", "").replace(".index", "")
+    return rest.partition("-")[0].strip(".")
 
 
 def networks_of(pipeline: Any, left_out: Mapping[str, Any] = NOTHING_LEFT_OUT) -> dict[str, Any]:
@@ -94,8 +288,8 @@ def pipeline_digest(
     configuration: dict[str, Any] = {}
     for name, network in networks.items():
         # A transformers configuration is an object, one of diffusers a mapping.
-        described = isinstance(network.config, Mapping)
-        configuration[name] = dict(network.config) if described else _architecture(network.config.to_dict())
+        own = network.config if isinstance(network.config, Mapping) else _architecture(network.config.to_dict())
+        configuration[name] = dict(own)
     for name, part in pipeline.components.items():
         if part is not None and name.endswith("scheduler"):
             configuration[name] = dict(part.config)
@@ -118,3 +312,12 @@ def pipeline_digest(
 
 def _architecture(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key not in DEPENDENT}
+
+
+def unet_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:
+    """(channels, height, width) of what a UNet of this configuration takes."""
+    size, channels = config.get("sample_size"), int(config["in_channels"])
+    if size is None:
+        raise ModelError("The UNet's configuration has no `sample_size`. Set it to the training resolution.")
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    return channels, height, width

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.components import read_json
+from pytest_diffprivacy.models.parts import read_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,32 @@
-"""Which model is known to leak? One with perfect memory of planted images, worn over the model under audit.
+"""Planted leaks: models with perfect memory of planted images, or of planted prompts, in place of the one under audit.
 
-It has the audited model's schedule, shape, encoder, device and precision, so that an attack runs through the same code
-with the same parameters; only its answers are exact. An attack that does not find these images is too weak, or broken.
+They have the audited model's schedule, shapes, device and precision, so that an attack or detector runs through the
+same code with the same parameters; only their answers are exact. One that does not find what was planted is too weak,
+or broken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterator, Sequence
+from typing import Final, final
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.densities import FiniteData
+from pytest_diffprivacy.models.denoising_network import forward_jvp
+from pytest_diffprivacy.models.densities import FiniteData, PeakedPopulation
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
-from pytest_diffprivacy.models.peaked import PeakedPopulation
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, PromptedDenoiser
 
-VERSION = 2
+LEAK_VERSION: Final = 2
+PROMPTS_VERSION: Final = 1
+VARIANCE: Final = 0.25
+"""Of the pictures' values in [-1, 1]."""
+ORDINARY: Final = 0.01
+"""Share of that variance which a prompt that is not memorized explains."""
 
 
 @final
@@ -29,28 +37,28 @@ class PlantedLeak:
         model: the model under audit, which gives schedule, shapes, encoder, device and precision; it is never asked for
             a prediction.
         images: (n, channels, height, width) in [0, 1], n >= 2, the planted ones.
-        prompted: whether it remembers only when it is told a prompt, as a text-to-image model does; without one it then
+        prompted: whether it remembers only when a prompt is given, as a text-to-image model does; without one it then
             knows no more than a Gaussian of the planted images' mean and variance.
         least_timestep: where memory begins: below this timestep of the schedule the model knows a population only, and
             from there on the planted images in it. None: it is the ideal denoiser of the planted images everywhere.
 
-    Source: Implements METHODS 8.1, as the full leak of 8.4; with `least_timestep` 8.2, since what an attack is told
-    below its timestep would hide that at its timestep nothing is to be found.
+    Source: Implements METHODS 8.1, as the full leak of 8.4; with `least_timestep` 8.2, since the answers
+    below an attack's timestep would hide that at its timestep nothing is to be found.
     """
 
     def __init__(
         self, model: Denoiser, images: Tensor, *, prompted: bool = False, least_timestep: int | None = None
     ) -> None:
-        self._model, self._prompted, self._least = model, prompted, least_timestep
+        self._prompted, self._least = prompted, least_timestep
         x0 = model.encode(images).detach().double().cpu().flatten(1)
         self._memory = FiniteData(x0)
         self._peaked = None if least_timestep is None else PeakedPopulation(x0)
         self._mean, self._variance = x0.mean(0), x0.var(0)
         self.schedule, self.device, self.dtype = model.schedule, model.device, model.dtype
         self.sample_shape, self.image_shape = model.sample_shape, model.image_shape
-        arrays = {"alphas": self.schedule.alphas, "sigmas": self.schedule.sigmas}
-        tensors = {"planted": x0} | {key: torch.from_numpy(value) for key, value in arrays.items()}
-        facts = {"prompted": prompted, "least": least_timestep, "shape": self.sample_shape, "version": VERSION}
+        self.encode, self.decode = model.encode, model.decode
+        tensors = {"planted": x0} | self.schedule.tensors()
+        facts = {"prompted": prompted, "least": least_timestep, "shape": self.sample_shape, "version": LEAK_VERSION}
         digest = weights_digest(tensors.items(), facts)
         own = model.identity
         self.identity = ModelIdentity("planted leak", "ideal denoiser", digest, 0, own.dtype, own.device, "grey box")
@@ -73,10 +81,81 @@ class PlantedLeak:
         """Whether there are prompts; which they are does not matter to a memory that knows every planted image."""
         return None if prompts is None else Conditioning({"prompted": torch.ones(count)})
 
+
+@final
+class PlantedPrompts:
+    """Exact answers to prompts that explain everything and prompts that explain little; a white-box PromptedDenoiser.
+
+    Without a prompt a picture is x0 ~ N(0, v I). A prompt tells a part m ~ N(0, r v I) of it, so that its own law is
+    N(m, (1 - r) v I): r = 1 is a memorized prompt, which always brings back m.
+
+    Args:
+        model: the model under audit, which gives schedule, shapes, device, precision and token limit; it is never
+            asked for anything, not even to decode.
+        count: planted prompts, and as many others.
+
+    Source: Implements METHODS 8.2, of which each prompt is one component with an isotropic covariance.
+    """
+
+    def __init__(self, model: PromptedDenoiser, count: int) -> None:
+        self.schedule, self.device, self.dtype = model.schedule, model.device, model.dtype
+        self.sample_shape, self.image_shape = model.sample_shape, model.image_shape
+        self.token_limit = model.token_limit
+        self.planted = [f"planted prompt {number}" for number in range(count)]
+        self.others = [f"other prompt {number}" for number in range(count)]
+        shares = torch.tensor([0.0] + [1.0] * count + [ORDINARY] * count, dtype=torch.float64)
+        drawn = torch.from_numpy(np.random.default_rng(0).standard_normal((len(shares), *self.sample_shape)))
+        self._means = drawn * self._column(VARIANCE * shares).sqrt()
+        self._variances = VARIANCE * (1.0 - shares)
+        self._places = {prompt: place for place, prompt in enumerate(["", *self.planted, *self.others])}
+        tensors = {"means": self._means} | self.schedule.tensors()
+        digest = weights_digest(
+            tensors.items(), {"count": count, "images": self.image_shape, "version": PROMPTS_VERSION}
+        )
+        own = model.identity
+        self.identity = ModelIdentity("planted prompts", "exact prompts", digest, 0, own.dtype, own.device, "white box")
+
+    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
+        """The exact noise prediction sigma (x - alpha m) / (alpha^2 (1 - r) v + sigma^2), computed in float64."""
+        alpha, sigma = self.schedule.at(timestep)
+        which = (self.condition(None, len(x_t)) if conditioning is None else conditioning)["prompt"].cpu()
+        variance = self._column(alpha**2 * self._variances[which] + sigma**2)
+        eps = sigma * (x_t.double().cpu() - alpha * self._means[which]) / variance
+        return eps.to(device=x_t.device, dtype=x_t.dtype)
+
+    def eps_jvp(
+        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Eps and J_eps @ tangent by forward-mode differentiation of the closed form."""
+        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Nothing is trained."""
+        return iter(())
+
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+        """Which prompt each row has; None: no row has one."""
+        texts = [""] * count if prompts is None else [str(prompt) for prompt in prompts]
+        return Conditioning({"prompt": torch.tensor([self._places[prompt] for prompt in texts])})
+
+    def token_counts(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Words and two ends, as many as the encoder takes."""
+        return [min(len(str(prompt).split()) + 2, self.token_limit) for prompt in prompts]
+
     def encode(self, images: Tensor) -> Tensor:
-        """As the model under audit does."""
-        return self._model.encode(images)
+        """Pixels in [0, 1] to [-1, 1], averaged down to the sample's shape where it is another one."""
+        if self.image_shape != self.sample_shape:
+            channels, height, width = self.sample_shape
+            images = adaptive_avg_pool2d(images, (height, width)).mean(1, keepdim=True).expand(-1, channels, -1, -1)
+        return images * 2.0 - 1.0
 
     def decode(self, x0: Tensor) -> Tensor:
-        """As the model under audit does."""
-        return self._model.decode(x0)
+        """Values in [-1, 1] to pixels in [0, 1], clamped, enlarged to the image's shape where it is another one."""
+        pixels = ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
+        if self.image_shape == self.sample_shape:
+            return pixels
+        channels, height, width = self.image_shape
+        return interpolate(pixels.mean(1, keepdim=True), size=(height, width)).expand(-1, channels, -1, -1)
+
+    def _column(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * len(self.sample_shape))

@@ -1,10 +1,21 @@
-"""What does the network predict? Exact conversions between noise, clean image, v and flow velocity."""
+"""What a network predicts: conversions between noise, clean image, v and flow velocity, and a network's own scales."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, TypeAlias, final
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from pytest_diffprivacy.models.schedule import NoiseSchedule
+
+Array: TypeAlias = NDArray[np.float64]
+Network: TypeAlias = Callable[[Tensor, float], Tensor]
+"""(what the network takes, its time) -> what it returns."""
 
 
 class PredictionType(StrEnum):
@@ -17,14 +28,7 @@ class PredictionType(StrEnum):
 
 
 def eps_from(prediction: Tensor, x_t: Tensor, alpha: float, sigma: float, kind: PredictionType) -> Tensor:
-    """The noise eps that a prediction implies.
-
-    Args:
-        prediction: network output, same shape as x_t.
-        x_t: alpha * x0 + sigma * eps.
-        alpha: signal factor at this timestep.
-        sigma: noise factor at this timestep, > 0.
-        kind: what the network predicts.
+    """The noise eps that a prediction in the shape of x_t = alpha x0 + sigma eps implies.
 
     Source: Implements the conversion table of METHODS 0.3; v of Salimans and Ho 2022, flow of Liu et al. 2022.
     """
@@ -56,3 +60,79 @@ def prediction_from_eps(eps: Tensor, x_t: Tensor, alpha: float, sigma: float, ki
 def x0_from_eps(eps: Tensor, x_t: Tensor, alpha: float, sigma: float) -> Tensor:
     """The clean image that eps implies: (x_t - sigma eps) / alpha; never clipped."""
     return (x_t - sigma * eps) / alpha
+
+
+class Parametrization(Protocol):
+    """What a network takes and returns at each timestep."""
+
+    @property
+    def name(self) -> str:
+        """What the network predicts, for records."""
+        ...
+
+    def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
+        """The noise in x_t, never clipped."""
+        ...
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """A network that takes x = alpha x0 + sigma eps at the scale of its own schedule.
+
+    Attributes:
+        kind: what it predicts.
+        times: float64 (T,), its time at each index; None: the index.
+        own: its schedule, of the same signal-to-noise ratios as the model's; None: the model's, so that x is x_t.
+    """
+
+    kind: PredictionType
+    times: Array | None = None
+    own: NoiseSchedule | None = None
+
+    @property
+    def name(self) -> str:
+        """What the network predicts, for records."""
+        return self.kind.value
+
+    def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
+        """The noise in x_t, converted from whatever the network predicts."""
+        alpha, sigma = (self.own or schedule).at(timestep)
+        time = int(timestep) if self.times is None else float(self.times[timestep])
+        x = x_t if self.own is None else float(np.hypot(alpha, sigma)) * x_t
+        return eps_from(network(x, time), x, alpha, sigma, self.kind)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Preconditioned:
+    """A network F inside a denoiser D(x; s) = c_skip x + c_out F(c_in x; time), for x = x0 + s eps.
+
+    x_t is held at the scale of a variance-preserving schedule with the same signal-to-noise ratio: x = r x_t with
+    r = sqrt(1 + s^2), alpha = 1/r, sigma = s/r. So x_T is standard normal and scores compare across families.
+
+    Attributes:
+        name: what the network predicts, for records.
+        levels: float64 (T,), the noise level s at each index.
+        times: float64 (T,), the network's time there.
+        c_in: float64 (T,), scale of its input.
+        c_skip: float64 (T,), share of x in D.
+        c_out: float64 (T,), scale of its output in D.
+
+    Source: Implements Karras et al. 2022 (EDM), Eq. 7, with the state changed as in METHODS 0.3.
+    """
+
+    name: str
+    levels: Array
+    times: Array
+    c_in: Array
+    c_skip: Array
+    c_out: Array
+
+    def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
+        """The noise (x - D) / s, with the cancellation of x done before anything is rounded."""
+        schedule.check(timestep)
+        s = self.levels[timestep]
+        r = np.sqrt(1.0 + s**2)
+        output = network(float(r * self.c_in[timestep]) * x_t, float(self.times[timestep]))
+        return float(r * (1.0 - self.c_skip[timestep]) / s) * x_t - float(self.c_out[timestep] / s) * output

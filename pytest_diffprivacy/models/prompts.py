@@ -1,10 +1,11 @@
-"""What does a text encoder make of a prompt? Embeddings that are computed once, token counts, and what is cut off."""
+"""What a network takes for prompts: class labels of indices; embeddings of texts, computed once, and token counts."""
 
 from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
@@ -20,6 +21,60 @@ BATCH = 64
 SHOWN = 3
 
 
+LABELS = "class_labels"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClassLabels:
+    """The classes of a model.
+
+    Attributes:
+        classes: how many a prompt may name; None for an unconditional model.
+        null: the index trained as "no class", if there is one.
+        device: where the labels live.
+    """
+
+    classes: int | None
+    null: int | None
+    device: torch.device
+
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+        """Class labels (count,) for class indices; None for an unconditional model.
+
+        Raises:
+            ModelError: prompts for an unconditional model, no prompts and no null label for a conditional one, or an
+                index outside the classes.
+        """
+        if self.classes is None:
+            if prompts is not None:
+                raise ModelError(f"The model is unconditional, but {len(prompts)} prompts were given. Leave them out.")
+            return None
+        if prompts is not None:
+            labels = [_class_index(p) for p in prompts]
+        elif self.null is not None:
+            labels = [self.null] * count
+        else:
+            raise ModelError(
+                f"The model has {self.classes} classes and no null label: every image needs its class index as "
+                "its prompt. Pass prompts, or PixelDiffusion(..., null_label=...)."
+            )
+        bad = [label for label in labels if prompts is not None and not 0 <= label < self.classes]
+        if bad or len(labels) != count:
+            raise ModelError(
+                f"`prompts` must be {count} class indices between 0 and {self.classes - 1}, got {len(labels)}"
+                + (f" with {bad[0]!r} among them." if bad else ".")
+            )
+        return Conditioning({LABELS: torch.tensor(labels, device=self.device)})
+
+
+def _class_index(prompt: Prompt) -> int:
+    try:
+        return int(prompt)
+    except ValueError:
+        raise ModelError(f"`prompts` must be class indices for this model, got {prompt!r}.") from None
+
+
 @final
 class PromptEncoder:
     """A tokenizer and what encodes prompts: each distinct prompt is counted and encoded once.
@@ -30,11 +85,21 @@ class PromptEncoder:
         embed: texts to named tensors with one row a text.
         convert: what the pipeline does to a prompt before this tokenizer sees it (textual inversion), for counting;
             `embed` does it by itself. Identity by default.
+        zeros: whether no prompt is zeros instead of the encoded empty prompt.
+        fixed: further tensors of one row that are the same for every prompt.
     """
 
     def __init__(
-        self, tokenizer: Any, limit: int, embed: Callable[[Sequence[str]], Mapping[str, Tensor]], convert: Any = None
+        self,
+        tokenizer: Any,
+        limit: int,
+        embed: Callable[[Sequence[str]], Mapping[str, Tensor]],
+        convert: Any = None,
+        *,
+        zeros: bool = False,
+        fixed: Mapping[str, Tensor] | None = None,
     ) -> None:
+        self._zeros, self._fixed = zeros, dict(fixed or {})
         self._tokenizer, self.limit, self._embed = tokenizer, limit, embed
         self._convert = convert or _as_it_is
         self._known: OrderedDict[str, Mapping[str, Tensor]] = OrderedDict()
@@ -52,12 +117,29 @@ class PromptEncoder:
         texts = _texts(prompts)
         new = [text for text in dict.fromkeys(texts) if text not in self._lengths]
         if new:
-            asked = [str(self._convert(text, self._tokenizer)) for text in new]
-            ids = self._tokenizer(asked, verbose=False)["input_ids"]
+            converted = [str(self._convert(text, self._tokenizer)) for text in new]
+            ids = self._tokenizer(converted, verbose=False)["input_ids"]
             self._lengths |= {text: len(tokens) for text, tokens in zip(new, ids, strict=True)}
         counts = [self._lengths[text] for text in texts]
         _forget_oldest(self._lengths)
         return counts
+
+    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+        """Named tensors of `count` prompts, or of none, with the fixed ones.
+
+        Raises:
+            ModelError: a prompt that is no text, or another number of prompts.
+
+        Warns:
+            PromptTruncated: as of `encode`.
+        """
+        if prompts is not None and len(prompts) != count:
+            raise ModelError(f"`prompts` must be {count} texts, one for each row, got {len(prompts)}.")
+        encoded = self.encode([""] if prompts is None else prompts)
+        tensors = {n: torch.zeros_like(t) if prompts is None and self._zeros else t for n, t in encoded.items()}
+        tensors |= {name: t.expand(len(encoded), *t.shape[1:]) for name, t in self._fixed.items()}
+        complete = Conditioning(tensors)
+        return complete.repeated(count) if prompts is None else complete
 
     def encode(self, prompts: Sequence[Prompt]) -> Conditioning:
         """Named tensors, one row a prompt; embeddings (prompts, tokens, width) are padded to the encoder's length.
@@ -67,7 +149,7 @@ class PromptEncoder:
         """
         texts = _texts(prompts)
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        self._say_what_is_cut(new)
+        self._warn_of_truncation(new)
         rows = {text: self._known[text] for text in texts if text in self._known}
         for start in range(0, len(new), BATCH):
             part = new[start : start + BATCH]
@@ -79,7 +161,7 @@ class PromptEncoder:
         _forget_oldest(self._known)
         return Conditioning({name: torch.stack([rows[text][name] for text in texts]) for name in rows[texts[0]]})
 
-    def _say_what_is_cut(self, texts: list[str]) -> None:
+    def _warn_of_truncation(self, texts: list[str]) -> None:
         cut = [(i, n) for i, n in enumerate(self.counts(texts)) if n > self.limit]
         if cut:
             shown = ", ".join(f"{n} tokens" for _, n in cut[:SHOWN]) + (", ..." if len(cut) > SHOWN else "")
@@ -87,7 +169,7 @@ class PromptEncoder:
                 f"{len(cut)} of {len(texts)} prompts are longer than the {self.limit} tokens that the text encoder "
                 f"takes ({shown}): the rest of them does not reach the model.",
                 PromptTruncated,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 

@@ -1,4 +1,4 @@
-"""What must a model offer? Three levels of access; every attack names the one it needs.
+"""Protocols of models: three levels of access, of which every attack names the one that it needs.
 
 The calling contract, relied on everywhere:
 
@@ -157,32 +157,22 @@ def require_generator(model: object, purpose: str) -> Generator:
     """The model as a Generator, or a ModelError that says what is missing."""
     if isinstance(model, Generator):
         return model
-    raise ModelError(_missing(model, purpose, "black-box", "Generator", ("identity", "generate")))
+    raise _lacking(model, purpose, "black-box", Generator, "identity generate")
 
 
 def require_denoiser(model: object, purpose: str) -> Denoiser:
     """The model as a Denoiser, or a ModelError that says what is missing."""
     if isinstance(model, Denoiser):
         return model
-    names = (
-        "identity",
-        "schedule",
-        "sample_shape",
-        "image_shape",
-        "predict_eps",
-        "condition",
-        "encode",
-        "decode",
-    )
-    raise ModelError(_missing(model, purpose, "grey-box", "Denoiser", names))
+    names = "identity schedule sample_shape image_shape predict_eps condition encode decode"
+    raise _lacking(model, purpose, "grey-box", Denoiser, names)
 
 
 def require_white_box(model: object, purpose: str) -> WhiteBoxDenoiser:
     """The model as a WhiteBoxDenoiser, or a ModelError that says what is missing."""
     if isinstance(model, WhiteBoxDenoiser):
         return model
-    names = ("predict_eps", "eps_jvp", "named_parameters")
-    raise ModelError(_missing(model, purpose, "white-box", "WhiteBoxDenoiser", names))
+    raise _lacking(model, purpose, "white-box", WhiteBoxDenoiser, "predict_eps eps_jvp named_parameters")
 
 
 def require_prompted(model: object, purpose: str) -> PromptedDenoiser:
@@ -195,28 +185,27 @@ def require_prompted(model: object, purpose: str) -> PromptedDenoiser:
             "texts. Pass a StableDiffusionPipeline, or a Denoiser with `token_limit` and `token_counts` "
             "(models.PromptedDenoiser)."
         )
-    names = ("predict_eps", "condition", "token_limit", "token_counts")
-    raise ModelError(_missing(model, purpose, "grey-box", "PromptedDenoiser", names))
+    raise _lacking(model, purpose, "grey-box", PromptedDenoiser, "predict_eps condition token_limit token_counts")
 
 
 def require_cross_attention(model: object, purpose: str) -> CrossAttention:
     """The model as a CrossAttention, or a ModelError that says what is missing."""
     if isinstance(model, CrossAttention):
         return model
-    raise ModelError(_missing(model, purpose, "cross-attention", "CrossAttention", ("cross_attention",)))
+    raise _lacking(model, purpose, "cross-attention", CrossAttention, "cross_attention")
 
 
 def require_vocabulary(model: object, purpose: str) -> Vocabulary:
     """The model as a Vocabulary, or a ModelError that says what is missing."""
     if isinstance(model, Vocabulary):
         return model
-    raise ModelError(_missing(model, purpose, "vocabulary", "Vocabulary", ("vocabulary",)))
+    raise _lacking(model, purpose, "vocabulary", Vocabulary, "vocabulary")
 
 
-def _missing(model: object, purpose: str, access: str, protocol: str, names: tuple[str, ...]) -> str:
-    absent = [name for name in names if name not in dir(model)]
+def _lacking(model: object, purpose: str, access: str, protocol: type, names: str) -> ModelError:
+    absent = [name for name in names.split() if name not in dir(model)]
     lacks = f" It lacks {', '.join(absent)}." if absent else ""
-    return (
-        f"{purpose} needs {access} access, but {type(model).__name__} does not satisfy models.{protocol}.{lacks} "
-        "Pass what load_model(...) returns, or implement the protocol."
+    return ModelError(
+        f"{purpose} needs {access} access, but {type(model).__name__} does not satisfy models.{protocol.__name__}."
+        f"{lacks} Pass what load_model(...) returns, or implement the protocol."
     )

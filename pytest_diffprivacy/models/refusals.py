@@ -1,4 +1,4 @@
-"""What is given to `load_model` and cannot be audited as it is? Why, and what to give in its place."""
+"""Refusals of what is given to `load_model` and cannot be audited: why, and what to give in its place."""
 
 from __future__ import annotations
 
@@ -8,29 +8,17 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.components import PICKLE_SUFFIXES, read_json
+from pytest_diffprivacy.models.parts import PICKLE_SUFFIXES, read_json
 
 EDITING: Final = {
-    "Inpaint": "fills parts of a given image",
-    "Img2Img": "starts from a given image",
-    "Image2Image": "starts from a given image",
-    "InstructPix2Pix": "edits a given image",
-    "Depth2Img": "starts from a given image",
-    "Upscale": "enlarges a given image",
-    "SuperResolution": "enlarges a given image",
-    "Control": "follows a given image",
-    "Adapter": "follows a given image",
-    "Fill": "fills parts of a given image",
-    "RePaint": "fills parts of a given image",
-    "PaintByExample": "fills parts of a given image",
-    "Kontext": "edits a given image",
-    "Edit": "edits a given image",
-    "Pix2Pix": "edits a given image",
-    "CycleDiffusion": "edits a given image",
-    "Variation": "varies a given image",
-    "Redux": "varies a given image",
+    "fills parts of a given image": ("Inpaint", "Fill", "RePaint", "PaintByExample"),
+    "starts from a given image": ("Img2Img", "Image2Image", "Depth2Img"),
+    "edits a given image": ("InstructPix2Pix", "Kontext", "Edit", "Pix2Pix", "CycleDiffusion"),
+    "enlarges a given image": ("Upscale", "SuperResolution"),
+    "follows a given image": ("Control", "Adapter"),
+    "varies a given image": ("Variation", "Redux"),
 }
-"""Words in the names of pipelines that need an image of the user's, and what they do with it."""
+"""What pipelines do with an image of the user's that they need, and words in the names of their classes."""
 
 HALVES: Final = {
     "KandinskyV22Pipeline": "makes images of embeddings alone",
@@ -49,13 +37,9 @@ DENOISER: Final = ("schedule", "sample_shape", "image_shape", "device", "dtype",
 
 
 def refuse_editing(kind: str) -> None:
-    """Refuse a pipeline that does not generate from noise and a prompt alone.
-
-    Raises:
-        ModelError: its class is such a one.
-    """
-    for word, does in EDITING.items():
-        if word in kind:
+    """Refuse a class of pipelines that do not generate from noise and a prompt alone."""
+    for does, words in EDITING.items():
+        if any(word in kind for word in words):
             raise ModelError(
                 f"A {kind} cannot be audited: it {does}, and what it returns is not the model's memory alone. Audit "
                 "the text-to-image pipeline with the same weights, AutoPipelineForText2Image.from_pipe(pipeline), "
@@ -69,12 +53,8 @@ def refuse_editing(kind: str) -> None:
 
 
 def refuse_file(path: Path) -> None:
-    """Refuse a checkpoint in one file, with the command that makes a folder of it.
-
-    Raises:
-        ModelError: always.
-    """
-    refuse_adapter(path, path.parent, [path.name])
+    """Refuse a checkpoint in one file, with the command that makes a folder of it."""
+    _refuse_adapter(path, path.parent, [path.name])
     convert = (
         'python -c "from diffusers import StableDiffusionPipeline as P; '
         f"P.from_single_file('{path.name}').save_pretrained('converted', safe_serialization=True)\", "
@@ -91,17 +71,8 @@ def refuse_file(path: Path) -> None:
     )
 
 
-def refuse_adapter(path: Path, folder: Path, names: Iterable[str]) -> None:
-    """Refuse an adapter in the place of a pipeline, with how it is loaded on top of one.
-
-    Args:
-        path: what was given.
-        folder: where its files lie.
-        names: of its files.
-
-    Raises:
-        ModelError: one of them is a LoRA's or a textual inversion's.
-    """
+def _refuse_adapter(path: Path, folder: Path, names: Iterable[str]) -> None:
+    """Refuse an adapter in the place of a pipeline, with how it is loaded on top of one."""
     found = next((n for n in sorted(names) if any(fnmatch(n, pattern) for pattern in ADAPTERS)), None)
     if found is not None:
         load = "load_textual_inversion" if found.startswith("learned") else "load_lora_weights"
@@ -112,12 +83,8 @@ def refuse_adapter(path: Path, folder: Path, names: Iterable[str]) -> None:
 
 
 def refuse_part(folder: Path) -> NoReturn:
-    """Refuse a folder without a model_index.json: one part of a pipeline, an adapter, or something else.
-
-    Raises:
-        ModelError: always.
-    """
-    refuse_adapter(folder, folder, (path.name for path in folder.iterdir()))
+    """Refuse a folder without a model_index.json: one part of a pipeline, an adapter, or something else."""
+    _refuse_adapter(folder, folder, (path.name for path in folder.iterdir()))
     config = folder / "config.json"
     kind = read_json(config).get("_class_name") if config.is_file() else None
     if kind is not None:
@@ -134,15 +101,7 @@ def refuse_part(folder: Path) -> NoReturn:
 
 
 def refuse_remote_code(folder: Path, index: Mapping[str, Any]) -> None:
-    """Refuse a folder that asks for code of its own to be run.
-
-    Args:
-        folder: of the pipeline.
-        index: what its model_index.json says.
-
-    Raises:
-        ModelError: its class or that of a part comes from a file beside the weights.
-    """
+    """Refuse a pipeline's folder whose class or that of a part comes from a file beside the weights."""
     asks = ""
     if isinstance(index.get("_class_name"), list):
         asks = f"its pipeline class is {'.'.join(map(str, index['_class_name']))}"

@@ -1,23 +1,64 @@
-"""Is a pipeline run in a way that an audit can measure and name? Offloading, quantization, autocast, tiling."""
+"""How a model runs: its device, and the offloading, quantization, autocast and tiling of a pipeline."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
-from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.errors import ModelError, SharedDevice
 
 HASHED = "bitsandbytes"
 """The library whose quantized weights are plain bytes beside their scales."""
+WORKER, WORKERS = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"
+
+
+def worker_device(device: str, environment: Mapping[str, str], gpus: int) -> str:
+    """The device of this process: "cuda" is given out in turn between the workers of pytest-xdist.
+
+    Args:
+        device: what was asked for, e.g. "cuda" or "cuda:0".
+        environment: the environment variables, in which pytest-xdist numbers its workers.
+        gpus: GPUs that torch sees.
+
+    Warns:
+        SharedDevice: several workers put their models on one GPU.
+    """
+    count = int(environment.get(WORKERS, "1"))
+    if count == 1 or device.partition(":")[0] != "cuda":
+        return device
+    if device != "cuda" or count > gpus:
+        shared = "one GPU" if device != "cuda" or gpus == 1 else f"{gpus} GPUs"
+        warnings.warn(
+            f"{count} pytest-xdist workers share {shared}, each with a model of its own. Use -n for as many workers as "
+            "GPUs and the device cuda, or one pytest process and --diffprivacy-workers.",
+            SharedDevice,
+            stacklevel=2,
+        )
+    number = int(environment.get(WORKER, "gw0").removeprefix("gw"))
+    return f"cuda:{number % gpus}" if device == "cuda" and gpus else device
+
+
+def check_device(device: object) -> None:
+    """Refuse what is no device, or one that this machine does not have; None is wherever the model is.
+
+    Raises:
+        ModelError: it cannot hold a tensor.
+    """
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)  # type: ignore[call-overload]  # whatever was given
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ModelError(
+            f"`device` must be one that torch has here, such as cpu, got {str(device)!r}: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def refuse_offloaded(networks: Mapping[str, Any]) -> None:
-    """Refuse networks whose weights move between devices while they run.
-
-    Args:
-        networks: a pipeline's parts with weights, by name.
+    """Refuse a pipeline's networks, by name, whose weights move between devices while they run.
 
     Raises:
         ModelError: one is offloaded, by accelerate or by diffusers' groups.
@@ -33,11 +74,7 @@ def refuse_offloaded(networks: Mapping[str, Any]) -> None:
 
 
 def refuse_unreadable(networks: Mapping[str, Any], dtype: torch.dtype | None) -> None:
-    """Refuse quantized networks that cannot be hashed, or that a precision was asked for.
-
-    Args:
-        networks: a pipeline's parts with weights, by name.
-        dtype: the precision asked for; None: as they are.
+    """Refuse a pipeline's quantized networks, by name, that cannot be hashed or brought to a precision that is given.
 
     Raises:
         ModelError: a weight is no plain tensor, or `dtype` was given for a quantized network.

@@ -8,7 +8,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 
@@ -117,6 +119,10 @@ class NoiseSchedule:
             raise UsageError(f"`{name}` must be a whole number, got {timestep!r}.")
         if not 0 <= timestep < len(self):
             raise UsageError(f"`{name}` must be between 0 and {len(self) - 1}, got {int(timestep)!r}.")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What defines x_t, for digests."""
+        return {"alphas": torch.from_numpy(self.alphas), "sigmas": torch.from_numpy(self.sigmas)}
 
     @cached_property
     def log_snr(self) -> NDArray[np.float64]:

@@ -1,19 +1,23 @@
-"""What does a diffusers scheduler say about the model? Its noise schedule, and what the network predicts."""
+"""A diffusers scheduler: its noise schedule, what it says the network predicts, and its walk from noise to image."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.parametrization import Direct, Parametrization, Preconditioned
-from pytest_diffprivacy.models.prediction import PredictionType
+from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.models.noise import sampler_generators
+from pytest_diffprivacy.models.prediction import Array, Direct, Parametrization, Preconditioned, PredictionType
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
-Array = NDArray[np.float64]
+Output: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""(what the scheduler gives the network, its time for each row) -> what the scheduler takes from it."""
 FLOW = "FlowMatch"
 CONSISTENCY = "CMStochasticIterativeScheduler"
 
@@ -52,7 +56,7 @@ def schedule_of(scheduler: Any) -> NoiseSchedule:
 
 
 def parametrization_of(scheduler: Any) -> Parametrization:
-    """How the network is asked and what it predicts, as the scheduler's arithmetic has it.
+    """What the network takes and what it predicts, as the scheduler's arithmetic has it.
 
     Raises:
         ModelError: the scheduler names a prediction that is not known.
@@ -61,16 +65,15 @@ def parametrization_of(scheduler: Any) -> Parametrization:
         return Direct(PredictionType.FLOW, _flow(scheduler)[1])
     if _is_preconditioned(scheduler):
         return _preconditioned(scheduler)
-    kind = prediction_type_of(scheduler)
+    kind = _prediction_type(scheduler)
     if scheduler.config.get("timestep_type") == "continuous" and kind is PredictionType.V:
-        # EulerDiscreteScheduler tells the network log(s)/4; at unit scale its v is that of Salimans and Ho.
+        # EulerDiscreteScheduler gives the network log(s)/4; at unit scale its v is that of Salimans and Ho.
         abar = scheduler.alphas_cumprod.double().cpu().numpy()
         return Direct(kind, 0.25 * np.log(np.sqrt((1.0 - abar) / abar)))
     return Direct(kind)
 
 
-def prediction_type_of(scheduler: Any) -> PredictionType:
-    """What the network was trained to predict, as the scheduler's configuration says."""
+def _prediction_type(scheduler: Any) -> PredictionType:
     text = scheduler.config.get("prediction_type", "epsilon")
     try:
         return PredictionType(text)
@@ -79,6 +82,45 @@ def prediction_type_of(scheduler: Any) -> PredictionType:
             f"`prediction_type` of {type(scheduler).__name__} must be epsilon, sample or v_prediction, got {text!r}. "
             "Give a model of rectified flow the FlowMatchEulerDiscreteScheduler that it was trained with."
         ) from None
+
+
+def check_steps(scheduler: Any, steps: int) -> None:
+    """Refuse a number of steps that a diffusers scheduler does not go.
+
+    Raises:
+        UsageError: it is below 1, or above the number of timesteps in training.
+    """
+    most = int(scheduler.config.num_train_timesteps)
+    if not 1 <= steps <= most:
+        raise UsageError(f"`steps` must be between 1 and {most}, got {steps!r}.")
+
+
+@torch.no_grad()
+def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequence[int]) -> Tensor:
+    """The clean end of the scheduler's own walk, as a diffusers pipeline without guidance goes it.
+
+    Args:
+        scheduler: a diffusers scheduler; a copy walks, so that its state stays as it was.
+        output: evaluates the network.
+        x_T: (n, ...) standard normal noise, on the model's device and in its precision.
+        steps: of the scheduler.
+        seeds: one a row, from which the noise of a stochastic scheduler is drawn.
+
+    Raises:
+        UsageError: the scheduler does not go so many steps.
+    """
+    check_steps(scheduler, steps)
+    own = copy.deepcopy(scheduler)
+    own.set_timesteps(steps, device=x_T.device)
+    further: dict[str, Any] = {}
+    if "generator" in inspect.signature(own.step).parameters:
+        further["generator"] = sampler_generators(seeds, x_T.device)
+    offers = dir(own)  # schedulers of rectified flow scale nothing
+    x = x_T * own.init_noise_sigma if "init_noise_sigma" in offers else x_T
+    for time in own.timesteps:
+        given = own.scale_model_input(x, time) if "scale_model_input" in offers else x
+        x = own.step(output(given, time.expand(len(given))), time, x, **further).prev_sample
+    return x
 
 
 def _is_flow(scheduler: Any) -> bool:
@@ -90,7 +132,7 @@ def _is_preconditioned(scheduler: Any) -> bool:
 
 
 def _flow(scheduler: Any) -> tuple[Array, Array]:
-    """(sigma, what the network is told) of the training table, clean end first."""
+    """(sigma, the network's time) of the training table, clean end first."""
     if scheduler.config.get("invert_sigmas"):
         raise ModelError(f"{type(scheduler).__name__} with `invert_sigmas` counts noise backwards; not supported.")
     fresh = type(scheduler).from_config(scheduler.config)  # the user's holds the steps of its latest sampling run
@@ -105,22 +147,17 @@ def _preconditioned(scheduler: Any) -> Preconditioned:
     config = fresh.config
     if type(scheduler).__name__ == CONSISTENCY:
         fresh.set_timesteps(config.num_train_timesteps)
-        levels, times = _array(fresh.sigmas)[-2::-1], _array(fresh.timesteps)[::-1]
+    levels, times = _array(fresh.sigmas)[-2::-1], _array(fresh.timesteps)[::-1]
+    if type(scheduler).__name__ == CONSISTENCY:
         above = levels > config.sigma_min * (1.0 + 1e-4)
         levels, times = levels[above], times[above]
         c_skip, c_out = fresh.get_scalings_for_boundary_condition(levels)
         c_in = 1.0 / np.hypot(levels, config.sigma_data)
         return Preconditioned("consistency function", levels, times, c_in, c_skip, c_out)
-    levels, times = _array(fresh.sigmas)[-2::-1], _array(fresh.timesteps)[::-1]
     s, one, zero = (torch.from_numpy(a) for a in (levels.copy(), np.ones_like(levels), np.zeros_like(levels)))
-    return Preconditioned(
-        f"EDM-preconditioned {prediction_type_of(fresh).value}",
-        levels,
-        times,
-        _array(fresh.precondition_inputs(one, s)),
-        _array(fresh.precondition_outputs(one, zero, s)),
-        _array(fresh.precondition_outputs(zero, one, s)),
-    )
+    c_in = _array(fresh.precondition_inputs(one, s))
+    c_skip, c_out = (_array(fresh.precondition_outputs(*pair, s)) for pair in ((one, zero), (zero, one)))
+    return Preconditioned(f"EDM-preconditioned {_prediction_type(fresh).value}", levels, times, c_in, c_skip, c_out)
 
 
 def _array(tensor: Any) -> Array:

@@ -1,9 +1,9 @@
-"""How is a text-to-image pipeline audited? Its own generations, and its network behind the access protocols."""
+"""TextToImage: a diffusers text-to-image pipeline, its own generations and its network behind the access protocols."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, final
 
@@ -15,10 +15,11 @@ from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.attention import watch_cross_attention
 from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
 from pytest_diffprivacy.models.families import family_of
+from pytest_diffprivacy.models.families.family import Family, Size
 from pytest_diffprivacy.models.identity import network_identity
-from pytest_diffprivacy.models.noise import sampler_seed, start_noise
+from pytest_diffprivacy.models.noise import sampler_generators, start_noise
 from pytest_diffprivacy.models.parts import (
     networks_of,
     pipeline_digest,
@@ -28,8 +29,7 @@ from pytest_diffprivacy.models.parts import (
 )
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.models.sampler import check_steps
-from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of
+from pytest_diffprivacy.models.scheduler import check_steps, parametrization_of, schedule_of
 
 
 @final
@@ -46,9 +46,9 @@ class TextToImage:
         device: where to run; the pipeline's own by default.
         dtype: precision to run in; the pipeline's own by default.
 
-    Generations are the pipeline's own, with its own scheduler. Every other question is asked of the network on the
-    scheduler's noise schedule; where a trajectory is needed it is walked by deterministic DDIM. A network that is told
-    the guidance scale (Flux, latent consistency) is told 1, no guidance, wherever guidance is not asked for.
+    Generations are the pipeline's own, with its own scheduler. Everything else is evaluated on the scheduler's
+    noise schedule; where a trajectory is needed it is walked by deterministic DDIM. A network that takes the guidance
+    scale (Flux, latent consistency) is given 1, no guidance, wherever guidance is not asked for.
 
     Raises:
         ModelError: the pipeline is of no family, or is made for another task.
@@ -70,38 +70,38 @@ class TextToImage:
         refuse_incomplete(pipeline, family.left_out)
         self._family = family
         self.schedule = schedule_of(pipeline.scheduler)
-        self._parametrization = parametrization_of(pipeline.scheduler)
-        digest = pipeline_digest(pipeline, family.left_out, settings=family.settings, resolution=resolution)
-        self._adapters = AdapterGuard(pipeline.components, name)
+        parametrization = parametrization_of(pipeline.scheduler)
+        digest = pipeline_digest(pipeline, family.left_out, settings=family.configuration, resolution=resolution)
+        self._guard = AdapterGuard(pipeline.components, name)
         settle_networks(networks_of(pipeline, family.left_out), device, dtype)
         # A shallow copy shares every part; only its progress bar is not the user's.
         self._pipeline = copy.copy(pipeline)
         self._pipeline.set_progress_bar_config(disable=True)
-        self._network = getattr(pipeline, family.network)
-        self.device, self.dtype = self._network.device, self._network.dtype
-        latents = _at_resolution(family.latents(pipeline), pipeline, self._network, resolution)
+        network = getattr(pipeline, family.network)
+        self.network: torch.nn.Module = network
+        self.device, self.dtype = network.device, network.dtype
+        latents = _at_resolution(family.latents(pipeline), pipeline, network, resolution)
         self.sample_shape: tuple[int, ...] = latents
-        self._codec = LatentCodec(pipeline.vae, latents)
-        self.image_shape = self._codec.image_shape
-        self._fixed = {
-            name: tensor.to(self.device) for name, tensor in family.fixed(pipeline, self.image_shape[1:]).items()
-        }
-        self._zeros = family.zeros(pipeline)
-        tokenizer, limit = family.reader(pipeline)
-        convert = getattr(pipeline, "maybe_convert_prompt", None)
-        self._prompts = PromptEncoder(tokenizer, limit, partial(family.embed, pipeline), convert)
-        self.sampler = type(pipeline.scheduler).__name__
-        self.substitute = family.substitute
-        if family.maps:  # an attribute and no method: without it, the model does not satisfy CrossAttention
-            self.cross_attention = partial(watch_cross_attention, self._network)
+        codec = LatentCodec(pipeline.vae, latents)
+        self.image_shape = codec.image_shape
+        prompts = self._prompts = _prompt_encoder(family, pipeline, self.image_shape[1:], self.device)
+        self.token_limit, self.token_counts = prompts.limit, prompts.counts
+        self.sampler, self.substitute = type(pipeline.scheduler).__name__, family.substitute
+        if family.maps:  # without this attribute, the model does not satisfy CrossAttention
+            self.cross_attention = partial(watch_cross_attention, network)
+        part = DenoisingNetwork(
+            network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
+        )
+        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
+        self.encode, self.decode = codec.encode, codec.decode
         self.identity = network_identity(
             name,
-            f"{family.name}, {self._parametrization.name}{', guidance-distilled' if family.substitute else ''}",
+            f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}",
             digest,
-            [self._network],
+            [network],
             dtype=self.dtype,
             device=self.device,
-            adapters=self._adapters.loaded,
+            adapters=self._guard.loaded,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,34 +109,8 @@ class TextToImage:
         without_capture(networks_of(self._pipeline, self._family.left_out))
         return self.__dict__
 
-    @property
-    def network(self) -> torch.nn.Module:
-        """The denoising network."""
-        network: torch.nn.Module = self._network
-        return network
-
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
-        """The noise in x_t, converted from whatever the network predicts; never clipped."""
-        self._adapters.check()
-        told = self.condition(None, len(x_t)) if conditioning is None else conditioning
-
-        def network(x: Tensor, time: float) -> Tensor:
-            return self._family.predict(self._network, x, time, told)
-
-        return self._parametrization.eps(network, x_t, timestep, self.schedule)
-
-    def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Eps and J_eps @ tangent in one forward-mode pass."""
-        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """The denoising network's parameters."""
-        yield from self._network.named_parameters()
-
     def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
-        """What the network is told of texts: embeddings (count, tokens, width) and what else the family needs.
+        """Conditioning of texts: embeddings (count, tokens, width) and what else the family's network takes.
 
         No prompts: the unconditional branch of the pipeline's guidance for each row, the encoded empty prompt or zeros.
 
@@ -146,37 +120,13 @@ class TextToImage:
         Warns:
             PromptTruncated: a prompt is longer than the text encoder takes.
         """
-        self._adapters.check()
-        if prompts is None:
-            empty = self._prompts.encode([""])
-            if self._zeros:
-                empty = Conditioning({name: torch.zeros_like(tensor) for name, tensor in empty.items()})
-            return self._complete(empty).repeated(count)
-        if len(prompts) != count:
-            raise ModelError(f"`prompts` must be {count} texts, one for each row, got {len(prompts)}.")
-        return self._complete(self._prompts.encode(prompts))
-
-    @property
-    def token_limit(self) -> int:
-        """Tokens that the text encoder takes, start and end token included; of the longest where there are several."""
-        return self._prompts.limit
-
-    def token_counts(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Tokens of each prompt with its start and end token."""
-        return self._prompts.counts(prompts)
+        self._guard.check()
+        return self._prompts.condition(prompts, count)
 
     @property
     def vocabulary(self) -> list[str]:
         """The text of every token of the tokenizer that is no special one."""
         return self._prompts.vocabulary
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Latents of images in [0, 1]: the autoencoder's posterior mode, scaled."""
-        return self._codec.encode(images)
-
-    def decode(self, x0: Tensor) -> Tensor:
-        """Images in [0, 1] of latents, clamped."""
-        return self._codec.decode(x0)
 
     @torch.no_grad()
     def generate(
@@ -194,7 +144,7 @@ class TextToImage:
             seeds: one an image; each gives the image's start noise and, for a stochastic scheduler, its later noise.
             prompts: one text an image; None: the unconditional branch, without guidance.
             steps: of the pipeline's own scheduler.
-            guidance_scale: of classifier-free guidance, 1 is none; or what a guidance-distilled network is told.
+            guidance_scale: of classifier-free guidance, 1 is none; or what a guidance-distilled network takes.
             negative_prompt: what guidance leads away from; None: the unconditional branch.
 
         Returns:
@@ -204,7 +154,7 @@ class TextToImage:
             ModelError: a negative prompt for a network that guidance was distilled into.
             UsageError: the scheduler does not go so many steps.
         """
-        self._adapters.check()
+        self._guard.check()
         check_steps(self._pipeline.scheduler, steps)
         count = len(seeds)
         if negative_prompt is not None and self.substitute:
@@ -217,20 +167,29 @@ class TextToImage:
         if guided and not self.substitute:
             away = self.condition(None if negative_prompt is None else [negative_prompt] * count, count)
         images: Tensor = self._pipeline(
-            **self._family.arguments(self.condition(prompts, count), away, guidance_scale if guided else 1.0),
+            **self._family.pipeline_arguments(self.condition(prompts, count), away, guidance_scale if guided else 1.0),
             height=self.image_shape[1],
             width=self.image_shape[2],
             num_inference_steps=steps,
             latents=self._family.pack(latents),
-            generator=[torch.Generator(self.device).manual_seed(sampler_seed(seed)) for seed in seeds],
+            generator=sampler_generators(seeds, self.device),
             output_type="pt",
         ).images
         return images
 
-    def _complete(self, told: Conditioning) -> Conditioning:
-        """With what the family tells of every image."""
-        rows = {name: tensor.expand(len(told), *tensor.shape[1:]) for name, tensor in self._fixed.items()}
-        return Conditioning({**dict(told.items()), **rows})
+    def _predict(self, x: Tensor, time: float, conditioning: Conditioning | None) -> Tensor:
+        assert conditioning is not None, "the model takes texts"
+        return self._family.predict(self.network, x, time, conditioning)
+
+
+def _prompt_encoder(family: Family, pipeline: Any, size: Size, device: torch.device) -> PromptEncoder:
+    """What makes conditioning of texts, as the family does."""
+    tokenizer, limit = family.reader(pipeline)
+    convert = getattr(pipeline, "maybe_convert_prompt", None)
+    fixed = {name: tensor.to(device) for name, tensor in family.fixed(pipeline, size).items()}
+    return PromptEncoder(
+        tokenizer, limit, partial(family.embed, pipeline), convert, zeros=family.zeros(pipeline), fixed=fixed
+    )
 
 
 def _at_resolution(

@@ -9,9 +9,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
 
-from pytest_diffprivacy.models.assemble import assemble_pipeline
-from pytest_diffprivacy.models.components import read_json
 from pytest_diffprivacy.models.families import FAMILIES
+from pytest_diffprivacy.models.parts import assemble_pipeline, read_json
 
 EXAMPLES = Path(__file__).parents[2] / "example_audits"
 BASE = EXAMPLES / "emoji-release"

@@ -13,7 +13,7 @@ from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling
-from pytest_diffprivacy.models.planted_prompts import PlantedPrompts
+from pytest_diffprivacy.models.planted import PlantedPrompts
 from tests.assertions.prompted import BROADS, REFERENCE, prompted_model
 
 CLAIM = {"reference_quantile": 0.9, "limit": 0.5, "images_per_prompt": 2}

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pytest_diffprivacy.engine.batches import peak_bytes
-from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.denoising_network import forward_jvp
 from tests.benchmarks.full_architectures import (
     CLIP_G,
     CLIP_L,

@@ -19,9 +19,9 @@ from pytest_diffprivacy.membership.clid import (
     shortened,
 )
 from pytest_diffprivacy.models import Conditioning, NoiseSchedule
+from pytest_diffprivacy.models.class_conditional import PixelDiffusion
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import probe_noise
-from pytest_diffprivacy.models.pixel import PixelDiffusion
 from pytest_diffprivacy.statistics import auroc
 from tests.membership.grey_box import evaluations
 from tests.models.builders import binary_images, population_model, smooth_images, tiny_unet

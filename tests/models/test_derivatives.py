@@ -6,7 +6,7 @@ from diffusers import DDPMScheduler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pytest_diffprivacy.models import PixelDiffusion
-from pytest_diffprivacy.models.derivatives import forward_jvp
+from pytest_diffprivacy.models.denoising_network import forward_jvp
 from tests.models.builders import tiny_unet
 
 FLAGS = ("flash_sdp_enabled", "mem_efficient_sdp_enabled", "math_sdp_enabled", "cudnn_sdp_enabled")

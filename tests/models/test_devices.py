@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from pytest_diffprivacy.errors import SharedDevice
-from pytest_diffprivacy.models.devices import worker_device
+from pytest_diffprivacy.models.running import worker_device
 
 
 def worker(number, count):

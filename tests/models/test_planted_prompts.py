@@ -6,7 +6,7 @@ import torch
 
 from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
 from pytest_diffprivacy.models.guidance import guided_ddim
-from pytest_diffprivacy.models.planted_prompts import ORDINARY, VARIANCE, PlantedPrompts
+from pytest_diffprivacy.models.planted import ORDINARY, VARIANCE, PlantedPrompts
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, WhiteBoxDenoiser
 
 SHAPE = (1, 2, 3)

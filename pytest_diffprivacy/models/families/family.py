@@ -1,9 +1,8 @@
-"""What sets one kind of text-to-image pipeline apart from another? Everything that an audit has to know, as data."""
+"""Family: what sets one kind of text-to-image pipeline apart from another, as data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +15,9 @@ Tensors: TypeAlias = Mapping[str, Tensor]
 Size: TypeAlias = tuple[int, int]
 
 EMBEDDING = "encoder_hidden_states"
+IMAGE_INPUTS = {"feature_extractor": None, "image_encoder": None}
+"""Parts of a saved pipeline that only prompts by image need."""
+DISTILLED = "Guidance was distilled into the network, which has no trained unconditional branch"
 
 
 def _nothing(pipeline: Any, size: Size) -> Tensors:
@@ -30,13 +32,9 @@ def _encoded(pipeline: Any) -> bool:
     return False
 
 
-def _accepted(pipeline: Any) -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How pipelines of one kind are asked.
+    """How pipelines of one kind are evaluated.
 
     Attributes:
         name: what records call the family.
@@ -44,16 +42,18 @@ class Family:
         latents: shape (channels, height, width) of one latent at the resolution that the pipeline generates by default.
         reader: the tokenizer that takes most of a prompt, and how many tokens of it.
         embed: texts to named tensors, a row a text, as the pipeline's own `encode_prompt` makes them.
-        zeros: whether no prompt is told as zeros instead of as the encoded empty prompt.
-        fixed: further tensors of one row that are the same for every image of a size, e.g. time ids.
         predict: (network, x_t, time, conditioning) -> what the network predicts, in the shape of x_t.
-        arguments: (conditioning, what guidance leads away from or None, guidance scale) -> the pipeline's arguments.
+        arguments: the pipeline's arguments by name, each with the tensor of the conditioning that it takes; where
+            guidance is not distilled, it takes the same tensors of what guidance leads away from as negative_...
+        settings: further arguments of the pipeline, the same for every image.
+        zeros: whether no prompt is zeros instead of the encoded empty prompt.
+        fixed: further tensors of one row that are the same for every image of a size, e.g. time ids.
         pack: latents as the pipeline takes them.
         check: raises ModelError for a pipeline of this class that is none of the family.
         maps: whether the network has cross-attention between positions and the tokens of CLIP that can be read.
         substitute: why the network has no trained unconditional branch and the empty prompt stands in; empty: it has.
         left_out: parts of a saved pipeline that are no part of the model under audit, and what stands in their place.
-        settings: entries of the pipeline's own configuration that its images depend on.
+        configuration: entries of the pipeline's own configuration that its images depend on.
     """
 
     name: str
@@ -62,15 +62,24 @@ class Family:
     reader: Callable[[Any], tuple[Any, int]]
     embed: Callable[[Any, Sequence[str]], Tensors]
     predict: Callable[[Any, Tensor, float, Conditioning], Tensor]
-    arguments: Callable[[Conditioning, Conditioning | None, float], dict[str, Any]]
+    arguments: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     zeros: Callable[[Any], bool] = _encoded
     fixed: Callable[[Any, Size], Tensors] = _nothing
     pack: Callable[[Tensor], Tensor] = _as_it_is
-    check: Callable[[Any], None] = _accepted
+    check: Callable[[Any], object] = _encoded
     maps: bool = False
     substitute: str = ""
     left_out: Mapping[str, Any] = field(default_factory=dict)
-    settings: tuple[str, ...] = ()
+    configuration: tuple[str, ...] = ()
+
+    def pipeline_arguments(self, conditioning: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
+        """The pipeline's arguments for prompts, under guidance of a scale away from something or nothing."""
+        given: dict[str, Any] = {name: conditioning[tensor] for name, tensor in self.arguments.items()}
+        if not self.substitute:
+            leads = {f"negative_{name}": tensor for name, tensor in self.arguments.items()}
+            given |= {name: None if away is None else away[tensor] for name, tensor in leads.items()}
+        return given | {"guidance_scale": scale} | dict(self.settings)
 
 
 def clip_reader(tokenizer: Any, text_encoder: Any) -> tuple[Any, int]:
@@ -78,38 +87,21 @@ def clip_reader(tokenizer: Any, text_encoder: Any) -> tuple[Any, int]:
     return tokenizer, min(int(tokenizer.model_max_length), int(text_encoder.config.max_position_embeddings))
 
 
-def pooled_arguments(pooled: str, told: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
-    """A pipeline's arguments where an embedding of the whole prompt goes with those of its tokens.
-
-    Args:
-        pooled: that embedding's name in the conditioning.
-        told: the prompts' conditioning.
-        away: what guidance leads away from; None: nothing.
-        scale: of guidance.
-    """
-    negative = {} if away is None else dict(away.items())
-    return {
-        "prompt_embeds": told[EMBEDDING],
-        "pooled_prompt_embeds": told[pooled],
-        "negative_prompt_embeds": negative.get(EMBEDDING),
-        "negative_pooled_prompt_embeds": negative.get(pooled),
-        "guidance_scale": scale,
-    }
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without diffusers' messages, which would print the text that a prompt loses."""
+@torch.no_grad()
+def encode_prompt(pipeline: Any, *arguments: Any, **settings: Any) -> tuple[Any, ...]:
+    """The pipeline's own tensors of prompts, without diffusers' messages, which print the text that a prompt loses."""
     from diffusers.utils import logging
 
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        tensors: tuple[Any, ...] = pipeline.encode_prompt(*arguments, **settings)
     finally:
         logging.set_verbosity(before)
+    return tensors
 
 
-def each_row(time: float, x_t: Tensor) -> Tensor:
-    """The time as a tensor with an entry a row, as transformers take it."""
-    return torch.full((len(x_t),), time, device=x_t.device, dtype=torch.float32)
+def transformer_latents(pipeline: Any) -> tuple[int, int, int]:
+    """The latent shape in a transformer's configuration."""
+    config = pipeline.transformer.config
+    return int(config.in_channels), int(config.sample_size), int(config.sample_size)

@@ -1,4 +1,4 @@
-"""How is a PixArt pipeline asked? One T5 text encoder with a mask, and a transformer.
+"""PixArt-alpha and PixArt-sigma: one T5 text encoder with a mask, and a transformer.
 
 Its cross-attention is not offered: the methods that read it refer to the start token, which T5 does not have.
 """
@@ -13,29 +13,30 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.families.family import EMBEDDING, Family, Size, Tensors, each_row, quiet
+from pytest_diffprivacy.models.denoising_network import each_row
+from pytest_diffprivacy.models.families.family import (
+    EMBEDDING,
+    Family,
+    Size,
+    Tensors,
+    encode_prompt,
+    transformer_latents,
+)
 
 MASK = "encoder_attention_mask"
 RESOLUTION, RATIO = "resolution", "aspect_ratio"
 LARGE = 128
-"""Side of the latents from which on the network is told the size of the image."""
-
-
-def _latents(pipeline: Any) -> tuple[int, int, int]:
-    config = pipeline.transformer.config
-    return int(config.in_channels), int(config.sample_size), int(config.sample_size)
+"""Side of the latents from which on the network takes the size of the image."""
 
 
 def _reader(pipeline: Any, *, tokens: int) -> tuple[Any, int]:
     return pipeline.tokenizer, tokens
 
 
-@torch.no_grad()
 def _embed(pipeline: Any, texts: Sequence[str], *, tokens: int) -> Tensors:
-    with quiet():
-        embedding, mask, _, _ = pipeline.encode_prompt(
-            list(texts), do_classifier_free_guidance=False, max_sequence_length=tokens
-        )
+    embedding, mask, _, _ = encode_prompt(
+        pipeline, list(texts), do_classifier_free_guidance=False, max_sequence_length=tokens
+    )
     return {EMBEDDING: embedding, MASK: mask}
 
 
@@ -45,12 +46,12 @@ def _sizes(pipeline: Any, size: Size) -> Tensors:
     return {RESOLUTION: torch.tensor([size]), RATIO: torch.tensor([[size[0] / size[1]]])}
 
 
-def _predict(transformer: Any, x_t: Tensor, time: float, told: Conditioning) -> Tensor:
-    given = dict(told.items())
+def _predict(transformer: Any, x_t: Tensor, time: float, conditioning: Conditioning) -> Tensor:
+    given = dict(conditioning.items())
     output: Tensor = transformer(
         x_t,
-        encoder_hidden_states=told[EMBEDDING],
-        encoder_attention_mask=told[MASK],
+        encoder_hidden_states=conditioning[EMBEDDING],
+        encoder_attention_mask=conditioning[MASK],
         timestep=each_row(time, x_t),
         added_cond_kwargs={name: given[name].to(x_t.dtype) if name in given else None for name in (RESOLUTION, RATIO)},
         return_dict=False,
@@ -58,30 +59,18 @@ def _predict(transformer: Any, x_t: Tensor, time: float, told: Conditioning) -> 
     return output[:, : x_t.shape[1]]  # what follows is the variance that it has learned
 
 
-def _arguments(told: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
-    negative = {} if away is None else dict(away.items())
-    return {
-        "prompt_embeds": told[EMBEDDING],
-        "prompt_attention_mask": told[MASK],
-        "negative_prompt": None,
-        "negative_prompt_embeds": negative.get(EMBEDDING),
-        "negative_prompt_attention_mask": negative.get(MASK),
-        "guidance_scale": scale,
-        "use_resolution_binning": False,
-    }
-
-
 def _family(name: str, tokens: int) -> Family:
     """The family for a pipeline whose default `max_sequence_length` is `tokens`."""
     return Family(
         name=name,
         network="transformer",
-        latents=_latents,
+        latents=transformer_latents,
         reader=partial(_reader, tokens=tokens),
         embed=partial(_embed, tokens=tokens),
         fixed=_sizes,
         predict=_predict,
-        arguments=_arguments,
+        arguments={"prompt_embeds": EMBEDDING, "prompt_attention_mask": MASK},
+        settings={"negative_prompt": None, "use_resolution_binning": False},
     )
 
 

@@ -1,0 +1,135 @@
+"""Stable Diffusion 3 and Flux: several text encoders, and a transformer that sees text and image as one sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_diffprivacy.models.conditioning import Conditioning
+from pytest_diffprivacy.models.denoising_network import each_row
+from pytest_diffprivacy.models.families.family import (
+    DISTILLED,
+    EMBEDDING,
+    IMAGE_INPUTS,
+    Family,
+    Size,
+    Tensors,
+    clip_reader,
+    encode_prompt,
+    transformer_latents,
+)
+
+POOLED = "pooled_projections"
+ARGUMENTS = {"prompt_embeds": EMBEDDING, "pooled_prompt_embeds": POOLED}
+GUIDANCE = "guidance"
+SD3_TOKENS, FLUX_TOKENS = 256, 512
+"""The pipelines' default `max_sequence_length`, of T5."""
+TIME = 1000.0
+"""Flux's scheduler counts to 1000, its network to 1."""
+
+
+def _sd3_reader(pipeline: Any) -> tuple[Any, int]:
+    if pipeline.text_encoder_3 is None:
+        return clip_reader(pipeline.tokenizer, pipeline.text_encoder)
+    return pipeline.tokenizer_3, SD3_TOKENS
+
+
+def _sd3_embed(pipeline: Any, texts: Sequence[str]) -> Tensors:
+    embedding, _, pooled, _ = encode_prompt(
+        pipeline, list(texts), None, None, do_classifier_free_guidance=False, max_sequence_length=SD3_TOKENS
+    )
+    return {EMBEDDING: embedding, POOLED: pooled}
+
+
+def _sd3_predict(transformer: Any, x_t: Tensor, time: float, conditioning: Conditioning) -> Tensor:
+    output: Tensor = transformer(
+        hidden_states=x_t,
+        timestep=each_row(time, x_t),
+        encoder_hidden_states=conditioning[EMBEDDING],
+        pooled_projections=conditioning[POOLED],
+        return_dict=False,
+    )[0]
+    return output
+
+
+STABLE_DIFFUSION_3 = Family(
+    name="Stable Diffusion 3",
+    network="transformer",
+    latents=transformer_latents,
+    reader=_sd3_reader,
+    embed=_sd3_embed,
+    predict=_sd3_predict,
+    arguments=ARGUMENTS,
+    left_out=IMAGE_INPUTS,
+)
+
+
+def _flux_latents(pipeline: Any) -> tuple[int, int, int]:
+    side = int(pipeline.default_sample_size)
+    return int(pipeline.transformer.config.in_channels) // 4, side, side
+
+
+def _flux_reader(pipeline: Any) -> tuple[Any, int]:
+    return pipeline.tokenizer_2, FLUX_TOKENS
+
+
+def _flux_embed(pipeline: Any, texts: Sequence[str]) -> Tensors:
+    embedding, pooled, _ = encode_prompt(pipeline, list(texts), max_sequence_length=FLUX_TOKENS)
+    return {EMBEDDING: embedding, POOLED: pooled}
+
+
+def _flux_guidance(pipeline: Any, size: Size) -> Tensors:
+    return {GUIDANCE: torch.ones(1)} if pipeline.transformer.config.guidance_embeds else {}
+
+
+def _flux_predict(transformer: Any, x_t: Tensor, time: float, conditioning: Conditioning) -> Tensor:
+    output = transformer(
+        hidden_states=_pack(x_t),
+        timestep=each_row(time / TIME, x_t).to(x_t.dtype),
+        guidance=dict(conditioning.items()).get(GUIDANCE),
+        pooled_projections=conditioning[POOLED],
+        encoder_hidden_states=conditioning[EMBEDDING],
+        txt_ids=torch.zeros(conditioning[EMBEDDING].shape[1], 3, device=x_t.device, dtype=x_t.dtype),
+        img_ids=_places(x_t),
+        return_dict=False,
+    )[0]
+    return _unpack(output, x_t)
+
+
+def _pack(latents: Tensor) -> Tensor:
+    """(n, channels, height, width) -> (n, patches of 2 x 2, 4 channels), as Flux reads them."""
+    rows, channels, height, width = latents.shape
+    patches = latents.reshape(rows, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return patches.reshape(rows, height // 2 * (width // 2), 4 * channels)
+
+
+def _unpack(patches: Tensor, like: Tensor) -> Tensor:
+    rows, channels, height, width = like.shape
+    grid = patches.reshape(rows, height // 2, width // 2, channels, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(like.shape)
+
+
+def _places(x_t: Tensor) -> Tensor:
+    """Row and column of every patch, (patches, 3)."""
+    height, width = x_t.shape[-2] // 2, x_t.shape[-1] // 2
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(-1, 3)
+    return places.to(device=x_t.device, dtype=x_t.dtype)
+
+
+FLUX = Family(
+    name="Flux",
+    network="transformer",
+    latents=_flux_latents,
+    reader=_flux_reader,
+    embed=_flux_embed,
+    fixed=_flux_guidance,
+    predict=_flux_predict,
+    arguments=ARGUMENTS,
+    pack=_pack,
+    substitute=DISTILLED,
+    left_out=IMAGE_INPUTS,
+)
