@@ -101,7 +101,7 @@ def test_without_a_derivative_half_precision_has_no_way_out(monkeypatch):
     def jvp(*given):
         raise NotImplementedError("no forward AD")
 
-    monkeypatch.setattr(StableDiffusion, "eps_jvp", jvp)
+    monkeypatch.setattr(model, "eps_jvp", jvp)
     with pytest.raises(ModelError, match=r"has no forward derivative \(no forward AD\), and in bfloat16 .*float32"):
         hessian_score_scores(model, TEXTS, derivative="forward")
 
