@@ -69,7 +69,7 @@ def _planted(
     judge: Auditor, model: PromptedDenoiser, asked: ConfiguredDetector, sampling: PromptSampling, done: str
 ) -> Control:
     leak, name, title = PlantedPrompts(model, PLANTED), asked.name, asked.title
-    images = max(4 if np.prod(model.sample_shape) < SMALL else 2, asked.detector.least_images)
+    images = max(4 if np.prod(model.sample_shape) < SMALL else 2, asked.method.least_images)
     steps = sampling.sampling_steps
     if asked.observation().steps(steps) == steps and "steps" not in asked.parameters:
         steps = min(steps, WALK)

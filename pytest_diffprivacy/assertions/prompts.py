@@ -74,7 +74,7 @@ def plan_prompts(
         ProbeError: prompts that cannot be read.
     """
     asked = find_detector(detector)(**dict(parameters or {}))
-    asked.evaluations(sampling.sampling_steps)  # refuses parameters that do not fit before anything runs
+    asked.cost(sampling.sampling_steps)  # refuses parameters that do not fit before anything runs
     check_images(asked, sampling.images_per_prompt)
     audited = prompts.prompts if isinstance(prompts, ProbeSet) else PromptSet.of(prompts, "prompt")
     others = None if reference is None else PromptSet.of(reference, "reference prompt")
@@ -165,12 +165,12 @@ def measure_share(
 
 def prompt_method(plan: PromptPlan, threshold: str) -> Method:
     """The detector as a record."""
-    detector, sampling = plan.asked.detector, plan.sampling
+    detector, sampling = plan.asked.method, plan.sampling
     first = plan.model.schedule.sampling_timesteps(sampling.sampling_steps)[0]
     return method_record(
         name=detector.name,
         title=detector.title,
-        access=detector.access,
+        access=detector.access_text,
         source=detector.source,
         parameters={
             **plan.asked.parameters,
@@ -179,7 +179,7 @@ def prompt_method(plan: PromptPlan, threshold: str) -> Method:
             "guidance_scale": sampling.guidance_scale,
         },
         timesteps=[plan.model.schedule.match(first)],
-        evaluations=plan.asked.evaluations(sampling.sampling_steps),
+        evaluations=plan.asked.cost(sampling.sampling_steps),
         threshold=threshold,
         label_use="which prompts are the reference; orientation, timesteps and parameters were fixed before",
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, once
+from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.models.guidance import predict_pair
 from pytest_diffprivacy.models.prediction import PredictionType, prediction_from_eps
 
@@ -19,7 +20,7 @@ LATE = 3
 
 @detector(
     title="Anisotropy of the log density",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="Asthana and Belagiannis 2026",
     version=1,
 )

@@ -13,14 +13,16 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.layerwise_entropy import entropy_terms
 from pytest_diffprivacy.memorization.observation import Arrays, Observation, Seen
+from pytest_diffprivacy.methods import Access, Need
 from pytest_diffprivacy.statistics.arguments import check_count
 
 
 @detector(
     title="Attention entropy",
-    access="cross-attention",
+    access=Access.GREY_BOX,
     source="Ren et al. 2024, Eq. 7 (AE), with the authors' sign",
     version=1,
+    needs={Need.ATTENTION},
 )
 def attention_entropy(*, last: int = 10, signed: bool = True) -> Observation:
     """Score prompts by the entropy of cross-attention in the last sampling steps (AE), averaged over images.

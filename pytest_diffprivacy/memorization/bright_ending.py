@@ -10,15 +10,17 @@ from torch import Tensor
 
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Arrays, Attention, Observation, Observed, Seen, last_step
+from pytest_diffprivacy.methods import Access, Need
 
 LAYERS = 2
 
 
 @detector(
     title="Bright ending",
-    access="cross-attention",
+    access=Access.GREY_BOX,
     source="Chen et al. 2025 (Bright Ending), section 3.3",
     version=1,
+    needs={Need.ATTENTION},
 )
 def bright_ending() -> Observation:
     """Score prompts by `|| (eps_c - eps_u) * M ||_2 / mean(M)`, averaged over all steps and then over images (BE).

@@ -9,129 +9,109 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import Any, Final, TypeAlias, final
+from typing import Any, TypeAlias, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.memorization.observation import Arrays, Observation, PromptSampling
+from pytest_diffprivacy.memorization.observation import SAMPLING_STEPS, Arrays, Observation, PromptSampling
 from pytest_diffprivacy.memorization.watch import BATCH_SIZE, watch_prompts
+from pytest_diffprivacy.methods import Access, Configured, Kind, Method, Need, find_method, register
 
 PromptScores: TypeAlias = NDArray[np.float64]
-DETECTORS: Final[dict[str, Detector]] = {}
-"""Every detector by its name."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Detector:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Detector(Method):
     """A published detector with its defaults; called with parameters of its own it gives a `ConfiguredDetector`.
 
     Attributes:
-        name: short name, as in `detector="hessian_score"`.
-        title: what the paper calls it.
-        access: the access it needs.
-        source: the citation.
-        version: raised whenever the same parameters would give other scores.
         build: (**parameters) -> what it observes; refuses parameters that do not fit.
         least_images: images a prompt without which it is undefined.
     """
 
-    name: str
-    title: str
-    access: str
-    source: str
-    version: int
     build: Callable[..., Observation]
     least_images: int = 1
 
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Its parameters with their default values."""
-        return {name: given.default for name, given in inspect.signature(self.build).parameters.items()}
-
     def __call__(self, **parameters: Any) -> ConfiguredDetector:
-        """The detector with these parameters and the defaults of the others."""
-        unknown = sorted(set(parameters) - set(self.defaults))
-        if unknown:
-            raise UsageError(
-                f"`parameters` must be among {', '.join(self.defaults) or 'none'} for {self.name}, got "
-                f"{', '.join(unknown)}."
-            )
-        return ConfiguredDetector(self, {**self.defaults, **parameters})
+        """The detector with these parameters and its defaults for the others.
+
+        Raises:
+            UsageError: it has no such parameter.
+        """
+        return ConfiguredDetector(self, super().__call__(**parameters).parameters)
 
     @property
-    def scores(self) -> Callable[..., PromptScores]:
-        """Its public function, `<name>_scores`, documented in full."""
-        return _public(self)
+    def access_text(self) -> str:
+        """The access as a record says it."""
+        return "cross-attention" if Need.ATTENTION in self.needs else super().access_text
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _imported, (self.build.__module__, self.build.__name__)
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class ConfiguredDetector:
-    """A detector with all its parameters.
+@dataclass(frozen=True, eq=False)
+class ConfiguredDetector(Configured):
+    """A detector with all its parameters."""
 
-    Attributes:
-        detector: the detector.
-        parameters: every one of its parameters.
-    """
-
-    detector: Detector
-    parameters: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The detector's."""
-        return self.detector.name
-
-    @property
-    def title(self) -> str:
-        """The detector's."""
-        return self.detector.title
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its arrays depend on besides model, prompts and sampling."""
-        return {"detector": self.name, "version": self.detector.version, "parameters": dict(self.parameters)}
+    method: Detector
 
     def observation(self) -> Observation:
         """What it observes; refuses parameters that do not fit."""
-        return self.detector.build(**self.parameters)
+        return self.method.build(**self.parameters)
 
     def scores(self, arrays: Arrays) -> PromptScores:
         """Score of each prompt from what was kept, (prompts, images) first: float64 (prompts,)."""
         return np.asarray(self.observation().formula(arrays))
 
-    def evaluations(self, sampling_steps: int) -> int:
-        """Network rows an image costs where the detector runs alone."""
-        observation = self.observation()
-        return 2 * observation.steps(sampling_steps) + observation.extra * len(observation.at(sampling_steps))
+    def cost(self, sampling_steps: int) -> int:
+        """Network rows an image costs in a walk of so many steps where the detector runs alone."""
+        return self.observation().cost(sampling_steps)
 
 
 def detector(
-    *, title: str, access: str, source: str, version: int, least_images: int = 1
+    *,
+    title: str,
+    access: Access,
+    source: str,
+    version: int | None,
+    needs: Collection[Need] = (),
+    least_images: int = 1,
 ) -> Callable[[Callable[..., Observation]], Detector]:
-    """Register a function (**parameters) -> Observation as a published detector; see `Detector` for the facts."""
+    """Register a function (**parameters) -> Observation as a method of the kind "memorization".
 
-    def register(build: Callable[..., Observation]) -> Detector:
-        made = Detector(build.__name__, title, access, source, version, build, least_images)
-        DETECTORS[made.name] = made
-        return made
+    Its `.scores` is the public function of a model and prompts, with the function's parameters and those of the walk.
+    For the facts see `Method` and `Detector`.
+    """
 
-    return register
+    def registered(build: Callable[..., Observation]) -> Detector:
+        table = inspect.signature(build).parameters.values()
+        found = Detector(
+            name=build.__name__,
+            title=title,
+            access=access,
+            source=source,
+            kind=Kind.MEMORIZATION,
+            needs=frozenset(needs),
+            scores=_public(build, _model_of(access, needs), least_images),
+            defaults={p.name: p.default for p in table},
+            version=version,
+            seeded=True,
+            evaluations=lambda parameters: build(**parameters).cost(SAMPLING_STEPS),
+            timesteps=lambda _: (),
+            build=build,
+            least_images=least_images,
+        )
+        register(found)
+        return found
 
-
-def _imported(module: str, name: str) -> Detector:
-    found: Detector = getattr(importlib.import_module(module), name)
-    return found
+    return registered
 
 
 def find_detector(name: str) -> Detector:
@@ -140,13 +120,20 @@ def find_detector(name: str) -> Detector:
     Raises:
         UsageError: there is none; the message lists those there are.
     """
-    try:
-        return DETECTORS[name]
-    except KeyError:
-        raise UsageError(f"`detector` must be one of {', '.join(DETECTORS)}, got {name!r}.") from None
+    return cast("Detector", find_method(Kind.MEMORIZATION, name))
 
 
-def _public(chosen: Detector) -> Callable[..., PromptScores]:
+def _imported(module: str, name: str) -> Detector:
+    return cast("Detector", getattr(importlib.import_module(module), name))
+
+
+def _model_of(access: Access, needs: Collection[Need]) -> str:
+    """What is said of the argument `model`."""
+    reads = " whose cross-attention can be read" if Need.ATTENTION in needs else ""
+    return f"{access.replace(' ', '-')} access to a text-to-image model{reads}"
+
+
+def _public(build: Callable[..., Observation], needed: str, least_images: int) -> Callable[..., PromptScores]:
     """The function `<name>_scores`: its own parameters and documentation, and those that all detectors share."""
 
     def scores(
@@ -155,40 +142,39 @@ def _public(chosen: Detector) -> Callable[..., PromptScores]:
         *,
         latents: Tensor | NDArray[Any] | None = None,
         images_per_prompt: int = 4,
-        sampling_steps: int = 50,
+        sampling_steps: int = SAMPLING_STEPS,
         guidance_scale: float = 7.5,
         seed: int = 0,
         batch_size: int = BATCH_SIZE,
         **parameters: Any,
     ) -> PromptScores:
+        chosen = find_detector(build.__name__)
         configured = ConfiguredDetector(chosen, {**chosen.defaults, **parameters})
         sampling = PromptSampling(images_per_prompt, sampling_steps, guidance_scale, seed)
-        arrays = watch_prompts(
+        watched = watch_prompts(
             model, prompts, {chosen.name: configured}, sampling, latents=latents, batch_size=batch_size
         )
-        return configured.scores(arrays[chosen.name])
+        return configured.scores(watched[chosen.name])
 
-    own, (model, prompts, *shared, _) = (
-        list(inspect.signature(function).parameters.values()) for function in (chosen.build, scores)
-    )
-    function: Any = update_wrapper(scores, chosen.build)
-    function.__name__ = f"{chosen.name}_scores"
-    function.__qualname__ = f"{chosen.name}.scores"
+    own = list(inspect.signature(build).parameters.values())
+    model, prompts, *shared, _ = inspect.signature(scores).parameters.values()
+    function: Any = update_wrapper(scores, build)
+    function.__qualname__ = f"{build.__qualname__}.scores"  # where pickle finds it
     function.__signature__ = inspect.Signature([model, prompts, *own, *shared], return_annotation="PromptScores")
-    function.__doc__ = _documented(chosen)
+    function.__doc__ = _documented(build.__doc__ or "", needed, least_images)
     return scores
 
 
-def _documented(chosen: Detector) -> str:
+def _documented(text: str, needed: str, least_images: int) -> str:
     """A detector's docstring with what holds for every detector: arguments, what is returned and what is raised."""
-    parts = re.split(r"^(Args|Raises|Warns|Source):", inspect.cleandoc(chosen.build.__doc__ or ""), flags=re.MULTILINE)
+    parts = re.split(r"^(Args|Raises|Warns|Source):", inspect.cleandoc(text), flags=re.MULTILINE)
     own = dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
     warns = f"Warns:{own['Warns']}\n\n" if "Warns" in own else ""
     return f"""{parts[0]}Args:
-    model: a text-to-image model; {chosen.access} access.
+    model: {needed}.
     prompts: texts, none of them empty.{own.get("Args", "")}
     latents: x_T, (prompts, images, *model.sample_shape); None: drawn from the seed and each prompt.
-    images_per_prompt: images a prompt, at least {chosen.least_images}; the latents' own if they are given.
+    images_per_prompt: images a prompt, at least {least_images}; the latents' own if they are given.
     sampling_steps: DDIM steps of a whole walk, which fix its timesteps.
     guidance_scale: of the walk; moves x_t from the second step on.
     seed: of x_T.

@@ -13,6 +13,7 @@ from pytest_diffprivacy.engine.batches import is_out_of_memory
 from pytest_diffprivacy.errors import DerivativeFallback, ModelError, UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, first_steps
+from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.guidance import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_white_box
@@ -24,7 +25,7 @@ CHANGES = {torch.float32: 5e-4, torch.float64: 1e-4}
 
 @detector(
     title="Hessian-weighted score difference",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="Jeon et al. 2025, Eq. 8; the norm itself as in the authors' code",
     version=2,
 )

@@ -10,14 +10,16 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, first_step, once
+from pytest_diffprivacy.methods import Access, Need
 from pytest_diffprivacy.statistics.arguments import check_count
 
 
 @detector(
     title="Layer-wise attention entropy",
-    access="cross-attention",
+    access=Access.GREY_BOX,
     source="Ren et al. 2024, section 4.3 (LE)",
     version=1,
+    needs={Need.ATTENTION},
 )
 def layerwise_entropy(*, layer: int = 3) -> Observation:
     """Score prompts by the entropy of one layer's cross-attention at the first step (LE), averaged over images.

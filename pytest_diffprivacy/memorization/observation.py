@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 Observed: TypeAlias = dict[str, list[Tensor]]
 Steps: TypeAlias = Callable[[int], Collection[int]]
+SAMPLING_STEPS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,10 @@ class Observation:
         """How many steps of the walk it needs, from the first one on."""
         return max(self.at(sampling_steps)) + 1
 
+    def cost(self, sampling_steps: int) -> int:
+        """Network rows an image costs where the detector runs alone."""
+        return 2 * self.steps(sampling_steps) + self.extra * len(self.at(sampling_steps))
+
     def reads(self, sampling_steps: int) -> Collection[int]:
         """The steps whose cross-attention it reads."""
         return () if self.attention is None else self.attention(sampling_steps)
@@ -156,7 +161,7 @@ class PromptSampling:
     """
 
     images_per_prompt: int = 4
-    sampling_steps: int = 50
+    sampling_steps: int = SAMPLING_STEPS
     guidance_scale: float = 7.5
     seed: int = 0
 

@@ -11,13 +11,14 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, first_steps
+from pytest_diffprivacy.methods import Access
 
 Form = Literal["eps", "score"]
 
 
 @detector(
     title="Score difference",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="Wen et al. 2024, section 3.1",
     version=1,
 )

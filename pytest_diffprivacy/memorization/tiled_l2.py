@@ -13,13 +13,14 @@ from pytest_diffprivacy.distances.tiled import GRID4, pairwise_tiled_l2
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Arrays, Observation, Observed, Seen, last_step
+from pytest_diffprivacy.methods import Access
 
 Reduction = Literal["mean", "median", "min"]
 
 
 @detector(
     title="Tiled distance between generations",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="Carlini et al. 2023, section 4.2; the mean over pairs is ours",
     version=1,
     least_images=2,

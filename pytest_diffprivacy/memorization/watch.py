@@ -83,6 +83,7 @@ def prompt_units(
     Labels, events and keys hold digests of the prompts, never their texts.
     """
     identities = {name: chosen.identity for name, chosen in detectors.items()}
+    stored = None not in identities.values()
     units = []
     for part in in_batches(len(prompts), max(1, BATCH_SIZE // sampling.images_per_prompt)):
         depends = {
@@ -94,7 +95,8 @@ def prompt_units(
         }
         label = f"{' + '.join(detectors)}, {prompts.role}s {part.start}-{part.stop - 1}"
         compute = partial(_watch_part, tuple(prompts.texts[part]), dict(detectors), sampling)
-        units.append(Unit(label, depends, compute, (part.stop - part.start) * sampling.images_per_prompt))
+        size = (part.stop - part.start) * sampling.images_per_prompt
+        units.append(Unit(label, depends if stored else None, compute, size))
     return units
 
 
@@ -130,7 +132,7 @@ def checked_prompts(prompts: Sequence[str]) -> list[str]:
 
 def check_images(chosen: ConfiguredDetector, images: int) -> None:
     """Refuse fewer images a prompt than the detector needs."""
-    least = chosen.detector.least_images
+    least = chosen.method.least_images
     if images < least:
         raise UsageError(f"`images_per_prompt` must be at least {least} for {chosen.title}, got {images}.")
 

@@ -171,7 +171,7 @@ class Method(Published):
         known = (*self.required, *self.defaults)
         if unknown := sorted(set(parameters) - set(known)):
             raise UsageError(
-                f"`parameters` must be among {', '.join(known)} for {self.name}, got {', '.join(unknown)}."
+                f"`parameters` must be among {', '.join(known) or 'none'} for {self.name}, got {', '.join(unknown)}."
             )
         return Configured(self, {**self.defaults, **parameters})
 

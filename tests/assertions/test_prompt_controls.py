@@ -13,6 +13,7 @@ from pytest_diffprivacy.engine import Engine, Work
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling
+from pytest_diffprivacy.methods import Kind, registry
 from pytest_diffprivacy.models.planted import PlantedPrompts
 from tests.assertions.prompted import BROADS, REFERENCE, prompted_model
 
@@ -69,7 +70,7 @@ def test_a_detector_broken_on_purpose_is_an_error(monkeypatch, broken, claim):
     scores, message = BROKEN[broken]
     published = DETECTORS["score_difference"]
     broken = replace(published, build=lambda steps=1, form="eps": replace(published.build(), formula=scores))
-    monkeypatch.setitem(DETECTORS, "score_difference", broken)
+    monkeypatch.setitem(registry._methods[Kind.MEMORIZATION], "score_difference", broken)
     auditor = Auditor()
     with pytest.raises(AuditError, match=f"A control failed.*{message}"):
         CLAIMS[claim](prompted_model(), BROADS, auditor=auditor)

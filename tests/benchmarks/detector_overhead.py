@@ -40,7 +40,7 @@ COLUMNS = ("detector", "evaluations", "counted", "bare s", "detector s", "ratio"
 def detector_row(detector: Detector, model: Any, networks: dict[str, torch.nn.Module]) -> dict[str, Any]:
     """A detector beside its evaluations, in evaluations of one branch for an image."""
     asked = detector(**PARAMETERS.get(detector.name, {}))
-    declared, images = asked.evaluations(STEPS), len(PROMPTS) * IMAGES
+    declared, images = asked.cost(STEPS), len(PROMPTS) * IMAGES
 
     def scored() -> None:
         arrays = watch_prompts(model, PROMPTS, {detector.name: asked}, PromptSampling(IMAGES, STEPS), batch_size=images)

@@ -89,7 +89,7 @@ def works(model: Any) -> dict[str, tuple[int, Callable[[], object]]]:
                 name = asked.name
                 asked.scores(watch_prompts(model, [PROMPT], {name: asked}, PromptSampling(images, steps))[name])
 
-            rows = images * asked.evaluations(steps)
+            rows = images * asked.cost(steps)
             title = f"detector: {detector.title}" + (f", {derivative} derivative" if derivative else "")
             found[title] = rows, detect
     found["generation"] = 2 * STEPS, lambda: model.generate([0], prompts=[PROMPT], steps=STEPS)

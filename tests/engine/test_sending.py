@@ -123,8 +123,8 @@ def test_the_bag_of_a_quantile_regression_is_fitted_once_in_a_worker():
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector(name):
     configured = sent(DETECTORS[name]())
-    assert configured == DETECTORS[name]()
-    assert configured.detector is DETECTORS[name]
+    assert configured.parameters == DETECTORS[name].defaults
+    assert configured.method is DETECTORS[name]
 
 
 @pytest.mark.parametrize("name", STATISTICS)

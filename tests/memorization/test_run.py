@@ -86,7 +86,7 @@ def test_the_stated_cost_is_the_cost(model, name, monkeypatch):
     entry = asked(name)[name]
     watch_prompts(model, TEXTS[:1], {name: entry}, FEW)
     check = 4 if name == "hessian_score" else 0  # half the step for one image
-    assert (sum(rows) - check) / 2 == entry.evaluations(6)
+    assert (sum(rows) - check) / 2 == entry.cost(6)
 
 
 def test_the_noise_is_the_prompts_own():
@@ -255,7 +255,7 @@ def test_latents_may_be_an_array(model):
 )
 def test_a_parameter_of_another_kind_is_named(name, parameters, message):
     with pytest.raises(UsageError, match=message):
-        DETECTORS[name](**parameters).evaluations(50)
+        DETECTORS[name](**parameters).cost(50)
 
 
 @pytest.mark.parametrize("name", ["score_difference", "hessian_score", "tiled_l2", "anisotropy"])

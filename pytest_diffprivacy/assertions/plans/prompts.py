@@ -21,7 +21,7 @@ def planned_prompts(planned: Planned, plan: PromptPlan, *, reference_quantile: f
         plan: which prompts are asked for, and what watches them.
         reference_quantile: of the reference prompts' scores.
     """
-    each = plan.sampling.images_per_prompt * plan.asked.evaluations(plan.sampling.sampling_steps)
+    each = plan.sampling.images_per_prompt * plan.asked.cost(plan.sampling.sampling_steps)
     case = replace(planned, model=plan.model, evaluations=each, unit="a prompt")
     if plan.reference is None:
         return planned_rate(case, len(plan.audited), trial="prompts", clean="none of which is sharper")
