@@ -222,7 +222,7 @@ class _AuditRun:
         asked = self.settings.origin("report") == "command line"
         if session.config.option.collectonly or not (self.expected or asked or self._has_records()):
             return
-        from pytest_diffprivacy.evidence.redaction import redacted_command
+        from pytest_diffprivacy.evidence.pictures import redacted_command
         from pytest_diffprivacy.evidence.runs import conclude_run
         from pytest_diffprivacy.report.lines import run_lines
 

@@ -34,9 +34,8 @@ from pytest_diffprivacy.evidence import RunFolder, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
 from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing, why_unpaired
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
-from pytest_diffprivacy.evidence.costs import evaluation_cost
-from pytest_diffprivacy.evidence.plans import ClaimPlan, plan_lines
-from pytest_diffprivacy.evidence.redaction import redacted_claim
+from pytest_diffprivacy.evidence.pictures import redacted_claim
+from pytest_diffprivacy.evidence.plans import ClaimPlan, evaluation_time, plan_lines
 from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.policy import Policy
@@ -192,7 +191,7 @@ class Auditor:
 
     def plan(self, plan: ClaimPlan) -> records.Claim:
         """Keep a plan as lines for the terminal; return a claim that is not judged and not recorded."""
-        cost = evaluation_cost(self.run.root, plan.model) if self.run else None
+        cost = evaluation_time(self.run.root, plan.model) if self.run else None
         self.plans.append(plan_lines(plan, cost))
         return planned_record(plan, self.seed)
 

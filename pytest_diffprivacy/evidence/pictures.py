@@ -1,18 +1,32 @@
-"""How does an image enter a record without leaking it? Re-encoded from pixels, pixelated unless asked otherwise."""
+"""Redaction: pictures, captions and paths that a record may not hold under `redacted` and `none`.
+
+A picture enters a record re-encoded from pixels, and pixelated unless asked otherwise. Whoever writes a claim uses such
+pictures, and ids. The second lock is on the finished record: texts that come from elsewhere (an exception of the user's
+model, a table of prompts) may hold what nobody meant to show.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import io
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_diffprivacy.evidence.records import Picture
+from pytest_diffprivacy.evidence.records import Claim, Picture, Strip, changed_texts
 
 REDACTED_SIDE = 16
 LARGEST_SIDE = 120
+SHORTEST: Final = 6
+"""A caption or file name of fewer characters is left alone: it would be found inside ordinary words."""
+
+PRIVATE_OPTIONS: Final = ("members", "nonmembers", "prompts")
+_DRAWN: Final = {"curves", "histograms", "strips", "artifacts", "recipe"}
 
 
 def picture(image: NDArray[np.floating], label: str, *, redacted: bool) -> Picture:
@@ -57,3 +71,74 @@ def encode(drawn: Image.Image, label: str) -> Picture:
     drawn.save(buffer, format="PNG", optimize=False, compress_level=9)
     text = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(label=label, png_base64=text, width=drawn.width, height=drawn.height)
+
+
+def redacted_claim(claim: Claim, secrets: Iterable[tuple[str, str]], images: str) -> Claim:
+    """The claim under an images policy.
+
+    Args:
+        claim: the finished record.
+        secrets: (text, what stands in its place), e.g. a caption and the id of its image.
+        images: "none", "redacted" or "full"; "full" changes nothing.
+    """
+    if images == "full":
+        return claim
+    strips = () if images == "none" else tuple(_redacted_strip(strip) for strip in claim.strips)
+    shown = [claim.model_dump(exclude=_DRAWN), *(strip.model_dump() for strip in strips)]
+    text = _joined_texts(shown)
+    found = [(secret, name) for secret, name in dict(secrets).items() if len(secret) >= SHORTEST and secret in text]
+    found.sort(key=lambda pair: -len(pair[0]))
+    claim = claim.model_copy(update={"strips": strips})
+    return Claim.model_validate(changed_texts(claim.model_dump(), partial(_without, found))) if found else claim
+
+
+def redacted_command(arguments: Sequence[str]) -> str:
+    """A command line in which the places of training data are their last parts."""
+    shown, private = [], False
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        option = name.removeprefix("--diffprivacy-").removeprefix("diffprivacy_")
+        if private:
+            shown.append(_last_part(argument))
+        elif sign and option != name and option in PRIVATE_OPTIONS:
+            shown.append(f"{name}={_last_part(value)}")
+        else:
+            shown.append(argument)
+        private = not sign and option != name and option in PRIVATE_OPTIONS
+    return " ".join(shown)
+
+
+def _last_part(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def _redacted_strip(strip: Strip) -> Strip:
+    return strip.model_copy(update={"pictures": tuple(_redacted_picture(picture) for picture in strip.pictures)})
+
+
+def _redacted_picture(picture: Picture) -> Picture:
+    """The picture if it is small enough, else averaged to blocks; what is no image is taken out."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(picture.png_base64, validate=True)), formats=["PNG"]) as drawn:
+            if max(drawn.size) <= REDACTED_SIDE:
+                return picture
+            return encode(shrunk(drawn.convert("RGB"), REDACTED_SIDE), picture.label)
+    except (OSError, ValueError, binascii.Error):
+        return picture.model_copy(update={"png_base64": "", "width": 0, "height": 0})
+
+
+def _joined_texts(value: Any) -> str:
+    texts: list[str] = []
+
+    def collect(text: str) -> str:
+        texts.append(text)
+        return text
+
+    changed_texts(value, collect)
+    return "\n".join(texts)
+
+
+def _without(secrets: Sequence[tuple[str, str]], text: str) -> str:
+    for secret, shown in secrets:
+        text = text.replace(secret, shown)
+    return text

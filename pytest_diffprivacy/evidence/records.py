@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -13,14 +14,22 @@ from pytest_diffprivacy.statistics.verdict import Verdict
 SCHEMA_VERSION: Final = 1
 
 
-def _as_unicode(value: Any) -> Any:
-    if isinstance(value, str) and type(value) is str:
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+def changed_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The value with every text in it changed, those of keys, lists and tuples too; a picture's bytes stay."""
+    if type(value) is str:  # an enum's value stays what it is
+        return change(value)
     if isinstance(value, dict):
-        return {_as_unicode(key): _as_unicode(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)) and any(isinstance(item, (str, list, tuple)) for item in value):
-        return type(value)(_as_unicode(item) for item in value)
+        return {
+            changed_texts(key, change): item if key == "png_base64" else changed_texts(item, change)
+            for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (str, dict, list, tuple)) for item in value):
+        return type(value)(changed_texts(item, change) for item in value)
     return value
+
+
+def _as_unicode(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Record(BaseModel):
@@ -32,7 +41,7 @@ class Record(BaseModel):
     @classmethod
     def _unicode(cls, fields: Any) -> Any:
         r"""Bytes of a file name or message that are no UTF-8 are written out, e.g. as `\udcff`."""
-        return {key: _as_unicode(value) for key, value in fields.items()} if isinstance(fields, dict) else fields
+        return changed_texts(fields, _as_unicode) if isinstance(fields, dict) else fields
 
 
 class Estimate(Record):

@@ -10,10 +10,8 @@ from typing import Any
 
 from pytest_diffprivacy import policy as limits
 from pytest_diffprivacy.errors import EvidenceError
-from pytest_diffprivacy.evidence.attempts import counted_verdict, incidents, repeated_claims
 from pytest_diffprivacy.evidence.baseline import claims_gone, read_baseline
-from pytest_diffprivacy.evidence.families import run_family
-from pytest_diffprivacy.evidence.fingerprint import library_versions
+from pytest_diffprivacy.evidence.families import counted_verdict, incidents, repeated_claims, run_family
 from pytest_diffprivacy.evidence.records import (
     Attempts,
     Claim,
@@ -26,6 +24,7 @@ from pytest_diffprivacy.evidence.records import (
 )
 from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.evidence.seals import seal_run
+from pytest_diffprivacy.evidence.store import library_versions
 from pytest_diffprivacy.options import BY_NAME, CompareRule, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 

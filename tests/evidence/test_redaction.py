@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pytest_diffprivacy.evidence.pictures import picture
+from pytest_diffprivacy.evidence.pictures import picture, redacted_claim, redacted_command
 from pytest_diffprivacy.evidence.records import Picture, Strip, Table
-from pytest_diffprivacy.evidence.redaction import redacted_claim, redacted_command
 from tests.report.finished import finished_run
 
 CAPTION = "portrait of Ann, 4 May 1987"

@@ -31,7 +31,7 @@ def render(run: Run, *, most: int | None = None) -> str:
         run: the record.
         most: show at most this many claims and say how many were left out; None: all.
     """
-    from pytest_diffprivacy.evidence.attempts import WORST_FIRST
+    from pytest_diffprivacy.evidence.families import WORST_FIRST
     from pytest_diffprivacy.evidence.seals import record_digest
 
     claims = sorted(run.claims, key=lambda claim: WORST_FIRST.index(claim.verdict))
