@@ -152,6 +152,7 @@ def test_a_damaged_cache_file_is_named_and_fails_the_check(cache, capsys):
 
 
 @pytest.mark.parametrize("command", ["render", "verdict", "verify", "cache"])
+@pytest.mark.slow
 def test_a_command_loads_no_torch(record, command):
     arguments = {
         "render": ["audit.json", "b.json"],
@@ -170,6 +171,7 @@ def test_a_command_loads_no_torch(record, command):
     assert done.stdout.splitlines()[-1] == "LOADED"
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_program(record):
     done = subprocess.run(
         [sys.executable, "-m", "pytest_diffprivacy", "verdict", "audit.json"],

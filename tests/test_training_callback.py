@@ -19,6 +19,7 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "example_audits"))
 
 
+@pytest.mark.slow
 def test_every_second_step_is_audited_on_a_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from audit_while_training import AuditWhileTraining
 

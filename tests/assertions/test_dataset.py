@@ -74,12 +74,19 @@ def test_a_model_that_knows_the_population_alone_is_inconclusive_and_never_clear
     assert any("declare how large an effect may remain" in note for note in claim.notes)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Features that the next test asks for again."""
+    return Engine(Store(tmp_path_factory.mktemp("kept")))
+
+
 @pytest.mark.parametrize("combine", ["mean", "median"])
-def test_innocent_models_are_accused_rarely(combine):
+@pytest.mark.slow
+def test_innocent_models_are_accused_rarely(combine, kept):
     population, accused = model(images(2, 0), 0.0), 0
     for run in range(40):
         probes = ProbeSet(images(24, 100 + run), images(24, 200 + run))
-        claim = judged(population, probes, significance=0.05, combine=combine, auditor=Auditor(seed=run))
+        claim = judged(population, probes, significance=0.05, combine=combine, auditor=Auditor(seed=run, engine=kept))
         accused += claim.verdict is Verdict.FAIL
         assert claim.verdict is not Verdict.PASS
     assert accused <= 5  # 0.99 quantile of a binomial at 5 %

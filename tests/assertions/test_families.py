@@ -151,6 +151,7 @@ def test_restorations_are_shown_for_ten_members_and_ten_others(memorizing: Analy
     assert {(p.width, p.height) for s in shown["full"] for p in s.pictures} == {(6, 6)}
 
 
+@pytest.mark.slow
 def test_prompts_of_the_probes_reach_the_model_and_the_cache_key(tmp_path_factory) -> None:
     torch.manual_seed(0)
     unet = UNet2DModel(

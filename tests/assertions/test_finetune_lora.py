@@ -76,6 +76,7 @@ def judged(engine: Engine, *models: TextToImage, probes: ProbeSet, **more: Any) 
     return judge.claims[0]
 
 
+@pytest.mark.slow
 def test_what_the_lora_memorized_is_found(
     base: TextToImage, leaky: TextToImage, control: TextToImage, fresh: ProbeSet, engine: Engine
 ) -> None:

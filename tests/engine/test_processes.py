@@ -22,6 +22,7 @@ def crew():
     crew.close()
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_though_one_of_them_is_killed(crew, tmp_path):
     model, done, marker = golden_model(), Work(), tmp_path / "killed"
     asked = [*work.units(4), *work.units(12, work.dies_once, marker)[4:]]

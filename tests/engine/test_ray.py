@@ -47,6 +47,7 @@ def cluster():
     environment.undo()
 
 
+@pytest.mark.slow
 def test_two_nodes_give_what_one_process_gives_though_a_worker_and_the_driver_are_killed(cluster, tmp_path):
     model, expected = work.model(), work.values(Engine(), work.model(), work.units(12))
     killed = subprocess.run(

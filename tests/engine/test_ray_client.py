@@ -81,6 +81,7 @@ def free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
+@pytest.mark.slow
 def test_a_cluster_elsewhere_gives_what_one_process_gives_and_its_loss_is_said(
     cluster: tuple[str, subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -89,7 +90,8 @@ def test_a_cluster_elsewhere_gives_what_one_process_gives_and_its_loss_is_said(
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, address, str(tmp_path / "store"), str(lost)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        # How long Ray's client waits for a cluster that is gone, in seconds: 30 by default.
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -28,6 +28,7 @@ def test_a_label_never_helps_to_score_its_own_image():
     assert np.mean(areas) < 0.52
 
 
+@pytest.mark.slow
 def test_innocent_models_are_seldom_accused():
     fails = 0
     for seed in range(200):

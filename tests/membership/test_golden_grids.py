@@ -75,12 +75,14 @@ def test_sima_gives_the_authors_numbers_at_every_timestep(dtype):
 
 
 @precisions
+@pytest.mark.slow
 def test_secmi_gives_the_second_implementations_numbers_at_every_timestep(dtype):
     model, images = model_of(dtype), golden_images()
     check("secmi_grid", dtype, [secmi_scores(model, images, timestep=t) for t in range(0, 200, 10)])
 
 
 @precisions
+@pytest.mark.slow
 def test_pfami_gives_the_golden_numbers_with_the_golden_noise(dtype):
     check("pfami", dtype, [pfami_scores(model_of(dtype), golden_images(), noise=stored()["pfami_noise"])])
 

@@ -30,6 +30,7 @@ def tiny_model(seed=0, **options):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.slow
 def test_features_agree_with_the_authors_code(dtype):
     golden, suffix = load_file(GOLDEN / "gsa.safetensors"), "_float64" if dtype == torch.float64 else ""
     with safe_open(GOLDEN / "gsa.safetensors", framework="numpy") as file:

@@ -50,6 +50,7 @@ def drawn(count, seed):
 
 
 @pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.slow
 def test_an_attack_fails_a_model_without_leak_in_at_most_one_audit_of_twenty(name):
     assert nonmembers_needed(MAX_FPR) == OTHERS
     model = AnalyticDenoiser(population(), SHAPE)

@@ -42,6 +42,7 @@ def points(images):
     return (images.double() * 2.0 - 1.0).flatten(1)
 
 
+@pytest.mark.slow
 def test_lira_fails_a_model_without_leak_in_at_most_one_audit_of_twenty():
     """Four shadow models an audit, each with a strong memory of half of the audit's images."""
     target, images = AnalyticDenoiser(population(), SHAPE), drawn(RUNS * SIZE, 81).float()
@@ -64,6 +65,7 @@ def test_lira_fails_a_model_without_leak_in_at_most_one_audit_of_twenty():
     assert auroc(scores[:, :MEMBERS].ravel(), scores[:, MEMBERS:].ravel()).value == pytest.approx(0.5, abs=0.012)
 
 
+@pytest.mark.slow
 def test_gsa_fails_a_model_without_leak_in_at_most_one_audit_of_twenty():
     """Sixteen shadow models of 4 points each, and a target that was trained on 4 others.
 
@@ -117,6 +119,7 @@ class Labelled:
         return (x0 + 1.0) / 2.0
 
 
+@pytest.mark.slow
 def test_clid_fails_a_model_without_leak_in_at_most_one_audit_of_twenty():
     """The target is the population itself; images come with their labels, and the scale from further images."""
     model = Labelled()

@@ -158,6 +158,7 @@ def test_prompts_go_with_both_the_calibration_and_the_scored_images():
         quantile_attack(known, fpr=0.1, prompts=[0, 1, 2])
 
 
+@pytest.mark.slow
 def test_the_attack_is_judged_like_any_other():
     known = smooth_images(1_000, 8, side=4).numpy()
     attack = quantile_attack(known[600:], fpr=0.1, base="loss", bag=1, parameters={"draws": 1})

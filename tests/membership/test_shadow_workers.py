@@ -52,6 +52,7 @@ def assert_same(found, expected):
         assert ours.models == theirs.models
 
 
+@pytest.mark.slow
 def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder, tmp_path, expected):
     run, done = RunFolder(tmp_path, "run"), Work()
     engine = Engine(Store(tmp_path), run, start=lambda: crew)
@@ -72,6 +73,7 @@ def test_each_shadow_is_trained_once_and_measured_by_who_trained_it(crew, folder
     assert sum(work.trainings(folder)[0].values()) == MODELS
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_trains_costs_that_training_alone(crew, folder, tmp_path, expected):
     marker, done = tmp_path / "killed", Work()
     engine = Engine(Store(tmp_path), start=lambda: crew)
@@ -85,6 +87,7 @@ def test_a_process_that_is_killed_while_it_trains_costs_that_training_alone(crew
     assert (resumed.reused, resumed.computed) == (2 * MODELS, 0)
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_had_measured_is_kept(crew, folder, tmp_path, expected):
     done, marker = Work(), tmp_path / "killed"
     engine = Engine(Store(tmp_path), start=lambda: crew)

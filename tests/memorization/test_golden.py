@@ -145,6 +145,7 @@ def test_the_anisotropy_is_its_authors(kind, precision):
         np.testing.assert_allclose(scores, combined, rtol=1e-5 if precision is FLOAT32 else 1e-12)
 
 
+@pytest.mark.slow
 def test_the_public_functions_are_means_over_steps_and_images():
     model, texts, latents = golden_text_model(), text_inputs()["prompts"][:2], text_inputs()["latents"][:2]
     given = {"latents": latents}
@@ -161,6 +162,7 @@ def test_the_public_functions_are_means_over_steps_and_images():
     np.testing.assert_allclose(anisotropy_scores(model, texts, **given), combined, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_public_functions_of_a_whole_walk_are_its_scores(whole_walk):
     """In single precision, which is quicker."""
     model, text, latents = golden_text_model("eps", FLOAT32), text_inputs()["prompts"][:1], text_inputs()["latents"][:1]

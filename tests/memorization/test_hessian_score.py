@@ -14,6 +14,7 @@ from tests.models.text_builders import golden_pipeline, golden_text_model, promp
 TEXTS = ["a dog on the moon", "cat"]
 
 
+@pytest.mark.slow
 def test_the_product_is_the_jacobian_times_the_vector_and_not_its_transpose():
     model = golden_text_model()
     x, told = text_inputs()["latents"][:1, 0].double(), golden_text_model().condition(TEXTS[:1], 1)

@@ -39,6 +39,7 @@ SAIL_CASES = [
 
 @pytest.mark.filterwarnings("ignore::pytest_diffprivacy.errors.PromptTruncated")
 @pytest.mark.parametrize(("case", "number"), SAIL_CASES, ids=[f"{c['name']}-{n}" for c, n in SAIL_CASES])
+@pytest.mark.slow
 def test_the_released_code_s_start_noise_is_reproduced(case, number):
     kind = "v" if case["sd_ver"] == 2 else "eps"
     found = sail_reference(

@@ -47,6 +47,7 @@ def test_an_adapter_is_named_hashed_and_part_of_the_digest(base):
     assert not torch.equal(model.predict_eps(x, 300), base.predict_eps(x, 300))
 
 
+@pytest.mark.slow
 def test_the_digest_follows_the_weights_and_the_scale_but_not_the_name(base):
     plain = load_model(with_lora())
     renamed, other = load_model(with_lora(name="another")), load_model(with_lora(seed=1))

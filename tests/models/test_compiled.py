@@ -111,6 +111,7 @@ def test_one_code_serves_every_number_of_rows_and_every_timestep(pair):
     assert_off(eps(model, 1, 3), eps(plain, 1, 3))
 
 
+@pytest.mark.slow
 def test_layout_and_precision_are_compiled_with_it(ddpm_folder):
     model = load_model(ddpm_folder, dtype="bfloat16", channels_last=True, compile=True)
     assert (model.identity.layout, model.identity.dtype) == (f"channels last, {COMPILED}", "bfloat16")
@@ -118,6 +119,7 @@ def test_layout_and_precision_are_compiled_with_it(ddpm_folder):
     torch.testing.assert_close(eps(model), OFF * eps(plain), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 def test_scores_and_images_are_those_of_the_network(ddpm_folder, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     model, plain, images = load_model(ddpm_folder, compile=True), load_model(ddpm_folder), binary_images(6, seed=1)
@@ -126,6 +128,7 @@ def test_scores_and_images_are_those_of_the_network(ddpm_folder, monkeypatch):
     torch.testing.assert_close(model.generate([1, 2], steps=3), plain.generate([1, 2], steps=3), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_transformers_are_compiled_whole(monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     seen = torch._dynamo.utils.counters
@@ -208,6 +211,7 @@ def answer(rows, model, batch_size):
     return {"value": eps(model, rows).double().numpy()}
 
 
+@pytest.mark.slow
 def test_a_worker_process_compiles_anew(pair, tmp_path):
     model, plain = pair
     crew = ProcessExecutor([Place(1)])

@@ -84,6 +84,7 @@ def test_signal_and_noise_at_a_timestep_are_the_schedulers_own(kind):
 
 
 @pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.slow
 def test_generations_are_the_users_schedulers_and_leave_its_settings_and_the_attacks_as_they_were(kind):
     pipeline = pipeline_with(kind)
     pipeline.set_progress_bar_config(disable=True)

@@ -167,6 +167,7 @@ def test_prompts_that_do_not_fit_are_refused(model, prompts, message):
         model.condition(prompts, 2)
 
 
+@pytest.mark.slow
 def test_the_digest_names_every_part_and_nothing_else(model):
     digest = model.identity.digest
     assert load_model(golden_pipeline(), dtype=torch.float64).identity.digest == digest

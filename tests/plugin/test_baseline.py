@@ -77,6 +77,7 @@ def test_the_same_release_again_is_not_worse_within_a_margin_and_undecided_witho
     assert released.claim().comparison.outcome == "undecided"
 
 
+@pytest.mark.slow
 def test_other_probes_or_parameters_are_not_compared(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     against(released, monkeypatch, "0.1", "--diffprivacy-seed=4")
     comparison = released.claim().comparison
@@ -88,6 +89,7 @@ def test_other_probes_or_parameters_are_not_compared(released: Project, monkeypa
     assert "the probes are not the same" in released.claim().comparison.reason
 
 
+@pytest.mark.slow
 def test_alone_and_with_two_workers_the_comparison_is_the_same(
     released: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +135,7 @@ def test_an_update_may_not_lose_a_claim(released: Project) -> None:
     ],
     ids=["not reached", "not judged"],
 )
+@pytest.mark.slow
 def test_a_refuted_claim_does_not_hide_what_an_update_lacks(
     project: Project, monkeypatch: pytest.MonkeyPatch, second: str, arguments: tuple[str, ...], message: str
 ) -> None:
@@ -145,6 +148,7 @@ def test_a_refuted_claim_does_not_hide_what_an_update_lacks(
     assert not (project.path / "baseline.json").exists()
 
 
+@pytest.mark.slow
 def test_a_claim_of_the_last_release_that_is_gone_is_said_and_fails_where_all_must_be_compared(
     released: Project,
 ) -> None:

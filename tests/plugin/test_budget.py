@@ -15,6 +15,7 @@ AUDIT = """
 """
 
 
+@pytest.mark.slow
 def test_an_audit_whose_time_is_over_is_inconclusive_and_continues(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

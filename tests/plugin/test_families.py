@@ -88,6 +88,7 @@ def test_the_family_is_fixed_at_collection_and_deselected_audits_belong_to_it(pr
     assert record.verdict == "INCOMPLETE"
 
 
+@pytest.mark.slow
 def test_alone_and_with_two_workers_the_family_is_the_same(project: Project) -> None:
     project.write("test_release.py", SCORES, MARKED, WEAKLY_REFUTED, HOLDS.format(count=9))
     project.run("--diffprivacy-cache-dir=alone")
@@ -153,6 +154,7 @@ def test_another_seed_on_the_same_model_is_an_incident(project: Project) -> None
 
 
 @pytest.mark.parametrize("restarts", [(), ("--max-worker-restart=0",)], ids=["replaced", "not replaced"])
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_run_incomplete_and_not_green(project: Project, restarts: tuple[str, ...]) -> None:
     project.write("test_release.py", SCORES, MARKED, KILLED, HOLDS.format(count=2))
     seen = project.run_alone("-n", "1", *restarts)

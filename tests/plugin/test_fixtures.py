@@ -65,6 +65,7 @@ def compilable(pipeline: Path) -> Path:
     return pipeline
 
 
+@pytest.mark.slow
 def test_model_and_image_folders_named_in_the_ini_file_are_audited(project: Project, pipeline: Path) -> None:
     (project.path / "release-3").symlink_to(pipeline)
     project.images("train", digits(1, 60))
@@ -87,6 +88,7 @@ def test_model_and_image_folders_named_in_the_ini_file_are_audited(project: Proj
     assert named["members"] == ("train", "ini file")
 
 
+@pytest.mark.slow
 def test_the_network_is_compiled_where_an_option_asks_for_it(
     project: Project, compilable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ def test_the_network_is_compiled_where_an_option_asks_for_it(
     assert f"float32, {model.layout} on cpu; {model.deviation}" in (project.path / "audit.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_documented_way_to_bring_a_model_is_to_override_the_fixtures(project: Project) -> None:
     project.write("conftest.py", MODEL)
     project.write("test_release.py", AUDIT)

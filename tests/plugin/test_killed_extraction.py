@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.plugin.conftest import MODEL, Project
 
@@ -16,6 +17,7 @@ AUDIT = f"""
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_three_times_ends_like_one_that_never_was(project: Project) -> None:
     project.write("test_release.py", MODEL, AUDIT)
     uninterrupted = project.run("--diffprivacy-cache-dir=uninterrupted")

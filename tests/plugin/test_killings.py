@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.cache import damaged, entries
 from tests.plugin.killings import KILLINGS, UNITS
 
 
+@pytest.mark.slow
 def test_an_audit_that_is_killed_thirty_times_ends_like_one_that_never_was(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.plugin.killings", str(tmp_path)],

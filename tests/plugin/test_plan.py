@@ -210,6 +210,7 @@ def test_every_public_claim_is_planned_with_what_decides_and_what_it_costs(unrea
     assert not (unread.path / ".diffprivacy").exists()
 
 
+@pytest.mark.slow
 def test_alone_and_with_two_workers_the_plans_are_the_same(unread: Project) -> None:
     def plans(text: str) -> list[str]:
         return sorted(re.findall(r"(?:Share|TPR|  to pass|  to fail|  cost).*", text))
@@ -257,6 +258,7 @@ def test_a_plan_trains_no_shadow_model(unread: Project) -> None:
     assert "8 shadow models)" in seen.text.partition("GSA, ")[2]
 
 
+@pytest.mark.slow
 def test_the_time_follows_from_earlier_runs(project: Project) -> None:
     project.write(
         "test_release.py",

@@ -46,6 +46,7 @@ def test_a_test_that_is_looser_than_the_policy_is_refused(project: Project) -> N
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+@pytest.mark.slow
 def test_a_claim_that_the_policy_names_and_the_run_lacks_fails_the_run(
     project: Project, workers: tuple[str, ...]
 ) -> None:

@@ -56,6 +56,7 @@ def on_a_terminal(project: Project, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("verbosity", ["-q", "-v"])
+@pytest.mark.slow
 def test_a_bar_is_drawn_again_while_a_test_runs(project: Project, verbosity: str) -> None:
     project.write("test_slow.py", SLOW)
     seen = on_a_terminal(project, verbosity)

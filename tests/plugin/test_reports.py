@@ -197,6 +197,7 @@ def test_a_file_that_cannot_be_collected_makes_the_run_incomplete(project: Proje
     assert (run.verdict, run.missing) == ("INCOMPLETE", ("test_broken.py: not collected, no claim was judged",))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_leaves_neither_green_nor_pass(project: Project) -> None:
     project.write(
         "test_release.py",
@@ -220,6 +221,7 @@ def test_a_worker_that_dies_leaves_neither_green_nor_pass(project: Project) -> N
     )
 
 
+@pytest.mark.slow
 def test_groups_of_xdist_rename_tests_and_none_is_taken_for_deselected(project: Project) -> None:
     project.write(
         "test_release.py", SCORES, "pytestmark = pytest.mark.xdist_group('gpu')", AUDIT_THAT_ASKS_FOR_A_FIXTURE

@@ -32,6 +32,7 @@ def audited(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_the_second_run_of_a_command_reuses_every_unit(audited: Project) -> None:
     audited.run()
     first, first_scores = audited.claim(), audited.scores()
@@ -45,6 +46,7 @@ def test_the_second_run_of_a_command_reuses_every_unit(audited: Project) -> None
         np.testing.assert_array_equal(scores, first_scores[name])
 
 
+@pytest.mark.slow
 def test_fresh_computes_again(audited: Project) -> None:
     audited.run()
     audited.run("--diffprivacy-fresh")
@@ -53,6 +55,7 @@ def test_fresh_computes_again(audited: Project) -> None:
     assert audited.units() == [("reused", label) for label in UNITS]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_and_concludes_as_an_uninterrupted_one(audited: Project) -> None:
     uninterrupted = audited.run("--diffprivacy-cache-dir=uninterrupted")
     killed = audited.run_alone(environment={"DIE_AFTER_CALLS": "4"})
@@ -69,6 +72,7 @@ def test_a_killed_run_is_continued_and_concludes_as_an_uninterrupted_one(audited
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])
+@pytest.mark.slow
 def test_a_damaged_result_is_an_error_that_names_the_file_and_the_cure(audited: Project, damage: str) -> None:
     audited.run()
     path = _largest(audited.path / ".diffprivacy" / "cache")
@@ -91,6 +95,7 @@ def test_another_seed_shares_the_check_of_the_split_alone(audited: Project) -> N
     assert audited.units() == [("reused" if label == SPLIT else "computed", label) for label in UNITS]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores_wherever_they_are_computed(audited: Project) -> None:
     audited.run("--diffprivacy-cache-dir=alone")
     audited.run("--diffprivacy-cache-dir=xdist", "-n", "2")
@@ -110,6 +115,7 @@ def _largest(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_named_without_a_traceback(
     audited: Project, workers: tuple[str, ...]
 ) -> None:

@@ -184,6 +184,7 @@ def _number(text: str, pattern: str) -> int:
     return int(found[1])
 
 
+@pytest.mark.slow
 def test_alone_and_with_two_workers_a_run_ends_alike(project: Project) -> None:
     rename = "members_hidden"
     project.write(

@@ -129,12 +129,14 @@ def seeds_trained(folder: Path) -> list[str]:
     return sorted(path.name.split()[0] for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_two_processes_conclude_what_one_does(audited: Project) -> None:
     check_alike(audited, "--diffprivacy-workers=2")
 
 
 # Looked for and not imported: what a test imports beside pytester is forgotten, and Ray cannot be imported twice.
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install pytest-diffprivacy[ray]")
+@pytest.mark.slow
 def test_a_ray_cluster_concludes_what_one_process_does(audited: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_worker_niceness", "0")  # no politer than the tests
     monkeypatch.setenv("RAY_ADDRESS", "local")  # a cluster of its own, whatever runs on this machine

@@ -59,6 +59,7 @@ def test_random_splits_are_accepted(honest: list[BlindBaseline]) -> None:
     assert all(found.area.low < found.detectable for found in honest)
 
 
+@pytest.mark.slow
 def test_digits_against_mnist_digits_of_one_size_are_refused() -> None:
     found = baseline(DIGITS[:300], mnist(8)[:300])
     assert found.confounded
@@ -67,6 +68,7 @@ def test_digits_against_mnist_digits_of_one_size_are_refused() -> None:
     assert any("brightness" in difference.name for difference in found.differences)
 
 
+@pytest.mark.slow
 def test_the_same_images_with_another_jpeg_quality_are_refused() -> None:
     images = mnist(16)
     found = baseline(np.stack([jpeg(i, 90) for i in images[:250]]), np.stack([jpeg(i, 85) for i in images[250:500]]))

@@ -24,6 +24,7 @@ def test_it_agrees_with_delong():
     assert resampled_auroc_difference(new, old, seed=4) == resampled != resampled_auroc_difference(new, old, seed=5)
 
 
+@pytest.mark.slow
 def test_no_difference_is_seldom_called_one():
     above = below = 0
     for seed in range(100):

@@ -18,6 +18,7 @@ def test_halves_of_nonmembers_separate_as_often_as_the_significance_says(size, s
     assert failed >= significance - error or significance < 0.01
 
 
+@pytest.mark.slow
 def test_an_attack_that_finds_nothing_rarely_passes_for_one_that_works():
     rng = np.random.default_rng(45)
     found = [planted_found(rng.normal(size=50), rng.normal(size=50)).held for _ in range(4_000)]

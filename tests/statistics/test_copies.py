@@ -53,6 +53,7 @@ def test_false_matches_as_frequent_as_copies_refute_nothing_at_any_time():
         assert running_copy_rate(copies[:count], copies[:count], false[:count], planned=2000).low < 0.03
 
 
+@pytest.mark.slow
 def test_the_running_lower_bound_is_wrong_in_at_most_one_stream_of_twenty():
     """The largest lower bound that any look saw, against the true excess: copies 0.3, false matches 0.1."""
     rng = np.random.default_rng(4)

@@ -36,6 +36,7 @@ def test_a_poor_sensitivity_raises_the_upper_bound():
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.02, 0.3])
+@pytest.mark.slow
 def test_each_bound_holds_in_at_least_95_of_100_runs(truth):
     rng, runs = np.random.default_rng(int(1000 * truth)), 300
     sensitivity, specificity = 0.8, 0.97

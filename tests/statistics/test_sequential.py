@@ -104,6 +104,7 @@ def test_a_mean_at_the_limit_is_seldom_refuted_however_often_one_looks(process):
 
 
 @pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.slow
 def test_the_bounds_hold_at_all_times_together(process):
     missed = {"low": 0, "high": 0}
     for run in range(200):

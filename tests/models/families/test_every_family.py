@@ -146,6 +146,7 @@ def test_an_attack_scores_images_the_same_in_any_batch(case, loaded):
 
 
 @pytest.mark.parametrize("case", PROMPTED, ids=str)
+@pytest.mark.slow
 def test_detectors_score_prompts_the_same_in_any_batch(case, loaded):
     _, model = loaded(case)
     arguments = {"images_per_prompt": 4, "sampling_steps": 5}

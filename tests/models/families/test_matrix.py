@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from pytest_diffprivacy.models.load import PIPELINES
 from tests.models.families.table import CASES
 
@@ -15,5 +17,6 @@ def test_the_table_of_families_is_what_the_tests_run():
     assert all(len(cell) > 0 for case in CASES for cell in case.row)
 
 
+@pytest.mark.slow
 def test_every_pipeline_that_is_loaded_is_a_family_of_the_table():
     assert {type(case.build()).__name__ for case in CASES} == set(PIPELINES)

@@ -30,6 +30,7 @@ def rename(folder, tmp_path, **changes):
     return copied
 
 
+@pytest.mark.slow
 def test_a_family_is_found_by_the_pipelines_class_or_one_it_was_derived_from():
     class Own(type(build.stable_diffusion_xl())):
         pass
@@ -64,6 +65,7 @@ def test_the_refiners_parts_in_a_base_pipeline_are_refused(sign):
         load_model(pipeline)
 
 
+@pytest.mark.slow
 def test_no_prompt_is_zeros_or_the_empty_prompt_as_the_pipeline_was_trained():
     for zeros in (True, False):
         model = load_model(build.stable_diffusion_xl(zeros=zeros))
@@ -74,6 +76,7 @@ def test_no_prompt_is_zeros_or_the_empty_prompt_as_the_pipeline_was_trained():
         assert blank["time_ids"].tolist() == [[16, 16, 0, 0, 16, 16]] * 2
 
 
+@pytest.mark.slow
 def test_whether_no_prompt_is_zeros_and_the_resolution_are_part_of_the_digest():
     digests = {
         load_model(build.stable_diffusion_xl(zeros=zeros), resolution=resolution).identity.digest
