@@ -5,7 +5,7 @@ Each attack, score and bound of this project is tested on them: no training, no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -15,12 +15,12 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
-from pytest_diffprivacy.models.denoising_network import forward_jvp
+from pytest_diffprivacy.models.denoising_network import exact_part
 from pytest_diffprivacy.models.densities import Density, FiniteData
 from pytest_diffprivacy.models.guidance import guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompt, Prompts
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 WHICH = "density"
@@ -54,7 +54,9 @@ class AnalyticDenoiser:
         self.sample_shape: tuple[int, ...] = image_shape
         self.device, self.dtype = torch.device("cpu"), torch.float64
         codec = PixelCodec(image_shape, self.device, self.dtype)
-        self.encode, self.decode = codec.encode, codec.decode
+        part = exact_part(self._eps, self.condition, self.schedule, codec)
+        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
+        self.encode, self.decode = part.codec.encode, part.codec.decode
         tensors = density.tensors() | self.schedule.tensors()
         digest = weights_digest(tensors.items(), {"image_shape": image_shape})
         family = f"analytic {type(density).__name__}"
@@ -68,21 +70,7 @@ class AnalyticDenoiser:
         """Closed-form Hessian of log p_t at x_t: (n, d, d)."""
         return self.density.hessian(x_t.double().flatten(1), *self.schedule.at(timestep))
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
-        """The exact noise prediction -sigma * score."""
-        return -self.schedule.at(timestep)[1] * self.score(x_t, timestep)
-
-    def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Eps and J_eps @ tangent by forward-mode differentiation of the closed-form score."""
-        return forward_jvp(lambda x: self.predict_eps(x, timestep), x_t, tangent)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Nothing is trained."""
-        return iter(())
-
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """An analytic model takes no prompts.
 
         Raises:
@@ -95,16 +83,15 @@ class AnalyticDenoiser:
         return None
 
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """DDIM samples in [0, 1], one a seed."""
         self.condition(prompts, len(seeds))
         return self.decode(ddim_sample(self, start_noise(seeds, self.sample_shape), steps=steps))
+
+    def _eps(self, x_t: Tensor, timestep: float, conditioning: Conditioning | None) -> Tensor:
+        """-sigma * score."""
+        return -self.schedule.at(int(timestep))[1] * self.score(x_t, int(timestep))
 
 
 def ideal_denoiser(
@@ -160,32 +147,16 @@ class AnalyticPrompts:
         self.schedule = unconditional.schedule
         self.image_shape, self.sample_shape = unconditional.image_shape, unconditional.sample_shape
         self.device, self.dtype = torch.device("cpu"), torch.float64
-        self.encode, self.decode = unconditional.encode, unconditional.decode
+        codec = PixelCodec(self.image_shape, self.device, self.dtype)
+        part = exact_part(self._eps, self.condition, self.schedule, codec)
+        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
+        self.encode, self.decode = part.codec.encode, part.codec.decode
         self.token_limit = 77
         parts = {"": unconditional} | dict(prompts)
         digest = weights_digest((), {prompt: model.identity.digest for prompt, model in parts.items()})
         self.identity = ModelIdentity(name, "analytic prompts", digest, 0, "float64", "cpu", "white box")
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
-        """The exact noise prediction of each row's density."""
-        which = (self.condition(None, len(x_t)) if conditioning is None else conditioning)[WHICH]
-        eps = torch.zeros_like(x_t)
-        for place in sorted(set(which.tolist())):
-            chosen = (which == place).reshape(-1, *[1] * len(self.sample_shape))
-            eps = eps + torch.where(chosen, self._models[place].predict_eps(x_t, timestep), 0.0)
-        return eps
-
-    def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Eps and J_eps @ tangent by forward-mode differentiation of the closed-form scores."""
-        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Nothing is trained."""
-        return iter(())
-
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Which density each row has; no prompts, or an empty one: the unconditional density.
 
         Raises:
@@ -205,12 +176,7 @@ class AnalyticPrompts:
         return [len(str(prompt).split()) + 2 for prompt in prompts]
 
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """Guided DDIM samples in [0, 1], one a seed."""
         conditioning = self.condition(prompts, len(seeds))
@@ -218,3 +184,13 @@ class AnalyticPrompts:
         for step in guided_ddim(self, x, conditioning, steps=steps, guidance_scale=guidance_scale):
             x = step.x_next
         return self.decode(x)
+
+    def _eps(self, x_t: Tensor, timestep: float, conditioning: Conditioning | None) -> Tensor:
+        """The exact noise prediction of each row's density."""
+        assert conditioning is not None, "no prompt is a density, too"
+        which = conditioning[WHICH]
+        eps = torch.zeros_like(x_t)
+        for place in sorted(set(which.tolist())):
+            chosen = (which == place).reshape(-1, *[1] * len(self.sample_shape))
+            eps = eps + torch.where(chosen, self._models[place].predict_eps(x_t, int(timestep)), 0.0)
+        return eps

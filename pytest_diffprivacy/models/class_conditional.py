@@ -14,11 +14,11 @@ from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base
 from pytest_diffprivacy.models.codec import LatentCodec, PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import DenoisingNetwork, each_row
-from pytest_diffprivacy.models.identity import network_identity, public, weights_digest
+from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.noise import sampler_generators, start_noise
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, unet_shape
 from pytest_diffprivacy.models.prompts import LABELS, ClassLabels
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of, walk
 
 
@@ -78,25 +78,13 @@ class PixelDiffusion:
             self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
-        self.encode, self.decode = codec.encode, codec.decode
-        self.identity = network_identity(
-            name,
-            f"pixel diffusion, {parametrization.name}",
-            digest,
-            [self.network],
-            dtype=self.dtype,
-            device=self.device,
-            adapters=self._guard.loaded,
-        )
+        self.encode, self.decode = part.codec.encode, part.codec.decode
+        family = f"pixel diffusion, {parametrization.name}"
+        self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
 
     @torch.no_grad()
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """Images of the scheduler's own walk, or of the pipeline's call; image i depends on seeds[i], prompts[i] alone.
 
@@ -190,25 +178,13 @@ class ClassToImage:
             self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
-        self.encode, self.decode = codec.encode, codec.decode
-        self.identity = network_identity(
-            name,
-            f"class-conditional latents, {parametrization.name}",
-            digest,
-            [self.network],
-            dtype=self.dtype,
-            device=self.device,
-            adapters=self._guard.loaded,
-        )
+        self.encode, self.decode = part.codec.encode, part.codec.decode
+        family = f"class-conditional latents, {parametrization.name}"
+        self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
 
     @torch.no_grad()
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 4.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 4.0
     ) -> Tensor:
         """Images by the pipeline's own scheduler; image i depends on seeds[i] and prompts[i] alone.
 

@@ -1,13 +1,23 @@
-"""How do images become what a network sees, and back? Pixels in [-1, 1], or an autoencoder's latents of them."""
+"""Codecs between images and what a network sees: pixels in [-1, 1], or an autoencoder's latents of them."""
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+
+
+class Codec(Protocol):
+    """Between images in [0, 1] and x0."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """x0 of images in [0, 1], on the model's device and in its precision."""
+
+    def decode(self, x0: Tensor) -> Tensor:
+        """Images in [0, 1] of x0, clamped."""
 
 
 @final

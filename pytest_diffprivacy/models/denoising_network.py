@@ -13,11 +13,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from pytest_diffprivacy.models.adapters import AdapterGuard
-from pytest_diffprivacy.models.codec import LatentCodec, PixelCodec
+from pytest_diffprivacy.models.codec import Codec
 from pytest_diffprivacy.models.compiled import as_it_is
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.prediction import Parametrization
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.identity import ModelIdentity, dtype_name
+from pytest_diffprivacy.models.prediction import Direct, Parametrization, PredictionType
+from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 Output: TypeAlias = Callable[[Tensor, float, Conditioning | None], Tensor]
@@ -27,7 +28,7 @@ Output: TypeAlias = Callable[[Tensor, float, Conditioning | None], Tensor]
 class Condition(Protocol):
     """Prompts, or none, to the conditioning of a number of rows."""
 
-    def __call__(self, prompts: Sequence[Prompt] | None, count: int, /) -> Conditioning | None:
+    def __call__(self, prompts: Prompts, count: int, /) -> Conditioning | None:
         """One row a prompt; no prompts: the unconditional branch."""
 
 
@@ -51,8 +52,16 @@ class DenoisingNetwork:
     condition: Condition
     schedule: NoiseSchedule
     parametrization: Parametrization
-    codec: PixelCodec | LatentCodec
+    codec: Codec
     guard: AdapterGuard | None = None
+
+    def identity(
+        self, name: str, family: str, digest: str, *, dtype: torch.dtype, device: torch.device
+    ) -> ModelIdentity:
+        """The identity of a model that is this network in a precision on a device."""
+        count = sum(parameter.numel() for _, parameter in self.named_parameters())
+        adapters = () if self.guard is None else self.guard.loaded
+        return ModelIdentity(name, family, digest, count, dtype_name(dtype), device.type, "white box", adapters)
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""
@@ -71,6 +80,11 @@ class DenoisingNetwork:
         """The network's parameters."""
         if self.module is not None:
             yield from self.module.named_parameters()
+
+
+def exact_part(output: Output, condition: Condition, schedule: NoiseSchedule, codec: Codec) -> DenoisingNetwork:
+    """The part of a model whose noise prediction is a closed form: no network, no parameters."""
+    return DenoisingNetwork(None, output, condition, schedule, Direct(PredictionType.EPS), codec)
 
 
 class _ContiguousGroupNorm(TorchFunctionMode):

@@ -23,19 +23,15 @@ class Density(Protocol):
     @property
     def dimension(self) -> int:
         """d, the number of pixels."""
-        ...
 
     def tensors(self) -> dict[str, Tensor]:
         """What defines the density, for digests."""
-        ...
 
     def score(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
         """Grad log p_t(x): (n, d)."""
-        ...
 
     def hessian(self, x: Tensor, alpha: float, sigma: float) -> Tensor:
         """Hessian of log p_t(x): (n, d, d)."""
-        ...
 
 
 @final

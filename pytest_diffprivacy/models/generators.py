@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -17,10 +16,10 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.adapters import AdapterGuard
-from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, network_identity
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, dtype_name
 from pytest_diffprivacy.models.noise import sampler_generators
 from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompt, Prompts
 from pytest_diffprivacy.models.refusals import refuse_editing
 
 GIVEN = ("self", "prompt", "args", "kwargs")
@@ -74,16 +73,11 @@ class PipelineGenerator:
         self._size = {} if resolution is None else {"height": resolution, "width": resolution}
         parameter = next(next(iter(networks.values())).parameters())
         self._device = parameter.device
-        white = network_identity(
-            name,
-            type(pipeline).__name__,
-            digest,
-            networks.values(),
-            dtype=parameter.dtype,
-            device=parameter.device,
-            adapters=self._guard.loaded,
+        count = sum(one.numel() for network in networks.values() for one in network.parameters())
+        family, dtype_given = type(pipeline).__name__, dtype_name(parameter.dtype)
+        self.identity = ModelIdentity(
+            name, family, digest, count, dtype_given, self._device.type, "black box", self._guard.loaded
         )
-        self.identity = replace(white, access="black box")
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs."""
@@ -92,12 +86,7 @@ class PipelineGenerator:
 
     @torch.no_grad()
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 4.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 4.0
     ) -> Tensor:
         """The pipeline's own images (n, channels, height, width) in [0, 1]; image i depends on seeds[i], prompts[i].
 
@@ -153,12 +142,7 @@ class CallableGenerator:
         self.identity = ModelIdentity(name, family, digest, 0, "float32", "not known", "black box")
 
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """The function's images (n, channels, height, width) in [0, 1].
 

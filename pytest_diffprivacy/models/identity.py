@@ -63,20 +63,9 @@ class ModelIdentity:
     deviation: str = ""
 
 
-def network_identity(
-    name: str,
-    family: str,
-    digest: str,
-    networks: Iterable[torch.nn.Module],
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    adapters: tuple[Adapter, ...] = (),
-) -> ModelIdentity:
-    """The identity of trained networks that run in this precision on this device, with white-box access."""
-    parameters = sum(parameter.numel() for network in networks for parameter in network.parameters())
-    precision = str(dtype).removeprefix("torch.")
-    return ModelIdentity(name, family, digest, parameters, precision, device.type, "white box", adapters)
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a precision in records, such as float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 def weights_digest(tensors: Iterable[tuple[str, Tensor]], configuration: Mapping[str, object]) -> str:

@@ -20,10 +20,10 @@ from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_sample
 from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
-from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, network_identity, weights_digest
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.prediction import Direct, PredictionType
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompt, Prompts
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 Network: TypeAlias = Callable[..., Tensor]
@@ -90,17 +90,11 @@ class NetworkDenoiser:
         codec = PixelCodec(self.image_shape, self.device, self.dtype)
         part = DenoisingNetwork(module, self._output, self.condition, self.schedule, parametrization, codec)
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
-        self.encode, self.decode = codec.encode, codec.decode
-        self.identity = network_identity(
-            name,
-            f"network, {parametrization.name}",
-            digest,
-            [] if module is None else [module],
-            dtype=self.dtype,
-            device=self.device,
-        )
+        self.encode, self.decode = part.codec.encode, part.codec.decode
+        family = f"network, {parametrization.name}"
+        self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """What `embed` makes of the prompts, of the empty text where there are none.
 
         Raises:
@@ -118,12 +112,7 @@ class NetworkDenoiser:
 
     @torch.no_grad()
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """Images by deterministic DDIM; image i depends on seeds[i] and prompts[i] alone.
 

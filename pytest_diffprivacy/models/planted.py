@@ -7,7 +7,8 @@ or broken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.denoising_network import forward_jvp
+from pytest_diffprivacy.models.denoising_network import exact_part
 from pytest_diffprivacy.models.densities import FiniteData, PeakedPopulation
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, PromptedDenoiser
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, PromptedDenoiser, Prompts
 
 LEAK_VERSION: Final = 2
 PROMPTS_VERSION: Final = 1
@@ -77,7 +78,7 @@ class PlantedLeak:
             score = self._memory.score(x, alpha, sigma)
         return (-sigma * score).reshape(x_t.shape).to(device=x_t.device, dtype=x_t.dtype)
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """Whether there are prompts; which they are does not matter to a memory that knows every planted image."""
         return None if prompts is None else Conditioning({"prompted": torch.ones(count)})
 
@@ -101,6 +102,10 @@ class PlantedPrompts:
         self.schedule, self.device, self.dtype = model.schedule, model.device, model.dtype
         self.sample_shape, self.image_shape = model.sample_shape, model.image_shape
         self.token_limit = model.token_limit
+        codec = _AveragedPixels(self.image_shape, self.sample_shape)
+        part = exact_part(self._eps, self.condition, self.schedule, codec)
+        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
+        self.encode, self.decode = part.codec.encode, part.codec.decode
         self.planted = [f"planted prompt {number}" for number in range(count)]
         self.others = [f"other prompt {number}" for number in range(count)]
         shares = torch.tensor([0.0] + [1.0] * count + [ORDINARY] * count, dtype=torch.float64)
@@ -115,25 +120,7 @@ class PlantedPrompts:
         own = model.identity
         self.identity = ModelIdentity("planted prompts", "exact prompts", digest, 0, own.dtype, own.device, "white box")
 
-    def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
-        """The exact noise prediction sigma (x - alpha m) / (alpha^2 (1 - r) v + sigma^2), computed in float64."""
-        alpha, sigma = self.schedule.at(timestep)
-        which = (self.condition(None, len(x_t)) if conditioning is None else conditioning)["prompt"].cpu()
-        variance = self._column(alpha**2 * self._variances[which] + sigma**2)
-        eps = sigma * (x_t.double().cpu() - alpha * self._means[which]) / variance
-        return eps.to(device=x_t.device, dtype=x_t.dtype)
-
-    def eps_jvp(
-        self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Eps and J_eps @ tangent by forward-mode differentiation of the closed form."""
-        return forward_jvp(lambda x: self.predict_eps(x, timestep, conditioning), x_t, tangent)
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Nothing is trained."""
-        return iter(())
-
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Which prompt each row has; None: no row has one."""
         texts = [""] * count if prompts is None else [str(prompt) for prompt in prompts]
         return Conditioning({"prompt": torch.tensor([self._places[prompt] for prompt in texts])})
@@ -142,20 +129,38 @@ class PlantedPrompts:
         """Words and two ends, as many as the encoder takes."""
         return [min(len(str(prompt).split()) + 2, self.token_limit) for prompt in prompts]
 
+    def _eps(self, x_t: Tensor, timestep: float, conditioning: Conditioning | None) -> Tensor:
+        """The exact noise prediction sigma (x - alpha m) / (alpha^2 (1 - r) v + sigma^2), computed in float64."""
+        assert conditioning is not None, "no prompt is one of them"
+        alpha, sigma = self.schedule.at(int(timestep))
+        which = conditioning["prompt"].cpu()
+        variance = self._column(alpha**2 * self._variances[which] + sigma**2)
+        eps = sigma * (x_t.double().cpu() - alpha * self._means[which]) / variance
+        return eps.to(device=x_t.device, dtype=x_t.dtype)
+
+    def _column(self, values: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * len(self.sample_shape))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _AveragedPixels:
+    """Between images in [0, 1] and averages of their pixels in [-1, 1], in the shape of a model's x_t."""
+
+    image_shape: tuple[int, int, int]
+    sample_shape: tuple[int, ...]
+
     def encode(self, images: Tensor) -> Tensor:
-        """Pixels in [0, 1] to [-1, 1], averaged down to the sample's shape where it is another one."""
+        """Averaged down to the sample's shape where it is another one."""
         if self.image_shape != self.sample_shape:
             channels, height, width = self.sample_shape
             images = adaptive_avg_pool2d(images, (height, width)).mean(1, keepdim=True).expand(-1, channels, -1, -1)
         return images * 2.0 - 1.0
 
     def decode(self, x0: Tensor) -> Tensor:
-        """Values in [-1, 1] to pixels in [0, 1], clamped, enlarged to the image's shape where it is another one."""
+        """Clamped, and enlarged to the image's shape where it is another one."""
         pixels = ((x0 + 1.0) / 2.0).clamp(0.0, 1.0)
         if self.image_shape == self.sample_shape:
             return pixels
         channels, height, width = self.image_shape
         return interpolate(pixels.mean(1, keepdim=True), size=(height, width)).expand(-1, channels, -1, -1)
-
-    def _column(self, values: Tensor) -> Tensor:
-        return values.reshape(-1, *[1] * len(self.sample_shape))

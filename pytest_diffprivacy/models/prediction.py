@@ -68,11 +68,9 @@ class Parametrization(Protocol):
     @property
     def name(self) -> str:
         """What the network predicts, for records."""
-        ...
 
     def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
         """The noise in x_t, never clipped."""
-        ...
 
 
 @final

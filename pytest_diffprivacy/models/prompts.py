@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, PromptTruncated
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompt, Prompts
 
 REMEMBERED = 4096
 BATCH = 64
@@ -39,7 +39,7 @@ class ClassLabels:
     null: int | None
     device: torch.device
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """Class labels (count,) for class indices; None for an unconditional model.
 
         Raises:
@@ -124,7 +124,7 @@ class PromptEncoder:
         _forget_oldest(self._lengths)
         return counts
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Named tensors of `count` prompts, or of none, with the fixed ones.
 
         Raises:

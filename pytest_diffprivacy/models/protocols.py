@@ -26,6 +26,8 @@ from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 Prompt: TypeAlias = str | int
+Prompts: TypeAlias = Sequence[Prompt] | None
+"""One an image, or none."""
 
 
 @runtime_checkable
@@ -35,18 +37,11 @@ class Generator(Protocol):
     @property
     def identity(self) -> ModelIdentity:
         """Name and digest of the model."""
-        ...
 
     def generate(
-        self,
-        seeds: Sequence[int],
-        *,
-        prompts: Sequence[Prompt] | None = None,
-        steps: int = 50,
-        guidance_scale: float = 1.0,
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
     ) -> Tensor:
         """Images (n, channels, height, width) in [0, 1], image i depending on seeds[i] and prompts[i] alone."""
-        ...
 
 
 @runtime_checkable
@@ -56,48 +51,38 @@ class Denoiser(Protocol):
     @property
     def identity(self) -> ModelIdentity:
         """Name and digest of the model."""
-        ...
 
     @property
     def schedule(self) -> NoiseSchedule:
         """Alpha and sigma of every timestep."""
-        ...
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         """Shape (channels, height, width) of one x_t."""
-        ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape (channels, height, width) of one image."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """Where x_t lives."""
-        ...
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of x_t."""
-        ...
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t as the model sees it; same shape as x_t."""
-        ...
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """What `predict_eps` takes as conditioning for these prompts (None: the unconditional branch)."""
-        ...
 
     def encode(self, images: Tensor) -> Tensor:
         """x0 of images in [0, 1]."""
-        ...
 
     def decode(self, x0: Tensor) -> Tensor:
         """Images in [0, 1] of x0; values outside are clamped."""
-        ...
 
 
 @runtime_checkable
@@ -108,11 +93,9 @@ class WhiteBoxDenoiser(Denoiser, Protocol):
         self, x_t: Tensor, timestep: int, tangent: Tensor, conditioning: Conditioning | None = None
     ) -> tuple[Tensor, Tensor]:
         """Eps and its directional derivative J_eps @ tangent with respect to x_t, by forward-mode differentiation."""
-        ...
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every trainable tensor with its name; empty for analytic models."""
-        ...
 
 
 @runtime_checkable
@@ -122,11 +105,9 @@ class PromptedDenoiser(Denoiser, Protocol):
     @property
     def token_limit(self) -> int:
         """Tokens that the text encoder takes, start and end token included."""
-        ...
 
     def token_counts(self, prompts: Sequence[Prompt]) -> list[int]:
         """Tokens of each prompt with its start and end token; what is above `token_limit` does not reach the model."""
-        ...
 
 
 @runtime_checkable
@@ -140,7 +121,6 @@ class CrossAttention(Protocol):
 
         The first `skip` rows are left alone.
         """
-        ...
 
 
 @runtime_checkable
@@ -150,7 +130,6 @@ class Vocabulary(Protocol):
     @property
     def vocabulary(self) -> Sequence[str]:
         """The text of every token that is no special one."""
-        ...
 
 
 def require_generator(model: object, purpose: str) -> Generator:

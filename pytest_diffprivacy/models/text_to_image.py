@@ -18,7 +18,6 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
 from pytest_diffprivacy.models.families import family_of
 from pytest_diffprivacy.models.families.family import Family, Size
-from pytest_diffprivacy.models.identity import network_identity
 from pytest_diffprivacy.models.noise import sampler_generators, start_noise
 from pytest_diffprivacy.models.parts import (
     networks_of,
@@ -28,7 +27,7 @@ from pytest_diffprivacy.models.parts import (
     without_capture,
 )
 from pytest_diffprivacy.models.prompts import PromptEncoder
-from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.scheduler import check_steps, parametrization_of, schedule_of
 
 
@@ -93,23 +92,16 @@ class TextToImage:
             network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
-        self.encode, self.decode = codec.encode, codec.decode
-        self.identity = network_identity(
-            name,
-            f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}",
-            digest,
-            [network],
-            dtype=self.dtype,
-            device=self.device,
-            adapters=self._guard.loaded,
-        )
+        self.encode, self.decode = part.codec.encode, part.codec.decode
+        kind = f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}"
+        self.identity = part.identity(name, kind, digest, dtype=self.dtype, device=self.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs."""
         without_capture(networks_of(self._pipeline, self._family.left_out))
         return self.__dict__
 
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning:
+    def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Conditioning of texts: embeddings (count, tokens, width) and what else the family's network takes.
 
         No prompts: the unconditional branch of the pipeline's guidance for each row, the encoded empty prompt or zeros.
@@ -133,7 +125,7 @@ class TextToImage:
         self,
         seeds: Sequence[int],
         *,
-        prompts: Sequence[Prompt] | None = None,
+        prompts: Prompts = None,
         steps: int = 50,
         guidance_scale: float = 7.5,
         negative_prompt: str | None = None,

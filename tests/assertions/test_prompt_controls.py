@@ -86,4 +86,4 @@ def test_what_the_detector_saw_is_stored_and_is_no_part_of_the_claim_s_work(tmp_
         positive_prompt_control(auditor, prompted_model(), asked, PromptSampling(2, 20), findings)
         assert findings.controls[0].outcome is ControlOutcome.HELD
         assert findings.work == Work()
-        monkeypatch.setattr(PlantedPrompts, "predict_eps", None)  # the second time nothing is computed
+        monkeypatch.setattr(PlantedPrompts, "_eps", None)  # the second time nothing is computed
