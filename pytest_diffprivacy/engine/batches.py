@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from pytest_diffprivacy.engine.units import Unit
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.models.compiled import as_it_is
-from pytest_diffprivacy.models.numerics import plain_condition
 from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.running import plain_condition
 
 EVALUATIONS = 4
 """Evaluations that are held at once: both guidance branches, or a value with its derivative."""

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.models.denoising_loss import denoising_loss
 from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, method
-from pytest_diffprivacy.models.denoising_loss import denoising_loss
+from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 
 TIMESTEPS: tuple[int, ...] = (ReferenceTimestep(100),)

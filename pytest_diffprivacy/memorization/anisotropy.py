@@ -12,7 +12,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, once
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.prediction import PredictionType, prediction_from_eps
 
 LATE = 3

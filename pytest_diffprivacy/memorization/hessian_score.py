@@ -15,7 +15,7 @@ from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Observation, Seen, first_steps
 from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_white_box
 from pytest_diffprivacy.statistics.arguments import check_finite
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.guidance import guided_ddim
+from pytest_diffprivacy.models.ddim import guided_ddim
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention
 from pytest_diffprivacy.slices import in_batches
 from pytest_diffprivacy.statistics.arguments import check_count, check_finite

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.mitigation.method import Cost, Mitigated, MitigationCard, Sampling, parameters_of
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, sample_images, seeded_noise
-from pytest_diffprivacy.models.guidance import GuidanceRule
+from pytest_diffprivacy.models.ddim import GuidanceRule
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 

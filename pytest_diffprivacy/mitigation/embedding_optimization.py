@@ -21,7 +21,7 @@ from pytest_diffprivacy.mitigation.sampling import (
     seeded_noise,
 )
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.statistics.arguments import check_count
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.mitigation.method import Cost, Mitigated, Sampling
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import ddim_sample
-from pytest_diffprivacy.models.guidance import GuidanceRule, guided_ddim, predict_pair
+from pytest_diffprivacy.models.ddim import GuidanceRule, ddim_sample, guided_ddim, predict_pair
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 from pytest_diffprivacy.statistics.arguments import check_finite

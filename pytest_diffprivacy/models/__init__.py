@@ -4,10 +4,9 @@ from pytest_diffprivacy.models.analytic import AnalyticDenoiser, AnalyticPrompts
 from pytest_diffprivacy.models.attention import AttentionRecord
 from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
+from pytest_diffprivacy.models.ddim import GuidedStep, ddim_invert, ddim_sample, ddim_step, guided_ddim
 from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
 from pytest_diffprivacy.models.generators import CallableGenerator, PipelineGenerator
-from pytest_diffprivacy.models.guidance import GuidedStep, guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.load import load_model
 from pytest_diffprivacy.models.network import NetworkDenoiser, flow_network, karras_denoiser

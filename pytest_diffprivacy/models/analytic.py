@@ -14,10 +14,9 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models.codec import PixelCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import ddim_sample
+from pytest_diffprivacy.models.ddim import ddim_sample, guided_ddim
 from pytest_diffprivacy.models.denoising_network import exact_part
 from pytest_diffprivacy.models.densities import Density, FiniteData
-from pytest_diffprivacy.models.guidance import guided_ddim
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.protocols import Prompt, Prompts

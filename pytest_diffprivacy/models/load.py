@@ -14,7 +14,6 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
 from pytest_diffprivacy.models.families import FAMILIES, REFUSED, family_of
 from pytest_diffprivacy.models.generators import PipelineGenerator
-from pytest_diffprivacy.models.numerics import in_arithmetic
 from pytest_diffprivacy.models.parts import assemble_pipeline, load_network, load_scheduler, read_json
 from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
@@ -25,7 +24,7 @@ from pytest_diffprivacy.models.refusals import (
     refuse_remote_code,
     unknown_object,
 )
-from pytest_diffprivacy.models.running import check_device
+from pytest_diffprivacy.models.running import check_device, in_arithmetic
 from pytest_diffprivacy.models.text_to_image import TextToImage
 
 PIXEL_PIPELINES = ("DDPMPipeline", "DDIMPipeline")

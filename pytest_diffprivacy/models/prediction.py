@@ -1,16 +1,19 @@
-"""What a network predicts: conversions between noise, clean image, v and flow velocity, and a network's own scales."""
+"""What a network predicts: conversions between noise, clean image, v and flow velocity, own scales, and the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.models.conditioning import Conditioning
+from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 
 Array: TypeAlias = NDArray[np.float64]
@@ -60,6 +63,34 @@ def prediction_from_eps(eps: Tensor, x_t: Tensor, alpha: float, sigma: float, ki
 def x0_from_eps(eps: Tensor, x_t: Tensor, alpha: float, sigma: float) -> Tensor:
     """The clean image that eps implies: (x_t - sigma eps) / alpha; never clipped."""
     return (x_t - sigma * eps) / alpha
+
+
+def denoising_loss(
+    model: Denoiser, x0: Tensor, *, timesteps: Sequence[int], noise: Tensor, conditioning: Conditioning | None
+) -> Tensor:
+    """Summed squared error of the predicted noise, averaged over timesteps and draws.
+
+    `mean_{t, j} || eps_j - eps_theta(alpha_t x0 + sigma_t eps_j, t) ||_2^2`, a sum over elements.
+
+    Args:
+        model: the denoiser.
+        x0: (b, *model.sample_shape) in the model's space.
+        timesteps: the model's own indices.
+        noise: (draws, b, *model.sample_shape), shared by all timesteps.
+        conditioning: what `model.condition(...)` returned for these rows, or None.
+
+    Returns:
+        float64 (b,), on the model's device.
+
+    Source: METHODS 3.0.
+    """
+    loss = torch.zeros(len(x0), dtype=torch.float64, device=model.device)
+    for t in timesteps:
+        alpha, sigma = model.schedule.at(t)
+        for eps in noise:
+            predicted = model.predict_eps(alpha * x0 + sigma * eps, t, conditioning)
+            loss += (eps - predicted).double().square().flatten(1).sum(1)
+    return loss / (len(timesteps) * len(noise))
 
 
 class Parametrization(Protocol):

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models.ddim import ddim_step
-from pytest_diffprivacy.models.guidance import guided_ddim
+from pytest_diffprivacy.models.ddim import ddim_step, guided_ddim
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
 from pytest_diffprivacy.sharpness.hessian import ScoreHessian
 from pytest_diffprivacy.sharpness.hutchinson import hutchinson_trace

@@ -23,7 +23,7 @@ from torch import Tensor
 from pytest_diffprivacy import load_model
 from pytest_diffprivacy.engine.batches import peak_bytes
 from pytest_diffprivacy.memorization import hessian_score_scores
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.noise import prompt_noise
 from tests.benchmarks import ROOT
 from tests.benchmarks.detector_overhead import IMAGES, MODEL, PROMPTS

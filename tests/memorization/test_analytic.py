@@ -7,7 +7,7 @@ import torch
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.memorization.hessian_score import hessian_score_difference
 from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from tests.models.text_builders import analytic_model, analytic_values
 
 CASES = analytic_values()["cases"]

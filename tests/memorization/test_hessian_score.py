@@ -8,7 +8,7 @@ from pytest_diffprivacy.errors import DerivativeFallback, ModelError
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, hessian_score_scores, watch_prompts
 from pytest_diffprivacy.memorization.hessian_score import default_change, hessian_score_difference
 from pytest_diffprivacy.models import StableDiffusion
-from pytest_diffprivacy.models.guidance import predict_pair
+from pytest_diffprivacy.models.ddim import predict_pair
 from tests.models.text_builders import golden_pipeline, golden_text_model, prompted_mixtures, text_inputs
 
 TEXTS = ["a dog on the moon", "cat"]

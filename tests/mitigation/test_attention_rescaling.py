@@ -7,7 +7,7 @@ from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import AttentionRescaling, Sampling, Unmitigated
 from pytest_diffprivacy.mitigation.attention_rescaling import rescale_start_token
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
-from pytest_diffprivacy.models.guidance import guided_ddim
+from pytest_diffprivacy.models.ddim import guided_ddim
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
 
 CASES = [(0, 1.1, "mask_full"), (3, 1.25, "mask_full"), (2, 1.25, "mask_minus1")]

@@ -27,7 +27,7 @@ from pytest_diffprivacy.membership import loss_scores, pia_scores, secmi_scores
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.models import compiled, load_model
 from pytest_diffprivacy.models.compiled import COMPILED, as_it_is
-from pytest_diffprivacy.models.numerics import in_arithmetic
+from pytest_diffprivacy.models.running import in_arithmetic
 from tests.engine.work import units
 from tests.models import family_builders
 from tests.models.builders import binary_images, population_model

@@ -7,7 +7,7 @@ import torch
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models import load_model
-from pytest_diffprivacy.models.guidance import guided_ddim, predict_pair
+from pytest_diffprivacy.models.ddim import guided_ddim, predict_pair
 from tests.models.text_builders import golden_pipeline, golden_text_model, prompted_mixtures, text_inputs, text_values
 
 

@@ -10,7 +10,7 @@ from pytest_diffprivacy.engine.recorder import Recorder
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.models import load_model
-from pytest_diffprivacy.models.numerics import deviation, in_arithmetic, sampled_eps
+from pytest_diffprivacy.models.running import deviation, in_arithmetic, sampled_eps
 from tests.engine.work import units
 from tests.models.builders import golden_model, population_model
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
-from pytest_diffprivacy.models.guidance import guided_ddim
+from pytest_diffprivacy.models.ddim import guided_ddim
 from pytest_diffprivacy.models.planted import ORDINARY, VARIANCE, PlantedPrompts
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, WhiteBoxDenoiser
 

@@ -8,14 +8,13 @@ from typing import Any, Final
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.families.family import Family
-from pytest_diffprivacy.models.families.joint_attention import FLUX, STABLE_DIFFUSION_3
-from pytest_diffprivacy.models.families.pixart import PIXART_ALPHA, PIXART_SIGMA
 from pytest_diffprivacy.models.families.stable_diffusion import (
     LATENT_CONSISTENCY,
     REFINER,
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_XL,
 )
+from pytest_diffprivacy.models.families.transformer import FLUX, PIXART_ALPHA, PIXART_SIGMA, STABLE_DIFFUSION_3
 
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType(
     {

@@ -1,8 +1,13 @@
-"""Stable Diffusion 3 and Flux: several text encoders, and a transformer that sees text and image as one sequence."""
+"""Stable Diffusion 3, Flux and PixArt: families whose network is a transformer and whose text encoder is T5.
+
+The first two see text and image as one sequence. PixArt's cross-attention is not offered: the methods that read it
+refer to the start token, which T5 does not have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +32,10 @@ ARGUMENTS = {"prompt_embeds": EMBEDDING, "pooled_prompt_embeds": POOLED}
 GUIDANCE = "guidance"
 SD3_TOKENS, FLUX_TOKENS = 256, 512
 """The pipelines' default `max_sequence_length`, of T5."""
+MASK = "encoder_attention_mask"
+RESOLUTION, RATIO = "resolution", "aspect_ratio"
+LARGE = 128
+"""Side of the latents from which on the network takes the size of the image."""
 TIME = 1000.0
 """Flux's scheduler counts to 1000, its network to 1."""
 
@@ -133,3 +142,52 @@ FLUX = Family(
     substitute=DISTILLED,
     left_out=IMAGE_INPUTS,
 )
+
+
+def _pixart_reader(pipeline: Any, *, tokens: int) -> tuple[Any, int]:
+    return pipeline.tokenizer, tokens
+
+
+def _pixart_embed(pipeline: Any, texts: Sequence[str], *, tokens: int) -> Tensors:
+    embedding, mask, _, _ = encode_prompt(
+        pipeline, list(texts), do_classifier_free_guidance=False, max_sequence_length=tokens
+    )
+    return {EMBEDDING: embedding, MASK: mask}
+
+
+def _pixart_sizes(pipeline: Any, size: Size) -> Tensors:
+    if int(pipeline.transformer.config.sample_size) != LARGE or not pipeline.transformer.use_additional_conditions:
+        return {}
+    return {RESOLUTION: torch.tensor([size]), RATIO: torch.tensor([[size[0] / size[1]]])}
+
+
+def _pixart_predict(transformer: Any, x_t: Tensor, time: float, conditioning: Conditioning) -> Tensor:
+    given = dict(conditioning.items())
+    output: Tensor = transformer(
+        x_t,
+        encoder_hidden_states=conditioning[EMBEDDING],
+        encoder_attention_mask=conditioning[MASK],
+        timestep=each_row(time, x_t),
+        added_cond_kwargs={name: given[name].to(x_t.dtype) if name in given else None for name in (RESOLUTION, RATIO)},
+        return_dict=False,
+    )[0]
+    return output[:, : x_t.shape[1]]  # what follows is the variance that it has learned
+
+
+def _pixart(name: str, tokens: int) -> Family:
+    """The family for a pipeline whose default `max_sequence_length` is `tokens`."""
+    return Family(
+        name=name,
+        network="transformer",
+        latents=transformer_latents,
+        reader=partial(_pixart_reader, tokens=tokens),
+        embed=partial(_pixart_embed, tokens=tokens),
+        fixed=_pixart_sizes,
+        predict=_pixart_predict,
+        arguments={"prompt_embeds": EMBEDDING, "prompt_attention_mask": MASK},
+        settings={"negative_prompt": None, "use_resolution_binning": False},
+    )
+
+
+PIXART_ALPHA = _pixart("PixArt-alpha", 120)
+PIXART_SIGMA = _pixart("PixArt-sigma", 300)
