@@ -2,7 +2,7 @@
 
 Every claim must be verifiable without the model: before it returns its measurement, `measure` puts what decides into
 `findings.arrays` and a `records.Recipe` into `findings.recipe`, which names a statistic of
-`statistics.recompute.STATISTICS`, the stored arrays by their role, and the remaining arguments. A claim with a new
+`statistics.STATISTICS`, the stored arrays by their role, and the remaining arguments. A claim with a new
 statistic adds a function there that turns arrays and arguments into the same `Measured`; `python -m pytest_diffprivacy
 verify` and the test `tests/assertions/test_recipes.py` then redo it. A PASS or FAIL without a recipe does not verify.
 """

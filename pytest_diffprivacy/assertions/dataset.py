@@ -36,12 +36,12 @@ from pytest_diffprivacy.statistics.arguments import as_number, check_fraction
 from pytest_diffprivacy.statistics.control_splits import control_splits
 from pytest_diffprivacy.statistics.controls import SIGNIFICANCE as CONTROL_SIGNIFICANCE
 from pytest_diffprivacy.statistics.dataset_inference import (
-    Combine,
     DatasetInference,
     ShiftTest,
     dataset_inference,
+    images_needed,
 )
-from pytest_diffprivacy.statistics.dataset_power import images_needed
+from pytest_diffprivacy.statistics.p_values import Combine
 
 NAME = "dataset_not_inferable"
 HEADLINES: Mapping[Verdict, str] = {

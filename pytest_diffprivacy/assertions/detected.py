@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Findings, estimate
 from pytest_diffprivacy.evidence.records import Recipe
 from pytest_diffprivacy.statistics import CorrectedRate, Detector, corrected_rate, rate
+from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic
+from pytest_diffprivacy.statistics.statistic import recorded_arguments
 
 
 def corrected_copies(
@@ -30,12 +34,8 @@ def corrected_copies(
     """
     copies, count = int(found.sum()), len(found)
     measured = corrected_rate(copies, count, detector, confidence=confidence, seed=seed)
-    counts = {name: getattr(detector, name) for name in ("detected", "copies", "false_alarms", "others")}
-    findings.recipe = Recipe(
-        statistic="corrected_rate",
-        arrays={"hits": ("copy",)},
-        arguments={**counts, "confidence": confidence, "seed": seed},
-    )
+    judged = corrected_by(detector, confidence, seed)
+    findings.recipe = Recipe(statistic=judged.name, arrays={"hits": ("copy",)}, arguments=recorded_arguments(judged))
     plain = rate(copies, count, confidence=confidence)
     findings.also_measured.append(estimate("Copies that the rule reports, uncorrected", plain, f"{count} generations"))
     findings.notes.append(
@@ -44,3 +44,8 @@ def corrected_copies(
         f"{detector.others} others called copies); its bounds include the error of both."
     )
     return measured
+
+
+def corrected_by(detector: Detector, confidence: float, seed: int) -> CorrectedRateStatistic:
+    """The corrected rate as a statistic."""
+    return CorrectedRateStatistic(**dataclasses.asdict(detector), confidence=confidence, seed=seed)

@@ -21,7 +21,7 @@ from pytest_diffprivacy.assertions.controls import (
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record, table_method
 from pytest_diffprivacy.assertions.plans import Planned, planned_epsilon
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
-from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
 from pytest_diffprivacy.models.protocols import require_denoiser
 from pytest_diffprivacy.probes import CanarySet, ImageSet, ProbeSet, ScoreTable
@@ -31,12 +31,11 @@ from pytest_diffprivacy.statistics import (
     Verdict,
     auroc,
     correct_guesses,
-    gaussian_canaries_needed,
-    gaussian_one_run_epsilon,
-    guesses_needed,
-    one_run_epsilon,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.one_run import OneRunStatistic
+from pytest_diffprivacy.statistics.one_run_gaussian import GaussianOneRunStatistic
+from pytest_diffprivacy.statistics.statistic import recorded_arguments
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "The audit does not refute the differential privacy claim; it cannot prove it.",
@@ -135,10 +134,7 @@ def assert_epsilon_lower_bound_below(
             sentence=f"{sentence} ({title}{', Gaussian mechanism declared' if rule.gaussian else ''})",
             evaluations=evaluations,
         )  # fmt: skip
-        return planned_epsilon(
-            case, len(canaries), rule.guesses, lambda right: rule.bound(right).value,
-            lambda: str(rule.too_few(claimed)),
-        )  # fmt: skip
+        return planned_epsilon(case, len(canaries), rule.statistic)
     denoiser = None if given is not None else require_denoiser(model, "A one-run audit")
     probes = ProbeSet(sides[0], sides[1])
     planned = [] if denoiser is None else plan_attacks(denoiser, probes, attack, dict(parameters or {}), judge.seed)[0]
@@ -169,12 +165,11 @@ def assert_epsilon_lower_bound_below(
         assert scores is not None
         _describe(findings, scores, canaries.included, method.title, level, judge.seed)
         findings.recipe = Recipe(
-            statistic="one_run_gaussian" if rule.gaussian else "one_run",
+            statistic=rule.statistic.name,
             arrays={"scores": ("canary_scores",), "included": ("canary_included",)},
-            arguments=rule.arguments,
+            arguments=recorded_arguments(rule.statistic),
         )
-        if rule.bound(rule.guesses).value <= claimed:
-            raise rule.too_few(claimed)
+        rule.statistic.check_refutable(len(canaries), claimed)
         right = correct_guesses(scores, canaries.included, guess_in=rule.top, guess_out=rule.bottom)
         findings.notes.append(f"{right} of {rule.guesses} guesses are right.")
         if rule.gaussian:
@@ -208,25 +203,12 @@ class _Rule:
         return self.guesses // 2
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """Of the statistic, for the record."""
-        own = {"delta": self.delta, "confidence": self.confidence}
-        return {"guess_in": self.top, "guess_out": self.bottom, **own}
+    def statistic(self) -> OneRunStatistic | GaussianOneRunStatistic:
+        kind = GaussianOneRunStatistic if self.gaussian else OneRunStatistic
+        return kind(guess_in=self.top, guess_out=self.bottom, delta=self.delta, confidence=self.confidence)
 
     def bound(self, right: int) -> OneRunEpsilon | GaussianOneRun:
-        judged = gaussian_one_run_epsilon if self.gaussian else one_run_epsilon
-        return judged(self.canaries, self.guesses, right, delta=self.delta, confidence=self.confidence)
-
-    def too_few(self, claimed: float) -> InsufficientProbes:
-        if self.gaussian:
-            share = self.guesses / self.canaries
-            needed = gaussian_canaries_needed(claimed, self.delta, share=share, confidence=self.confidence)
-            how = f"at least {needed} canaries are needed, as large a share of them guessed. Plant more."
-        else:
-            needed = guesses_needed(claimed, confidence=self.confidence)
-            how = f"at least {needed} are needed, more with delta above 0. Plant more canaries, or raise `guesses`."
-        cannot = f"{self.guesses} guesses cannot refute epsilon = {claimed:g} even if all are right"
-        return InsufficientProbes(f"{cannot}: {how}", needed=needed)
+        return self.statistic.bound(self.canaries, right)
 
 
 def _rule(mechanism: str, guesses: int | None, canaries: int, delta: float, confidence: float) -> _Rule:

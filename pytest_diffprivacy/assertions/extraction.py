@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.detected import corrected_copies
-from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials, uncalibrated
+from pytest_diffprivacy.assertions.detected import corrected_by, corrected_copies
 from pytest_diffprivacy.assertions.extraction_evidence import describe, report
 from pytest_diffprivacy.assertions.extraction_tables import HEADLINES, judge_similarity_tables
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_search, sides
@@ -29,6 +28,8 @@ from pytest_diffprivacy.statistics import (
     running_copy_rate,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.copies import uncalibrated
+from pytest_diffprivacy.statistics.rate import more_trials
 
 STRIPS_SHOWN = 12
 
@@ -191,7 +192,7 @@ def assert_no_extraction(
         if detector is not None:
             rate = corrected_copies(findings, found.copies, detector, confidence=level, seed=judge.seed)
             findings.notes += _nothing_to_correct(found)
-            findings.needed = lambda: more_corrected_trials(rate, max_rate, seed=judge.seed)
+            findings.needed = lambda: corrected_by(detector, level, judge.seed).needed({}, rate, max_rate)
             return rate
         plain = measured(found)
         findings.needed = lambda: more_trials(plain, plain.false_matches / plain.generations, max_rate)

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
-from pytest_diffprivacy.assertions.detected import corrected_copies
-from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials, uncalibrated
+from pytest_diffprivacy.assertions.detected import corrected_by, corrected_copies
 from pytest_diffprivacy.assertions.evidence import histogram_record, method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate
 from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
@@ -24,6 +23,8 @@ from pytest_diffprivacy.statistics import (
     rate,
 )
 from pytest_diffprivacy.statistics.arguments import as_number
+from pytest_diffprivacy.statistics.copies import uncalibrated
+from pytest_diffprivacy.statistics.rate import more_trials
 
 HEADLINES = {
     Verdict.PASS: "Training images come back no more often than allowed.",
@@ -132,7 +133,7 @@ def judge_similarity_tables(
         copies = measured.is_copy(made)
         findings.arrays |= {"copy": copies}
         corrected = corrected_copies(findings, copies, detector, confidence=confidence, seed=judge.seed)
-        findings.needed = lambda: more_corrected_trials(corrected, max_rate, seed=judge.seed)
+        findings.needed = lambda: corrected_by(detector, confidence, judge.seed).needed({}, corrected, max_rate)
         return corrected
 
     return judge.judge(question, measure)

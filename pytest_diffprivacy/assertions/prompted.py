@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.assertions.enough import more_trials
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.audit import Auditor, Findings, Question, estimate
 from pytest_diffprivacy.errors import ModelError
@@ -19,6 +18,7 @@ from pytest_diffprivacy.extraction.prompt_search import PromptFindings, Searched
 from pytest_diffprivacy.models.protocols import Generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, prompt_rate, rate, trials_needed
+from pytest_diffprivacy.statistics.rate import more_trials
 
 COMPARED: Mapping[Verdict, str] = {
     Verdict.PASS: "Prompts bring training images back no more often than allowed.",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, evaluations_a_step, planned_rate, sides
-from pytest_diffprivacy.assertions.replication_evidence import generations_needed, judged_share, measure_also
+from pytest_diffprivacy.assertions.replication_evidence import judged_share, measure_also
 from pytest_diffprivacy.assertions.replication_tables import judge_count_table
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
@@ -25,6 +25,7 @@ from pytest_diffprivacy.statistics import (
     Verdict,
 )
 from pytest_diffprivacy.statistics.arguments import as_number, check_count
+from pytest_diffprivacy.statistics.dcr import generations_needed
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Generations are no closer to the training set than allowed.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from pytest_diffprivacy.assertions.evidence import histogram_record
@@ -19,7 +17,6 @@ from pytest_diffprivacy.statistics import (
     dcr_share,
     false_match_threshold,
     rate,
-    trials_needed,
 )
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
@@ -166,23 +163,3 @@ def _quantiles(found: Replication) -> Table:
         columns=("", *(f"{q:.0%}" for q in QUANTILES)),
         rows=tuple((name, *(f"{value:.4f}" for value in np.quantile(values, QUANTILES))) for name, values in rows),
     )
-
-
-def generations_needed(share: DcrShare, limit: float) -> str:
-    """Generations that decide, if they share nearest records as these do.
-
-    Of n generations that have record x with probability p_x, about `n / (1 + (n - 1) s)` count as independent, with
-    `s = sum p_x^2`: no more than 1 / s, however many there are.
-    """
-    decided = trials_needed(share.value, limit, confidence=share.confidence)
-    if decided is None:
-        return "at the observed share no number of generations decides"
-    m = share.generations
-    shared = max(0.0, (m / share.effective - 1.0) / (m - 1)) if m > 1 else 0.0
-    if decided * shared >= 1.0:
-        return (
-            f"no number of generations decides, since they share nearest records and never count as more than "
-            f"{1.0 / shared:.3g} independent ones: more members and non-members, or a generator of more variety, would"
-        )
-    wanted = decided * (1.0 - shared) / (1.0 - decided * shared)
-    return f"about {math.ceil(wanted)} generations, or more members and non-members, would decide"

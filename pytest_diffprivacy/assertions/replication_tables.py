@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.assertions.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.assertions.plans import Planned, planned_rate, sides
-from pytest_diffprivacy.assertions.replication_evidence import generations_needed, refuse_avoided
+from pytest_diffprivacy.assertions.replication_evidence import refuse_avoided
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Recipe, Table
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.statistics import DcrShare, Verdict, dcr_share_of_counts
+from pytest_diffprivacy.statistics.dcr import generations_needed
 
 LISTED = 20
 UNKNOWN = (

@@ -9,7 +9,7 @@ from pytest_diffprivacy.audit.subjects import estimate, model_record, probe_reco
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
 from pytest_diffprivacy.statistics import Decision, Verdict
-from pytest_diffprivacy.statistics.recompute import recomputed_p_value
+from pytest_diffprivacy.statistics.statistic import recomputed_p_value
 from pytest_diffprivacy.statistics.verdict import RULE
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, FamilyMember, TestOutcome
 from pytest_diffprivacy.evidence.run_folder import RunFolder
-from pytest_diffprivacy.statistics.holm import holm
+from pytest_diffprivacy.statistics.p_values import holm
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 WORST_FIRST = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS)

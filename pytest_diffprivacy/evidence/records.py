@@ -304,7 +304,7 @@ class Artifact(Record):
 class Recipe(Record):
     """How the verdict follows from stored arrays: statistics.recompute gives value and bounds again."""
 
-    statistic: str = Field(description="A name in statistics.recompute.STATISTICS.")
+    statistic: str = Field(description="A name in statistics.STATISTICS.")
     arrays: dict[str, tuple[str, ...]] = Field(description="Role -> names of stored arrays.")
     arguments: dict[str, float | int | str] = Field(description="The statistic's other arguments.")
 

@@ -18,7 +18,7 @@ from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import RUN_FILE, SEAL_FILE, file_digest, record_digest
-from pytest_diffprivacy.statistics.recompute import recompute
+from pytest_diffprivacy.statistics.statistic import recompute
 from pytest_diffprivacy.statistics.verdict import Decision, Verdict, decide
 
 TOLERANCE = 1e-9

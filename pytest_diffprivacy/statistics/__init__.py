@@ -3,16 +3,27 @@
 Needs numpy and scipy only, knows no model, and is the only room that compares a number with a limit.
 """
 
-from pytest_diffprivacy.statistics.alike import AlikeRate, alike_rate
 from pytest_diffprivacy.statistics.auroc import Auroc, AurocStatistic, auroc, probes_needed_for_auroc
-from pytest_diffprivacy.statistics.auroc_difference import AurocDifference, auroc_difference
-from pytest_diffprivacy.statistics.auroc_resampled import ResampledDifference, resampled_auroc_difference
 from pytest_diffprivacy.statistics.binomial import binomial_lower, binomial_upper
-from pytest_diffprivacy.statistics.calibration import MatchThreshold, false_match_threshold
-from pytest_diffprivacy.statistics.coherence import Coherence, check_coherence, check_points
-from pytest_diffprivacy.statistics.controls import ControlResult, groups_agree, halves_agree, planted_found
-from pytest_diffprivacy.statistics.copies import CopyRate, copy_rate, is_copy, running_copy_rate
+from pytest_diffprivacy.statistics.controls import (
+    Coherence,
+    ControlResult,
+    check_coherence,
+    check_points,
+    groups_agree,
+    halves_agree,
+    planted_found,
+)
+from pytest_diffprivacy.statistics.copies import (
+    CopyRate,
+    MatchThreshold,
+    copy_rate,
+    false_match_threshold,
+    is_copy,
+    running_copy_rate,
+)
 from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
+from pytest_diffprivacy.statistics.dataset_inference import DatasetInference, dataset_inference
 from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share, dcr_share_of_counts
 from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
 from pytest_diffprivacy.statistics.epsilon import (
@@ -21,7 +32,6 @@ from pytest_diffprivacy.statistics.epsilon import (
     gaussian_epsilon,
     largest_provable_epsilon,
 )
-from pytest_diffprivacy.statistics.exceedance import exceedance_p_values
 from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr, excess_tpr
 from pytest_diffprivacy.statistics.family import (
     FamilyTest,
@@ -32,8 +42,6 @@ from pytest_diffprivacy.statistics.family import (
     probes_needed_for_tpr,
     tpr_pass_needs,
 )
-from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
-from pytest_diffprivacy.statistics.mcnemar import McNemar, mcnemar
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
 from pytest_diffprivacy.statistics.one_run import (
     OneRunEpsilon,
@@ -49,6 +57,7 @@ from pytest_diffprivacy.statistics.one_run_gaussian import (
     gaussian_one_run_epsilon,
     gaussian_one_run_p_value,
 )
+from pytest_diffprivacy.statistics.p_values import Holm, exceedance_p_values, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.paired import (
     PairedChange,
     PromptMean,
@@ -57,7 +66,15 @@ from pytest_diffprivacy.statistics.paired import (
     relative_loss,
     share_left,
 )
-from pytest_diffprivacy.statistics.prompts import PromptRate, prompt_rate
+from pytest_diffprivacy.statistics.paired_tests import (
+    AurocDifference,
+    McNemar,
+    ResampledDifference,
+    auroc_difference,
+    mcnemar,
+    resampled_auroc_difference,
+)
+from pytest_diffprivacy.statistics.prompt_rate import PromptRate, prompt_rate
 from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
 from pytest_diffprivacy.statistics.rate import (
     ExcessRate,
@@ -69,7 +86,6 @@ from pytest_diffprivacy.statistics.rate import (
     rate,
     trials_needed,
 )
-from pytest_diffprivacy.statistics.recompute import recompute
 from pytest_diffprivacy.statistics.roc import (
     Histogram,
     RocBand,
@@ -86,7 +102,8 @@ from pytest_diffprivacy.statistics.sequential import (
     pair_outcomes,
     sequential_mean,
 )
-from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, Stored, recorded_arguments
+from pytest_diffprivacy.statistics.similarity import AlikeRate, alike_rate
+from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, Stored, recompute, recorded_arguments
 from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
 from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
 
@@ -101,6 +118,7 @@ __all__ = [
     "CopyRate",
     "CorrectedRate",
     "DataCopying",
+    "DatasetInference",
     "DcrShare",
     "Decision",
     "Detector",
@@ -146,6 +164,7 @@ __all__ = [
     "correct_guesses",
     "corrected_rate",
     "data_copying",
+    "dataset_inference",
     "dcr_share",
     "dcr_share_of_counts",
     "decide",

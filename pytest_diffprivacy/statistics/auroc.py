@@ -23,7 +23,7 @@ from pytest_diffprivacy.statistics.arguments import (
     check_scores,
     check_significance,
 )
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, about, search_size
+from pytest_diffprivacy.statistics.sample_size import MOST, POWER, about, both_sides, search_size
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Verdict, decide
 
@@ -223,7 +223,7 @@ class AurocStatistic(Statistic):
 def auroc_facts(counts: tuple[int, ...], limit: float, confidence: float, *, look: str = "") -> dict[str, str]:
     """What members and non-members of these numbers can show about an AUROC; `look`: as in "at one look "."""
     first, second = counts
-    facts = {"probes": f"{first} members, {second} non-members, duplicates counted"}
+    facts = {"probes": both_sides(first, second)}
     if min(counts) < 2:
         return facts | dict.fromkeys(("to pass", "to fail"), "at least 2 images a side are needed")
     found = plan_auroc(first, second, limit=limit, confidence=confidence)

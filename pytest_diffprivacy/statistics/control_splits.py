@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics.arguments import IntArray, check_count, check_fraction
-from pytest_diffprivacy.statistics.mean_shift import LEAST
+from pytest_diffprivacy.statistics.mean_difference import LEAST
 
 MOST = 10_000_000
 

@@ -1,4 +1,4 @@
-"""Can a set of images be recognised as training data as a whole, although no single image can?
+"""Dataset inference: whether a set of images is recognised as training data as a whole, although no single image is.
 
 A scorer is fitted on control halves and asked about test halves it has not seen; members then score higher on
 average or they do not. One split is one honest p-value. Scores of k folds pooled as if they were independent are
@@ -13,32 +13,38 @@ of the splits' own (the PASS side, an intersection-union test).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
     as_number,
     check_count,
+    check_fraction,
     check_scores,
     check_significance,
 )
-from pytest_diffprivacy.statistics.mean_shift import LEAST, PERMUTATIONS, PermutationShift, Shift, WelchShift
+from pytest_diffprivacy.statistics.mean_difference import (
+    LEAST,
+    PERMUTATIONS,
+    PermutationShift,
+    Shift,
+    WelchShift,
+    shown_shift,
+)
+from pytest_diffprivacy.statistics.p_values import COMBINERS, Combine, combined_p_value
+from pytest_diffprivacy.statistics.sample_size import MOST, POWER, both_sides
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, recorded_arguments, statistic
 
 BISECTIONS = 200
 
 ShiftTest = Literal["welch", "permutation"]
-Combine = Literal["mean", "median"]
-
-COMBINERS: Final[Mapping[str, Callable[[FloatArray], float]]] = {
-    "mean": lambda p: float(np.mean(p)),  # Rüschendorf 1982; Vovk and Wang 2020
-    "median": lambda p: float(np.median(p)),  # Meinshausen, Meier and Bühlmann 2009, with gamma = 1/2
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class SplitLogits:
 
 
 @dataclass(frozen=True, slots=True)
-class MeanDifference:
+class LogitDifference:
     """Mean logit of members minus mean logit of non-members: median over the splits, bounds as for the effect."""
 
     value: float
@@ -86,7 +92,7 @@ class DatasetInference:
     confidence: float
     p_value: float
     split_p_values: tuple[float, ...]
-    difference: MeanDifference
+    difference: LogitDifference
     member_mean: float
     nonmember_mean: float
     members: int
@@ -146,7 +152,7 @@ def dataset_inference(
         max(shift.upper(significance), -shift.lower(significance)) / spread
         for shift, spread in zip(shifts, spreads, strict=True)
     )
-    difference = MeanDifference(
+    difference = LogitDifference(
         value=float(np.median(effects * spreads)),
         low=_lower(shifts, ones, significance, combine),
         high=max(shift.upper(significance) for shift in shifts),
@@ -199,22 +205,6 @@ def dataset_p_value(
     return combined_p_value(each, combine=combine)
 
 
-def combined_p_value(p_values: ArrayLike, *, combine: Combine = "mean") -> float:
-    """Combine p-values that depend on each other in any way: twice their mean or median, at most 1; one stays itself.
-
-    Raises:
-        UsageError: not p-values, or no such combination.
-
-    Source: Rüschendorf 1982 and Vovk and Wang 2020 (mean); Meinshausen, Meier and Bühlmann 2009 (median).
-    """
-    p = check_scores("p_values", p_values)
-    if p.min() < 0.0 or p.max() > 1.0:
-        raise UsageError(f"`p_values` must be in [0, 1], got values in [{p.min():g}, {p.max():g}].")
-    if combine not in COMBINERS:
-        raise UsageError(f"`combine` must be one of {', '.join(COMBINERS)}, got {combine!r}.")
-    return float(p[0]) if p.size == 1 else min(1.0, 2.0 * COMBINERS[combine](p))
-
-
 def _checked(pair: SplitLogits) -> tuple[FloatArray, FloatArray]:
     members, nonmembers = check_scores("members", pair.members), check_scores("nonmembers", pair.nonmembers)
     if min(members.size, nonmembers.size) < LEAST:
@@ -261,3 +251,105 @@ def _lower(shifts: Sequence[Shift], units: FloatArray, significance: float, comb
             break
         middle = (below + above) / 2.0
     return float(below)
+
+
+@statistic("dataset_inference")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInferenceStatistic(Statistic):
+    """How far a set stands out, from the logits "members" and "nonmembers", each (splits, test images a side).
+
+    Attributes:
+        test: "welch" or "permutation".
+        combine: "mean" or "median" of the splits' p-values.
+        seed: of the permutations.
+        splits: how many random control/test splits decide together, for a plan.
+    """
+
+    confidence: float
+    test: ShiftTest = "welch"
+    combine: Combine = "mean"
+    seed: int = 0
+    splits: int = field(default=1, metadata=WORDS, compare=False)
+
+    @property
+    def significance(self) -> float:
+        """Of the test; rounded, so that a confidence of 0.99 gives 0.01."""
+        return round(1.0 - self.confidence, 12)
+
+    def measure(self, arrays: Stored) -> DatasetInference:
+        """`dataset_inference` of the logits of all splits."""
+        return dataset_inference(_splits(arrays), **recorded_arguments(self))
+
+    def needed(self, arrays: Stored, measured: DatasetInference, limit: float) -> str:
+        """Images a side, controls included, that would decide."""
+        images = images_needed(measured.value, limit=limit, significance=self.significance)
+        if limit == 0.0:
+            never = "no number of images lets it PASS: declare a max_effect above 0"
+            if images is None or measured.value <= 0.0:
+                return never
+            return (
+                f"about {2 * images} members and as many non-members would make it FAIL at the observed effect; {never}"
+            )
+        if images is None:
+            return "at the observed effect no number of images decides"
+        return f"about {2 * images} members and as many non-members would decide at the observed effect"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (members, non-members); half of each are controls."""
+        first, second = counts
+        alpha = self.significance / (2.0 if self.splits > 1 else 1.0)  # twice the mean of several p-values
+        enough = images_needed(0.0, limit=limit, significance=alpha)
+        facts = {
+            "probes": f"{both_sides(first, second)}, half of each as controls",
+            "to pass": f"about {2 * enough} of each pass with probability {POWER:g} if members do not stand out"
+            if enough
+            else "no number of images passes: no sample shows that an effect is 0; declare a max_effect above 0",
+            "to fail": f"at least {2 * LEAST} of each are needed: these can show none",
+        }
+        if min(count // 2 for count in counts) >= LEAST:
+            gap = shown_shift(*(count - count // 2 for count in counts), confidence=1.0 - alpha)
+            facts["to fail"] = (
+                f"at least {2 * LEAST} of each; the smallest effect that these show with probability {POWER:g} is "
+                f"about {limit + gap:.3g} standard deviations"
+            )
+        return facts
+
+    def p_value(self, arrays: Stored, limit: float) -> float | None:
+        """Known without a search, which permutations would make slow."""
+        return dataset_p_value(_splits(arrays), limit, test=self.test, combine=self.combine, seed=self.seed)
+
+
+def _splits(arrays: Stored) -> list[SplitLogits]:
+    rows = zip(only(arrays, "members"), only(arrays, "nonmembers"), strict=True)
+    return [SplitLogits(first, second) for first, second in rows]
+
+
+def images_needed(effect: float, *, limit: float = 0.0, significance: float, power: float = 0.8) -> int | None:
+    """Return how many test images a side would decide, if the true effect is `effect`.
+
+    Args:
+        effect: standardized difference taken for the truth.
+        limit: the largest effect allowed, >= 0; 0 asks how many images make a set inferable.
+        significance: of the test, in (0, 0.5).
+        power: probability with which that many decide, in (0, 1).
+
+    Returns:
+        Images for a FAIL if effect > limit, else for a PASS; None beyond 10 million (as when they are equal). For one
+        split and a scorer that is no better for more control images; several splits need somewhat more.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Normal approximation of the two-sample test; ours.
+    """
+    alpha = check_fraction("significance", significance)
+    if alpha >= 0.5:
+        raise UsageError(f"`significance` must be below 0.5, got {significance!r}. Give the chance of error (0.01).")
+    truth, allowed = as_number("effect", effect), as_number("limit", limit)
+    if not (math.isfinite(truth) and 0.0 <= allowed < math.inf):
+        raise UsageError(f"`effect` must be finite and `limit` finite and >= 0, got {effect!r} and {limit!r}.")
+    gap = truth - allowed if truth > allowed else allowed - abs(truth)
+    quantiles = float(special.ndtri(1.0 - alpha) + special.ndtri(check_fraction("power", power)))
+    if gap <= 0.0 or 2.0 * (quantiles / gap) ** 2 > MOST:
+        return None
+    return max(LEAST, math.ceil(2.0 * (quantiles / gap) ** 2))

@@ -1,4 +1,4 @@
-"""Are generations nearer to the training set than to as many unseen images? The DCR share (distance to closest record).
+"""DCR share: whether generations are nearer to the training set than to as many unseen images (closest records).
 
 A share of one half means no copying. Generations that have the same nearest record share the luck of how the records
 were split into training set and holdout, so that the plain binomial test rejects far too often; the p-value here
@@ -7,6 +7,7 @@ re-draws the split, and the bounds count such generations as fewer.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,16 @@ from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
+from pytest_diffprivacy.statistics.rate import Trials, rate_facts, trials_needed
+from pytest_diffprivacy.statistics.sample_size import both_sides
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 
 PERMUTATIONS = 9_999
 CHUNK_VALUES = 2**22
+INDEPENDENT = (
+    "each generation has a nearest image of its own; those that share one count as fewer, and how many is undefined "
+    "before they are drawn"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +180,86 @@ def _positions(name: str, values: ArrayLike, records: int, count: int) -> np.nda
     if positions.min() < 0 or positions.max() >= records:
         raise UsageError(f"`{name}` must be between 0 and {records - 1}, got {positions.min()} to {positions.max()}.")
     return positions
+
+
+@statistic("dcr_share")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcrShareStatistic(Statistic):
+    """The DCR share from distances and nearest records; arrays as the first four arguments of `dcr_share`.
+
+    Attributes:
+        records: size of each of the two sets.
+        seed: of the permutations.
+    """
+
+    records: int
+    confidence: float = 0.95
+    seed: int = 0
+
+    def measure(self, arrays: Stored) -> DcrShare:
+        """`dcr_share` of the four arrays."""
+        roles = ("training_distances", "holdout_distances", "nearest_training", "nearest_holdout")
+        found = [only(arrays, role) for role in roles]
+        return dcr_share(*found, records=self.records, confidence=self.confidence, seed=self.seed)
+
+    def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
+        """Generations that would decide."""
+        return generations_needed(measured, limit)
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (generations, members, non-members)."""
+        return _facts(counts, limit, self.confidence)
+
+
+@statistic("dcr_share_of_counts")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcrCountsStatistic(Statistic):
+    """The DCR share from the generations of each record; arrays "training_counts" and "holdout_counts"."""
+
+    confidence: float = 0.95
+    seed: int = 0
+
+    def measure(self, arrays: Stored) -> DcrShare:
+        """`dcr_share_of_counts` of both arrays."""
+        training, holdout = only(arrays, "training_counts"), only(arrays, "holdout_counts")
+        return dcr_share_of_counts(training, holdout, confidence=self.confidence, seed=self.seed)
+
+    def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
+        """Generations that would decide."""
+        return generations_needed(measured, limit)
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (generations, members, non-members)."""
+        return _facts(counts, limit, self.confidence)
+
+
+def generations_needed(share: DcrShare, limit: float) -> str:
+    """Generations that decide, if they share nearest records as these do.
+
+    Of n generations that have record x with probability p_x, about `n / (1 + (n - 1) s)` count as independent, with
+    `s = sum p_x^2`: no more than 1 / s, however many there are.
+    """
+    decided = trials_needed(share.value, limit, confidence=share.confidence)
+    if decided is None:
+        return "at the observed share no number of generations decides"
+    m = share.generations
+    shared = max(0.0, (m / share.effective - 1.0) / (m - 1)) if m > 1 else 0.0
+    if decided * shared >= 1.0:
+        return (
+            f"no number of generations decides, since they share nearest records and never count as more than "
+            f"{1.0 / shared:.3g} independent ones: more members and non-members, or a generator of more variety, would"
+        )
+    wanted = decided * (1.0 - shared) / (1.0 - decided * shared)
+    return f"about {math.ceil(wanted)} generations, or more members and non-members, would decide"
+
+
+def _facts(counts: tuple[int, ...], limit: float, confidence: float) -> dict[str, str]:
+    generations, members, nonmembers = counts
+    words = Trials(
+        name="generations",
+        clean="of which half are nearer",
+        unleaked=0.5,
+        beside=both_sides(members, nonmembers),
+        given=INDEPENDENT,
+    )
+    return rate_facts(max(1, generations), limit, confidence, words)

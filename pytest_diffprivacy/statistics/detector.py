@@ -1,18 +1,22 @@
-"""How often does it really happen, if the detector that counts it misses some and invents others?"""
+"""Corrected rate: how often it really happens, if the detector that counts it misses some and invents others."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_significance
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
+from pytest_diffprivacy.statistics.sample_size import MOST
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
 
 LEAST = 30
 LEAST_YOUDEN = 0.1
 DRAWS = 20_000
+GROWTH = 1.25
+PERFECT = "a detector without an error: what its correction adds to the bounds depends on its counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,3 +176,53 @@ def _check_enough(name: str, count: int) -> None:
             f"Cannot correct a rate with {count} {name}: at least {LEAST} are needed. Label or generate more.",
             needed=LEAST,
         )
+
+
+@statistic("corrected_rate")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectedRateStatistic(Statistic):
+    """The rate of the array "hits", corrected for a detector whose counts on labelled pairs are the first four fields.
+
+    Attributes:
+        rule: the statistic whose rule finds the hits; it plans. None: no plan.
+        given: the condition of that plan.
+    """
+
+    detected: int
+    copies: int
+    false_alarms: int
+    others: int
+    confidence: float = 0.95
+    seed: int = 0
+    rule: Statistic | None = field(default=None, metadata=WORDS, compare=False)
+    given: str = field(default=PERFECT, metadata=WORDS, compare=False)
+
+    @property
+    def detector(self) -> Detector:
+        """What the detector did on labelled pairs."""
+        return Detector(int(self.detected), int(self.copies), int(self.false_alarms), int(self.others))
+
+    def measure(self, arrays: Stored) -> CorrectedRate:
+        """`corrected_rate` of the hits."""
+        hits = only(arrays, "hits").astype(np.bool_)
+        return corrected_rate(int(hits.sum()), len(hits), self.detector, confidence=self.confidence, seed=self.seed)
+
+    def needed(self, arrays: Stored, measured: CorrectedRate, limit: float) -> str:
+        """Generations that would decide, with the detector's counts as they are."""
+        n, detector = float(measured.trials), measured.detector
+        while n < MOST:
+            n *= GROWTH
+            count = round(n)
+            hits = round(measured.observed * count)
+            found = corrected_rate(hits, count, detector, confidence=measured.confidence, seed=self.seed)
+            if found.high <= limit or found.low > limit:
+                return f"about {count} generations would decide at the observed rate"
+        return (
+            "no number of generations decides at the observed rate, because the detector's own error leaves it open: "
+            "label more copies and others"
+        )
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for the counts of `rule`, as if the detector made no error."""
+        facts = {} if self.rule is None else self.rule.plan(counts, limit)
+        return facts | ({"given": self.given} if self.given else {})

@@ -1,4 +1,4 @@
-"""How many members does an attack recognise beyond what chance gives at the same false positive rate?
+"""Excess TPR: how many members an attack recognises beyond what chance gives at the same false positive rate.
 
 An attack that knows nothing recognises `max_fpr` of the members while it accuses `max_fpr` of the others, so the
 excess is 0 without a leak, and a lower bound above 0 is a leak.
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from pytest_diffprivacy.statistics.tpr import tpr_at_fpr
+from pytest_diffprivacy.statistics.family import probes_needed_for_tpr, tpr_facts, tpr_pass_needs
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,37 @@ def excess_tpr(
         members=found.members,
         nonmembers=found.nonmembers,
     )
+
+
+@statistic("excess_tpr")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExcessTprStatistic(Statistic):
+    """The excess of the TPR at a limited FPR, of the arrays "members" and "nonmembers"."""
+
+    max_fpr: float
+    confidence: float = 0.95
+
+    def measure(self, arrays: Stored) -> ExcessTpr:
+        """`excess_tpr` of both arrays."""
+        members, nonmembers = only(arrays, "members"), only(arrays, "nonmembers")
+        return excess_tpr(members, nonmembers, max_fpr=self.max_fpr, confidence=self.confidence)
+
+    def needed(self, arrays: Stored, measured: ExcessTpr, limit: float) -> str:
+        """Probes a side that would decide, if there are non-members enough for any lower bound."""
+        max_fpr, confidence, rate = self.max_fpr, self.confidence, limit + self.max_fpr
+        scores = only(arrays, "members"), only(arrays, "nonmembers")
+        least = nonmembers_needed(max_fpr, confidence)
+        if len(scores[1]) < least:
+            return f"at least {least} non-members, below which no lower bound exists at this FPR"
+        decided = probes_needed_for_tpr(*scores, rate, max_fpr=max_fpr, confidence=confidence)
+        if decided is None:
+            enough = tpr_pass_needs(rate, max_fpr, confidence) or "no number"
+            return (
+                "no number of probes decides at the observed rate; a fine-tune without a leak passes with "
+                f"{enough} a side"
+            )
+        return f"about {decided} members and as many non-members would decide at the observed rate"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (members, non-members)."""
+        return tpr_facts(counts, limit + self.max_fpr, self.max_fpr, self.confidence)

@@ -12,7 +12,7 @@ from scipy import special
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_fraction, check_significance
-from pytest_diffprivacy.statistics.holm import Holm, holm, p_value_from_bounds
+from pytest_diffprivacy.statistics.p_values import Holm, holm, p_value_from_bounds
 from pytest_diffprivacy.statistics.ranks import find_ranks
 from pytest_diffprivacy.statistics.roc import roc_curve
 from pytest_diffprivacy.statistics.sample_size import (

@@ -1,15 +1,36 @@
-"""By how much is one group's mean above another's, with bounds on both sides?"""
+"""Mean difference: by how much the mean of one group lies above another's, with bounds on both sides.
+
+Two tests of a shift, Welch's and by permutation, answer for any shift m at once: the p-value of "the difference is at
+most m" is that of the first group moved down by m. So both are inverted into bounds. Before anything was measured the
+spread is unknown: a plan speaks in standard deviations of a group.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
-from pytest_diffprivacy.statistics.arguments import check_scores, check_significance
-from pytest_diffprivacy.statistics.mean_shift import LEAST, WelchShift
+from pytest_diffprivacy.statistics.arguments import (
+    FloatArray,
+    check_count,
+    check_fraction,
+    check_scores,
+    check_significance,
+)
+from pytest_diffprivacy.statistics.sample_size import POWER, both_sides
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
+
+LEAST = 10
+"""Images a side below which neither Welch's approximation nor the permutations are worth a verdict."""
+
+PERMUTATIONS = 9_999
+CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +93,196 @@ def mean_difference(first: ArrayLike, second: ArrayLike, *, confidence: float = 
         first=a.size,
         second=b.size,
     )
+
+
+@statistic("mean_difference")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanDifferenceStatistic(Statistic):
+    """The difference of the means of the arrays "first" and "second".
+
+    Attributes:
+        of: what spreads, in the words of a plan.
+    """
+
+    confidence: float = 0.95
+    of: str = field(default="errors", metadata=WORDS, compare=False)
+
+    def measure(self, arrays: Stored) -> MeanDifference:
+        """`mean_difference` of both arrays."""
+        return mean_difference(only(arrays, "first"), only(arrays, "second"), confidence=self.confidence)
+
+    def needed(self, arrays: Stored, measured: MeanDifference, limit: float) -> str:
+        """Images a side that would bring the nearer bound to the limit."""
+        distance = abs(limit - measured.value)
+        if distance == 0.0:
+            return "at the observed difference no number of images decides"
+        half_width = (measured.high - measured.low) / 2.0
+        factor = max(1.0, (half_width / distance) ** 2)
+        images = math.ceil(factor * max(measured.first, measured.second))
+        return f"about {images} members and as many non-members would decide at the observed difference"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (members, non-members)."""
+        first, second = counts
+        facts = {"probes": both_sides(first, second)}
+        if min(counts) < LEAST:
+            return facts | dict.fromkeys(("to pass", "to fail"), f"at least {LEAST} images a side are needed")
+        gap = shown_shift(first, second, confidence=self.confidence)
+        facts["to pass"] = (
+            f"a model without a leak passes with probability {POWER:g} if the {self.of} spread by at most "
+            f"{limit / gap:.3g} RMS; twice the spread needs four times the images"
+            if limit
+            else "no number of images passes: no sample shows that a difference is 0; allow one above 0"
+        )
+        facts["to fail"] = (
+            f"at least {LEAST} images a side; the smallest difference that these show with probability {POWER:g} is "
+            f"the limit and {gap:.3g} standard deviations of the {self.of}; in RMS it is undefined until they are "
+            "measured"
+        )
+        return facts
+
+
+class Shift(Protocol):
+    """A difference of means with a family of one-sided tests."""
+
+    @property
+    def difference(self) -> float:
+        """Mean of the first group minus mean of the second."""
+
+    def p_above(self, m: float) -> float:
+        """P-value of "the true difference is at most m"; it does not fall as m grows."""
+
+    def lower(self, significance: float) -> float:
+        """Lower bound of the difference."""
+
+    def upper(self, significance: float) -> float:
+        """Upper bound of the difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class WelchShift:
+    """Welch's t-test, one-sided.
+
+    Attributes:
+        difference: of the means.
+        error: its standard error.
+        freedom: Welch and Satterthwaite's degrees of freedom.
+    """
+
+    difference: float
+    error: float
+    freedom: float
+
+    @classmethod
+    def of(cls, first: FloatArray, second: FloatArray) -> WelchShift:
+        """The test of two groups, n >= 2 each, not both constant.
+
+        Source: Implements Welch (1947); p_above(0) is scipy's ttest_ind(..., equal_var=False, alternative="greater").
+        """
+        # Scaled first: squares of variances leave the range of floats where tiny differences are measured.
+        scale = math.sqrt(float(first.var(ddof=1) + second.var(ddof=1)))
+        part1 = float((first / scale).var(ddof=1)) / first.size
+        part0 = float((second / scale).var(ddof=1)) / second.size
+        freedom = (part1 + part0) ** 2 / (part1**2 / (first.size - 1) + part0**2 / (second.size - 1))
+        return cls(float(first.mean() - second.mean()), scale * math.sqrt(part1 + part0), freedom)
+
+    def p_above(self, m: float) -> float:
+        """P-value of "the true difference is at most m"."""
+        return float(special.stdtr(self.freedom, (m - self.difference) / self.error))
+
+    def lower(self, significance: float) -> float:
+        """Lower bound of the difference."""
+        return self.difference + float(special.stdtrit(self.freedom, significance)) * self.error
+
+    def upper(self, significance: float) -> float:
+        """Upper bound of the difference."""
+        return self.difference - float(special.stdtrit(self.freedom, significance)) * self.error
+
+
+@dataclass(frozen=True, slots=True)
+class PermutationShift:
+    """Permutation test of the difference of means; exact where the groups differ by a shift.
+
+    Moving the first group down by m changes the observed difference by m, and that of a relabelling less, by m c. So
+    each relabelling has one m from which on it is at least as extreme as what was observed.
+
+    Attributes:
+        difference: of the means.
+        turning: float64 (permutations,), these m in increasing order; -inf for a relabelling that changes nothing.
+    """
+
+    difference: float
+    turning: FloatArray
+
+    @classmethod
+    def of(cls, first: FloatArray, second: FloatArray, stream: np.random.Generator) -> PermutationShift:
+        """The test of two groups, not both constant, by random relabellings.
+
+        Source: Implements the permutation test of Fisher and Pitman with the add-one p-value of Phipson and Smyth
+        (2010), inverted as in METHODS 7.6.
+        """
+        n1, n0 = first.size, second.size
+        values = np.concatenate([first, second])
+        observed = float(first.mean() - second.mean())
+        parts = []
+        for start in range(0, PERMUTATIONS, CHUNK):
+            rows = min(CHUNK, PERMUTATIONS - start)
+            chosen = stream.permuted(np.broadcast_to(np.arange(n1 + n0), (rows, n1 + n0)), axis=1)[:, :n1]
+            picked = values[chosen].sum(axis=1)
+            relabelled = picked / n1 - (values.sum() - picked) / n0
+            kept = np.count_nonzero(chosen < n1, axis=1)
+            lost = 1.0 - (kept / n1 - (n1 - kept) / n0)
+            moved = kept < n1
+            parts.append(np.divide(observed - relabelled, lost, out=np.full(rows, -np.inf), where=moved))
+        return cls(observed, np.sort(np.concatenate(parts)))
+
+    def p_above(self, m: float) -> float:
+        """P-value of "the true difference is at most m"."""
+        return (1 + int(np.searchsorted(self.turning, m, side="right"))) / (1 + self.turning.size)
+
+    def lower(self, significance: float) -> float:
+        """Lower bound of the difference."""
+        return self._ranked(significance, self.turning)
+
+    def upper(self, significance: float) -> float:
+        """Upper bound of the difference."""
+        return -self._ranked(significance, np.sort(np.where(np.isinf(self.turning), -np.inf, -self.turning)))
+
+    def _ranked(self, significance: float, ordered: FloatArray) -> float:
+        rank = math.floor(round(significance * (1 + ordered.size), 6))
+        if rank < 1 or not math.isfinite(ordered[rank - 1]):
+            raise InsufficientProbes(
+                f"Cannot bound a difference at significance {significance:g}: too few relabellings differ. Add probes.",
+                needed=2 * LEAST,
+            )
+        return float(ordered[rank - 1])
+
+
+def shown_shift(first: int, second: int | None = None, *, confidence: float = 0.95, power: float = POWER) -> float:
+    """Return the gap to a limit that a one-sided bound of the mean clears with probability `power`.
+
+    Args:
+        first: size of the first group, at least 2.
+        second: size of the second group, at least 2; None: one group, whose mean is judged.
+        confidence: of the bound, in (0.5, 1).
+        power: probability, in (0, 1).
+
+    Returns:
+        The gap between the true value and the limit, in standard deviations of a group; the same for PASS and FAIL.
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Power of Student's t-test by the noncentral t distribution, which is Welch's for groups of equal spread.
+    """
+    n1 = check_count("first", first, least=2)
+    n0 = None if second is None else check_count("second", second, least=2)
+    goal, significance = check_fraction("power", power), check_significance(confidence)
+    freedom = n1 - 1 if n0 is None else n1 + n0 - 2
+    error = math.sqrt(1.0 / n1 + (0.0 if n0 is None else 1.0 / n0))
+    bar = -float(special.stdtrit(freedom, significance))
+    low, high = 0.0, 2.0 * bar + 10.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if 1.0 - float(special.nctdtr(freedom, middle, bar)) >= goal else (middle, high)
+    return high * error

@@ -1,4 +1,4 @@
-"""What does one training run prove about epsilon, if many canaries were included by coin flips?
+"""One-run epsilon: what one training run proves about epsilon, if many canaries were included by coin flips.
 
 m canaries enter the training set by independent fair coins. Whoever guesses the coins of r of them from the model and
 is right v times has done something that (epsilon, delta)-differential privacy makes improbable: each guess is right
@@ -8,14 +8,17 @@ that is what a stored seed is for.
 
 from __future__ import annotations
 
+import abc
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy  # its submodules are loaded when they are used: scipy.stats takes half a second
 from numpy.typing import ArrayLike
+from scipy import special
 
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
     as_number,
     check_count,
@@ -23,6 +26,9 @@ from pytest_diffprivacy.statistics.arguments import (
     check_scores,
     check_significance,
 )
+from pytest_diffprivacy.statistics.sample_size import POWER
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Measured
 
 WIDTH = 1e-12
 
@@ -73,7 +79,7 @@ def one_run_p_value(canaries: int, guesses: int, correct: int, epsilon: float, d
 
     Source: Implements Steinke, Nasr and Jagielski (2023), Theorem 5.2 and Appendix D; METHODS 7.5.
     """
-    m, r, v = _check_counts(canaries, guesses, correct)
+    m, r, v = check_guesses(canaries, guesses, correct)
     eps = as_number("epsilon", epsilon)
     if not 0.0 <= eps < math.inf:
         raise UsageError(f"`epsilon` must be finite and at least 0, got {epsilon!r}.")
@@ -101,7 +107,7 @@ def one_run_epsilon(
     Source: Implements Steinke, Nasr and Jagielski (2023), by bisection; METHODS 7.5.
     """
     significance = check_significance(confidence)
-    m, r, v = _check_counts(canaries, guesses, correct)
+    m, r, v = check_guesses(canaries, guesses, correct)
     delta = check_fraction("delta", delta, zero=True)
     at_zero = _p_value(m, r, v, 0.0, delta)
     refuted, allowed = 0.0, 1.0
@@ -169,9 +175,135 @@ def _p_value(m: int, r: int, v: int, eps: float, delta: float) -> float:
     return float(min(1.0, tail + 2.0 * m * delta * max(0.0, float(gain.max()))))
 
 
-def _check_counts(canaries: int, guesses: int, correct: int) -> tuple[int, int, int]:
+def check_guesses(canaries: int, guesses: int, correct: int) -> tuple[int, int, int]:
+    """The three numbers, checked."""
     m, r = check_count("canaries", canaries, least=1), check_count("guesses", guesses, least=1)
     v = check_count("correct", correct, least=0)
     if not v <= r <= m:
         raise UsageError(f"`correct` <= `guesses` <= `canaries` must hold, got {v}, {r}, {m}. Count again.")
     return m, r, v
+
+
+class GuessStatistic(Statistic):
+    """Epsilon by right guesses, from the arrays "scores" and "included" of the canaries.
+
+    Attributes:
+        guess_in: how many of the highest scores are guessed to be included.
+        guess_out: how many of the lowest are guessed not to be.
+        delta: of the claim.
+    """
+
+    __slots__ = ()
+    guess_in: int
+    guess_out: int
+    delta: float
+
+    @abc.abstractmethod
+    def bound(self, canaries: int, right: int) -> Measured:
+        """What so many right guesses prove."""
+
+    @abc.abstractmethod
+    def refuting(self, canaries: int, claimed: float) -> tuple[int, str]:
+        """How many would refute the claimed epsilon if all guesses were right: the number, and the words for it."""
+
+    @property
+    def guesses(self) -> int:
+        """How many canaries are guessed."""
+        return int(self.guess_in) + int(self.guess_out)
+
+    def measure(self, arrays: Stored) -> Measured:
+        """The bound that the right guesses prove."""
+        scores, coins = only(arrays, "scores"), only(arrays, "included").astype(np.bool_)
+        right = correct_guesses(scores, coins, guess_in=int(self.guess_in), guess_out=int(self.guess_out))
+        return self.bound(scores.size, right)
+
+    def check_refutable(self, canaries: int, claimed: float) -> None:
+        """Raise `InsufficientProbes` if not even right guesses alone refute the claimed epsilon."""
+        if self.bound(canaries, self.guesses).value <= claimed:
+            raise self._too_few(canaries, claimed)
+
+    def _too_few(self, canaries: int, claimed: float) -> InsufficientProbes:
+        needed, how = self.refuting(canaries, claimed)
+        cannot = f"{self.guesses} guesses cannot refute epsilon = {claimed:g} even if all are right"
+        return InsufficientProbes(f"{cannot}: at least {needed} {how}", needed=needed)
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (canaries,)."""
+        (canaries,) = counts
+        found = plan_guesses(self.guesses, lambda right: self.bound(canaries, right).value, limit)
+        facts = {"probes": f"{canaries} canaries, {self.guesses} of them guessed"}
+        if found.right is None or found.smallest is None:
+            return facts | {
+                "to pass": f"undefined, because nothing could be refuted: {self._too_few(canaries, limit)}",
+                "to fail": f"impossible: if every guess is right the bound is {found.most:.3g}",
+            }
+        return facts | {
+            "to pass": "these suffice, since a refutation is possible; a PASS says that nothing was refuted, and no "
+            "number proves it",
+            "to fail": f"{found.right} right guesses of {self.guesses}, and the bound can reach {found.most:.3g}; the "
+            f"smallest leak that these show with probability {found.power:g} is {found.smallest:.1%} right guesses, "
+            f"which randomized response of epsilon {float(special.logit(found.smallest)):.3g} gives",
+        }
+
+
+@statistic("one_run")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneRunStatistic(GuessStatistic):
+    """Epsilon of any mechanism, by right guesses."""
+
+    guess_in: int
+    guess_out: int
+    delta: float = 0.0
+    confidence: float = 0.95
+
+    def bound(self, canaries: int, right: int) -> OneRunEpsilon:
+        """`one_run_epsilon` of so many right guesses."""
+        return one_run_epsilon(canaries, self.guesses, right, delta=self.delta, confidence=self.confidence)
+
+    def refuting(self, canaries: int, claimed: float) -> tuple[int, str]:
+        """Guesses that would refute the claimed epsilon."""
+        needed = guesses_needed(claimed, confidence=self.confidence)
+        return needed, "are needed, more with delta above 0. Plant more canaries, or raise `guesses`."
+
+
+@dataclass(frozen=True, slots=True)
+class GuessPlan:
+    """What so many guesses can show about a claimed epsilon.
+
+    Attributes:
+        most: the bound if every guess is right.
+        right: fewest right guesses that refute the claim; None: not even all do.
+        smallest: the smallest chance of a right guess with which that many are right with probability `power`; None:
+            there is none.
+        power: the probability.
+    """
+
+    most: float
+    right: int | None
+    smallest: float | None
+    power: float
+
+
+def plan_guesses(guesses: int, bound: Callable[[int], float], claimed: float, *, power: float = POWER) -> GuessPlan:
+    """Plan a claim about epsilon by one run.
+
+    Args:
+        guesses: how many, at least 1.
+        bound: right guesses -> lower bound of epsilon, which does not fall with them.
+        claimed: the epsilon to refute.
+        power: probability that a plan asks for, in (0, 1).
+
+    Raises:
+        UsageError: an argument is out of range.
+
+    Source: Inverts the bounds of METHODS 7.5; the number of right guesses is taken as binomial.
+    """
+    count, goal = check_count("guesses", guesses, least=1), check_fraction("power", power)
+    most = bound(count)
+    if most <= claimed:
+        return GuessPlan(most, None, None, goal)
+    few, right = 0, count
+    while right - few > 1:
+        middle = (few + right) // 2
+        few, right = (few, middle) if bound(middle) > claimed else (middle, right)
+    return GuessPlan(most, right, float(special.betaincinv(right, count - right + 1, goal)), goal)

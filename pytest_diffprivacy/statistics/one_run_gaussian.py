@@ -1,4 +1,4 @@
-"""What does one training run prove about epsilon, if its mechanism is declared to be Gaussian?
+"""Gaussian one-run epsilon: what one training run proves about epsilon, if its mechanism is declared to be Gaussian.
 
 Two assumptions, which no score can prove: what the training reveals of a canary is at most what a Gaussian mechanism of
 sensitivity mu reveals, and no canary changes another's score. Then, given all scores, the coins are independent, and
@@ -20,11 +20,12 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
     as_number,
-    check_count,
     check_fraction,
     check_significance,
 )
 from pytest_diffprivacy.statistics.epsilon import gaussian_epsilon
+from pytest_diffprivacy.statistics.one_run import GuessStatistic, check_guesses
+from pytest_diffprivacy.statistics.statistic import statistic
 
 LARGEST_MU = 36.0
 """An epsilon beyond that of this sensitivity, 820 at delta 1e-5, is refuted by no number of canaries."""
@@ -83,7 +84,7 @@ def gaussian_one_run_p_value(canaries: int, guesses: int, correct: int, mu: floa
     Source: Follows the GDP route of METHODS 7.4 (Dong, Roth and Su 2022) for the guesses of 7.5; the distribution of
     the best guesser, by 256 quantiles of the Beta law, is ours.
     """
-    m, r, v = _check_counts(canaries, guesses, correct)
+    m, r, v = check_guesses(canaries, guesses, correct)
     shift = as_number("mu", mu)
     if not 0.0 <= shift <= LARGEST_MU:
         raise UsageError(f"`mu` must be between 0 and {LARGEST_MU:g}, got {mu!r}.")
@@ -110,7 +111,7 @@ def gaussian_one_run_epsilon(
 
     Source: Inverts `gaussian_one_run_p_value` by bisection; METHODS 7.4 and 7.5.
     """
-    m, r, v = _check_counts(canaries, guesses, correct)
+    m, r, v = check_guesses(canaries, guesses, correct)
     allowed, significance = check_fraction("delta", delta), check_significance(confidence)
     refuted, most = 0.0, LARGEST_MU
     if _p_value(m, r, v, 0.0) <= significance:
@@ -185,9 +186,22 @@ def _right(beyond: FloatArray, mu: float) -> FloatArray:
     return np.asarray(hits / (hits + misses), dtype=np.float64)
 
 
-def _check_counts(canaries: int, guesses: int, correct: int) -> tuple[int, int, int]:
-    m, r = check_count("canaries", canaries, least=1), check_count("guesses", guesses, least=1)
-    v = check_count("correct", correct, least=0)
-    if not v <= r <= m:
-        raise UsageError(f"`correct` <= `guesses` <= `canaries` must hold, got {v}, {r}, {m}. Count again.")
-    return m, r, v
+@statistic("one_run_gaussian")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianOneRunStatistic(GuessStatistic):
+    """Epsilon of a mechanism that is declared to be Gaussian, by right guesses."""
+
+    guess_in: int
+    guess_out: int
+    delta: float
+    confidence: float = 0.95
+
+    def bound(self, canaries: int, right: int) -> GaussianOneRun:
+        """`gaussian_one_run_epsilon` of so many right guesses."""
+        return gaussian_one_run_epsilon(canaries, self.guesses, right, delta=self.delta, confidence=self.confidence)
+
+    def refuting(self, canaries: int, claimed: float) -> tuple[int, str]:
+        """Canaries that would refute the claimed epsilon."""
+        share = self.guesses / canaries
+        needed = gaussian_canaries_needed(claimed, self.delta, share=share, confidence=self.confidence)
+        return needed, "canaries are needed, as large a share of them guessed. Plant more."

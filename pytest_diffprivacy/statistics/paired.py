@@ -1,4 +1,4 @@
-"""How much is left of a quantity after a change, measured on the same prompts with the same seeds?
+"""Paired change: how much is left of a quantity after a change, on the same prompts with the same seeds.
 
 Images of one prompt belong together, so prompts are resampled, never images.
 """
@@ -14,9 +14,14 @@ from numpy.typing import ArrayLike
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_significance
 from pytest_diffprivacy.statistics.binomial import upper_bound
+from pytest_diffprivacy.statistics.mean_difference import shown_shift
+from pytest_diffprivacy.statistics.rate import plan_rate
+from pytest_diffprivacy.statistics.sample_size import POWER
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 
 DRAWS = 4_000
 LEAST_PROMPTS = 5
+MORE = "about four times as many prompts would halve the bounds' distance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +205,84 @@ def _resampled(columns: FloatArray, seed: int) -> FloatArray:
     drawn = np.random.default_rng(seed).integers(count, size=(DRAWS, count))
     means: FloatArray = np.stack([column[drawn].mean(1) for column in columns.T], 1)
     return means
+
+
+@statistic("share_left")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareLeftStatistic(Statistic):
+    """What is left of a share; arrays "before" and "after"."""
+
+    confidence: float = 0.95
+    seed: int = 0
+
+    def measure(self, arrays: Stored) -> PairedChange:
+        """`share_left` of both arrays."""
+        return share_left(only(arrays, "before"), only(arrays, "after"), confidence=self.confidence, seed=self.seed)
+
+    def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
+        """Prompts that would narrow the bounds."""
+        return MORE
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (prompts, images a prompt, prompts left out).
+
+        Bounds resample prompts; where no copy is left, or images of a prompt agree, they are about the binomial ones.
+        """
+        if counts[0] < LEAST_PROMPTS:
+            return _facts(counts)
+        found = plan_rate(counts[0], limit=limit, confidence=self.confidence)
+        needs = "no number of" if found.pass_needs is None else str(max(LEAST_PROMPTS, found.pass_needs))
+        smallest = "none" if found.smallest is None else f"about {found.smallest:.3g}"
+        return _facts(
+            counts,
+            f"{needs} prompts without a copy left are needed if every image copies without mitigation, and 1/c "
+            "times as many if a share c does; what c is, is undefined before it is measured",
+            f"the smallest share left that these show with probability {found.power:g}, if every image copies "
+            f"without mitigation and those of a prompt agree, is {smallest}",
+        )
+
+
+@statistic("relative_loss")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelativeLossStatistic(Statistic):
+    """What is lost of a quantity; arrays "before" and "after"."""
+
+    confidence: float = 0.95
+    seed: int = 0
+
+    def measure(self, arrays: Stored) -> PairedChange:
+        """`relative_loss` of both arrays."""
+        return relative_loss(only(arrays, "before"), only(arrays, "after"), confidence=self.confidence, seed=self.seed)
+
+    def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
+        """Prompts that would narrow the bounds."""
+        return MORE
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (prompts, images a prompt, prompts left out)."""
+        if counts[0] < LEAST_PROMPTS:
+            return _facts(counts)
+        gap = shown_shift(counts[0], confidence=self.confidence)
+        passes = (
+            f"a mitigation that loses nothing passes with probability {POWER:g} if prompts' losses spread by at most "
+            f"{limit / gap:.3g} of the mean alignment; twice the spread needs four times the prompts"
+        )
+        return _facts(
+            counts,
+            passes if limit else "no number of prompts passes: no sample shows that a loss is 0",
+            f"the smallest loss that these show with probability {POWER:g} is about the limit and {gap:.3g} "
+            "standard deviations of the prompts' losses; as a share it is undefined until they are measured",
+        )
+
+
+def _facts(counts: tuple[int, ...], to_pass: str = "", to_fail: str = "") -> dict[str, str]:
+    prompts, images, excluded = counts
+    few = f"at least {LEAST_PROMPTS} prompts are needed"
+    gone = f", {excluded} left out without training image" if excluded else ""
+    return {
+        "probes": f"{prompts} prompts with {images} images each{gone}",
+        "to pass": to_pass or few,
+        "to fail": to_fail or few,
+        "shared": "one comparison serves every claim about it; what the searches of its mitigations add to the "
+        "sampling is undefined before they run",
+    }

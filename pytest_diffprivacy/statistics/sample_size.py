@@ -65,3 +65,8 @@ def verdict_chance(n: int, rates: FloatArray, limit: float, significance: float,
 def about(count: int | None) -> str:
     """A planned number in words."""
     return f"about {count or 'more than 10 million'}"
+
+
+def both_sides(members: int, nonmembers: int) -> str:
+    """Probes of a plan in words."""
+    return f"{members} members, {nonmembers} non-members, duplicates counted"

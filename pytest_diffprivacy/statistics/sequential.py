@@ -1,4 +1,4 @@
-"""May a stream be stopped as soon as it decides, although it is looked at after every item?
+"""Sequential mean: bounds of a stream that may be stopped as soon as they decide, after any item.
 
 Bounds for a fixed number of trials may be looked at once: Clopper-Pearson checked every 50 trials up to 1,000
 refutes a true rate of 0.5 in 20 % of runs at nominal 5 %. The capital of a gambler who bets against "the mean is at
@@ -30,11 +30,14 @@ from pytest_diffprivacy.statistics.arguments import (
     check_scores,
     check_significance,
 )
+from pytest_diffprivacy.statistics.auroc import auroc_facts
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 
 Process: TypeAlias = Literal["betting", "mixture"]
 Capital: TypeAlias = Callable[[FloatArray, float, float], FloatArray]
 
 BISECTIONS = 64
+MOST_PAIRS = 4096
 TRUNCATION = 0.5
 """A bet risks at most this share of the capital."""
 
@@ -271,3 +274,33 @@ def _refuted_up_to(items: FloatArray, *, capital: Capital, significance: float) 
         middle = (low + high) / 2.0
         low, high = (middle, high) if capital(items, middle, significance).max() > goal else (low, middle)
     return low
+
+
+@statistic("sequential_mean")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequentialMeanStatistic(Statistic):
+    """The mean of the array "values": outcomes of pairs of a member and a non-member, whose mean is an AUROC."""
+
+    confidence: float = 0.95
+
+    def measure(self, arrays: Stored) -> SequentialMean:
+        """`sequential_mean` of the outcomes."""
+        return sequential_mean(only(arrays, "values"), confidence=self.confidence)
+
+    def needed(self, arrays: Stored, measured: SequentialMean, limit: float) -> str:
+        """What would decide where all pairs do not."""
+        return "more pairs; or all of these at once, without `sequential`, whose bounds are closer"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (members, non-members), each of which is in one pair."""
+        facts, pairs = auroc_facts(counts, limit, self.confidence, look="at one look "), min(counts)
+        if pairs < 2:
+            return facts
+        test = SequentialTest(limit, confidence=self.confidence)
+        test.feed([1.0] * min(pairs, MOST_PAIRS))
+        earliest = f"after {test.items} pairs if all are ordered right" if test.decided else "with no FAIL"
+        facts["stops"] = (
+            f"{earliest} at the earliest, after {pairs} at the latest; where between is undefined before the run, and "
+            "all pairs together show less than one look does"
+        )
+        return facts

@@ -9,15 +9,16 @@ number again, without the model, the images or any attack. Fields that are only 
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.errors import InsufficientProbes
-from pytest_diffprivacy.statistics.holm import p_value_from_bounds
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
+from pytest_diffprivacy.statistics.p_values import p_value_from_bounds
 from pytest_diffprivacy.statistics.verdict import Measured
 
 Stored: TypeAlias = Mapping[str, Sequence[NDArray[Any]]]
@@ -92,3 +93,54 @@ def only(arrays: Stored, role: str) -> NDArray[Any]:
     """The one array that plays a role."""
     (array,) = arrays[role]
     return array
+
+
+def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
+    """Compute a statistic again.
+
+    Args:
+        statistic: a name in `STATISTICS`.
+        arrays: role -> the arrays that play it, in the order of the record.
+        arguments: the statistic's other arguments as they were recorded.
+
+    Raises:
+        UsageError: no such statistic, or arrays or arguments that it does not take.
+        InsufficientProbes: the statistic is undefined for so few probes, as it was when the claim was judged.
+
+    Source: ours.
+    """
+    with _refusing_what_does_not_fit(statistic):
+        return STATISTICS[statistic](**arguments).measure(arrays)
+
+
+def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, limit: float) -> float | None:
+    """Return the smallest significance at which the statistic's lower bound lies above the limit.
+
+    Args:
+        statistic: a name in `STATISTICS`.
+        arrays: role -> the arrays that play it, in the order of the record.
+        arguments: the statistic's other arguments as they were recorded.
+        limit: the claim's limit.
+
+    Returns:
+        The p-value of "at most the limit"; None where the statistic takes no confidence.
+
+    Raises:
+        UsageError: no such statistic, or arrays or arguments that it does not take.
+
+    Source: Inverts the bounds of METHODS 7.
+    """
+    if "confidence" not in arguments:
+        return None
+    with _refusing_what_does_not_fit(statistic):
+        return STATISTICS[statistic](**arguments).p_value(arrays, limit)
+
+
+@contextlib.contextmanager
+def _refusing_what_does_not_fit(statistic: str) -> Iterator[None]:
+    if statistic not in STATISTICS:
+        raise UsageError(f"`statistic` must be one of {', '.join(STATISTICS)}, got {statistic!r}.")
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"The arrays or arguments of {statistic} do not fit it: {error}.") from error

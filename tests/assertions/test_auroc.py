@@ -20,7 +20,7 @@ from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models import AnalyticDenoiser
 from pytest_diffprivacy.statistics import auroc, decide
-from pytest_diffprivacy.statistics.recompute import recompute
+from pytest_diffprivacy.statistics.statistic import recompute
 
 SIZE = 400
 RNG = np.random.default_rng(3)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from pytest_diffprivacy import (
     Verdict,
     assert_no_extraction,
 )
-from pytest_diffprivacy.assertions.enough import more_corrected_trials, more_trials
 from pytest_diffprivacy.models import AnalyticDenoiser, CallableGenerator, ideal_denoiser
 from pytest_diffprivacy.probes import StoredGenerations
-from pytest_diffprivacy.statistics import Detector, copy_rate, corrected_rate, trials_needed
+from pytest_diffprivacy.statistics import CorrectedRate, Detector, copy_rate, corrected_rate, trials_needed
+from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic
+from pytest_diffprivacy.statistics.rate import more_trials
 from tests.assertions.conftest import smooth_images
 
 MEMBERS, UNSEEN = 20, 640
@@ -90,11 +92,15 @@ def test_the_number_said_to_decide_counts_the_controls_false_matches() -> None:
 
 def test_the_number_said_to_decide_counts_the_detectors_error() -> None:
     good, poor = Detector(990, 1000, 0, 1000), Detector(60, 100, 4, 100)
-    said = re.match("about ([0-9]+) ", more_corrected_trials(corrected_rate(3, 100, good), 0.05, seed=0))
+
+    def more_corrected_trials(found: CorrectedRate, limit: float) -> str:
+        return CorrectedRateStatistic(**asdict(found.detector)).needed({}, found, limit)
+
+    said = re.match("about ([0-9]+) ", more_corrected_trials(corrected_rate(3, 100, good), 0.05))
     assert said
     more = round(0.03 * int(said[1]))
     assert corrected_rate(more, int(said[1]), good).high <= 0.05
-    assert "label more copies and others" in more_corrected_trials(corrected_rate(40, 1000, poor), 0.02, seed=0)
+    assert "label more copies and others" in more_corrected_trials(corrected_rate(40, 1000, poor), 0.02)
 
 
 def test_too_few_unseen_images_to_calibrate_the_rule_is_inconclusive(population: AnalyticDenoiser) -> None:

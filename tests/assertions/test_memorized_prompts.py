@@ -21,7 +21,7 @@ from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.models import load_model
-from pytest_diffprivacy.statistics.recompute import recompute
+from pytest_diffprivacy.statistics.statistic import recompute
 from tests.assertions.prompted import BROADS, NEEDLES, REFERENCE, prompted_model
 from tests.models.text_builders import golden_pipeline, text_inputs
 

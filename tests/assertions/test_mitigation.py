@@ -20,7 +20,7 @@ from pytest_diffprivacy import (
 )
 from pytest_diffprivacy.mitigation import DelayedGuidance, MitigationComparison, PixelDistance
 from pytest_diffprivacy.report.formats.html import render as render_html
-from pytest_diffprivacy.statistics.recompute import recompute
+from pytest_diffprivacy.statistics.statistic import recompute
 from tests.mitigation.needles import OTHERS, PROMPTS, Brightness, Forgetful, needle_model, training_images
 from tests.report.finished import finished_run
 

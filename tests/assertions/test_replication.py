@@ -19,10 +19,10 @@ from pytest_diffprivacy import (
     Verdict,
     assert_not_closer_to_members,
 )
-from pytest_diffprivacy.assertions.replication_evidence import generations_needed
 from pytest_diffprivacy.distances import pixel_embedding
 from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.statistics import DcrShare, dcr_share_of_counts, trials_needed
+from pytest_diffprivacy.statistics.dcr import generations_needed
 from tests.assertions.conftest import smooth_images
 
 FEW: dict[str, Any] = {"generations": 512, "steps": 8}

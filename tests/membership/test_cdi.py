@@ -26,7 +26,7 @@ from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.statistics.control_splits import ControlSplit, control_splits
-from pytest_diffprivacy.statistics.dataset_inference import combined_p_value
+from pytest_diffprivacy.statistics.p_values import combined_p_value
 from tests.models.builders import golden_images, golden_model, population_model, smooth_images, tiny_unet
 
 RUNS, IMAGES, FEATURES, SPLITS, FOLDS = 1_000, 50, 20, 5, 5

@@ -5,7 +5,7 @@ import pytest
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics import alike_rate, binomial_lower, binomial_upper
-from pytest_diffprivacy.statistics.recompute import recompute, recomputed_p_value
+from pytest_diffprivacy.statistics.statistic import recompute, recomputed_p_value
 
 RNG = np.random.default_rng(1)
 UNSEEN = RNG.normal(0.3, 0.05, 800)

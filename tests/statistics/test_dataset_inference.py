@@ -11,9 +11,9 @@ from pytest_diffprivacy.statistics.dataset_inference import (
     SplitLogits,
     combined_p_value,
     dataset_inference,
+    images_needed,
 )
-from pytest_diffprivacy.statistics.dataset_power import images_needed
-from pytest_diffprivacy.statistics.mean_shift import PERMUTATIONS, PermutationShift, WelchShift
+from pytest_diffprivacy.statistics.mean_difference import PERMUTATIONS, PermutationShift, WelchShift
 
 
 def logits(seed, *, shift=0.0, members=25, nonmembers=30, splits=1):

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from pytest_diffprivacy.statistics import one_run_epsilon
-from pytest_diffprivacy.statistics.guess_power import plan_guesses
+from pytest_diffprivacy.statistics.one_run import plan_guesses
 
 
 def bound(right):

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.mean_difference import mean_difference
-from pytest_diffprivacy.statistics.mean_power import shown_shift
+from pytest_diffprivacy.statistics.mean_difference import mean_difference, shown_shift
 
 
 @pytest.mark.parametrize(("first", "second"), [(10, 10), (40, 60)])

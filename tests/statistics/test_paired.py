@@ -5,7 +5,7 @@ import pytest
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics import mean_change, mean_over_prompts, relative_loss, share_left
-from pytest_diffprivacy.statistics.recompute import recompute
+from pytest_diffprivacy.statistics.statistic import recompute
 
 
 def clustered(rng, prompts, images, before, after):

@@ -16,7 +16,7 @@ from pytest_diffprivacy.statistics import (
     tpr_at_fpr,
 )
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
-from pytest_diffprivacy.statistics.recompute import STATISTICS, recomputed_p_value
+from pytest_diffprivacy.statistics.statistic import STATISTICS, recomputed_p_value
 
 RANDOM = np.random.default_rng(11)
 MEMBERS, OTHERS = RANDOM.normal(0.8, 1.0, (3, 400)), RANDOM.normal(0.0, 1.0, (3, 420))

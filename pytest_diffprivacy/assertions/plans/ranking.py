@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pytest_diffprivacy.assertions.plans.planned import Planned
 from pytest_diffprivacy.evidence.records import Claim
-from pytest_diffprivacy.statistics import SequentialTest
-from pytest_diffprivacy.statistics.auroc import auroc_facts
-
-MOST_PAIRS = 4096
+from pytest_diffprivacy.statistics.auroc import AurocStatistic
+from pytest_diffprivacy.statistics.sequential import SequentialMeanStatistic
 
 
 def planned_auroc(planned: Planned, counts: tuple[int, int], *, sequential: bool) -> Claim:
@@ -18,18 +16,7 @@ def planned_auroc(planned: Planned, counts: tuple[int, int], *, sequential: bool
         counts: members and non-members.
         sequential: whether pairs are judged until they decide.
     """
-    look = "at one look " if sequential else ""
-    facts = auroc_facts(counts, planned.limit, planned.confidence, look=look)
-    if min(counts) < 2:
-        return planned.keep(facts, sum(counts))
-    if not sequential:
-        return planned.keep(facts, sum(counts))
-    pairs = min(counts)
-    test = SequentialTest(planned.limit, confidence=planned.confidence)
-    test.feed([1.0] * min(pairs, MOST_PAIRS))
-    earliest = f"after {test.items} pairs if all are ordered right" if test.decided else "with no FAIL"
-    facts["stops"] = (
-        f"{earliest} at the earliest, after {pairs} at the latest; where between is undefined before the run, and all "
-        "pairs together show less than one look does"
-    )
-    return planned.keep(facts, 2 * pairs)
+    kind = SequentialMeanStatistic if sequential else AurocStatistic
+    facts = kind(confidence=planned.confidence).plan(counts, planned.limit)
+    pairs = sequential and min(counts) > 1
+    return planned.keep(facts, 2 * min(counts) if pairs else sum(counts))

@@ -1,4 +1,4 @@
-"""How many generations are copies, if all that is known of each is how alike it is to its nearest training image?
+"""Similar generations: how many are copies, if all that is known of each is its similarity to the training images.
 
 A generator that copies nothing makes images that are as alike to training images as other unseen images are. So unseen
 images set the limit from which an image counts as a copy, and others of them say how often the limit is wrong.
@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction, check_scores, check_significance
+from pytest_diffprivacy.statistics.copies import uncalibrated
 from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
-from pytest_diffprivacy.statistics.rate import excess_rate
+from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate_facts
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +111,50 @@ def alike_rate(
         controls=others.size,
         threshold=threshold,
     )
+
+
+@statistic("alike_rate")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeRateStatistic(Statistic):
+    """The rate of copies by similarity: arrays "similarities" of generations, "null" and "control" of unseen images.
+
+    Attributes:
+        copy_from: the smallest similarity that may count as a copy.
+        max_false_match_rate: share of unseen images that may be called copies.
+        rule_confidence: with which the threshold keeps that share.
+    """
+
+    copy_from: float
+    max_false_match_rate: float
+    rule_confidence: float
+    confidence: float = 0.95
+
+    def measure(self, arrays: Stored) -> AlikeRate:
+        """`alike_rate` of the three arrays."""
+        found, null, control = (only(arrays, role) for role in ("similarities", "null", "control"))
+        try:
+            return alike_rate(found, null, control, **recorded_arguments(self))
+        except InsufficientProbes as error:
+            given, needed = len(null) + len(control), 2 * (error.needed or 0)
+            raise InsufficientProbes(
+                f"Cannot calibrate a copy rule with a false match rate of {self.max_false_match_rate:g} from {given} "
+                f"unseen images, half of which are the control: at least {needed} are needed. Raise "
+                "max_false_match_rate or add unseen images.",
+                needed=needed,
+            ) from error
+
+    def needed(self, arrays: Stored, measured: AlikeRate, limit: float) -> str:
+        """Generations that would decide."""
+        return more_trials(measured, measured.false_matches / measured.controls, limit, remedy="Raise copy_from")
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (generations, unseen images); half of the unseen images are the control."""
+        generations, unseen = counts
+        words = Trials(
+            name="generations",
+            clean="without a copy",
+            beside=f"{unseen} unseen images",
+            controls=unseen - unseen // 2,
+            undefined=uncalibrated(unseen, self.max_false_match_rate, self.confidence, images="unseen images"),
+        )
+        return rate_facts(generations, limit, self.confidence, words)

@@ -1,4 +1,4 @@
-"""Which of several claims are refuted, if one false accusation among all of them counts as one?
+"""P-values: Holm's correction, the combination of dependent ones, inverted bounds, exceedance of a reference.
 
 That all claims hold needs no correction: every one of them must pass (intersection-union). That some claim is
 violated does: with twenty claims that hold, one at 5 % each fails in most runs.
@@ -6,15 +6,24 @@ violated does: with twenty claims that hold, one at 5 % each fails in most runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+from pytest_diffprivacy.statistics.arguments import FloatArray, as_number, check_count, check_fraction, check_scores
 
 BISECTIONS = 20
+
+Combine = Literal["mean", "median"]
+
+COMBINERS: Final[Mapping[str, Callable[[FloatArray], float]]] = {
+    "mean": lambda p: float(np.mean(p)),  # Rüschendorf 1982; Vovk and Wang 2020
+    "median": lambda p: float(np.median(p)),  # Meinshausen, Meier and Bühlmann 2009, with gamma = 1/2
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +93,42 @@ def p_value_from_bounds(lower: Callable[[float], float], limit: float) -> float:
         middle = (inside * outside) ** 0.5
         inside, outside = (middle, outside) if lower(1.0 - middle) > limit else (inside, middle)
     return float(inside)
+
+
+def combined_p_value(p_values: ArrayLike, *, combine: Combine = "mean") -> float:
+    """Combine p-values that depend on each other in any way: twice their mean or median, at most 1; one stays itself.
+
+    Raises:
+        UsageError: not p-values, or no such combination.
+
+    Source: Rüschendorf 1982 and Vovk and Wang 2020 (mean); Meinshausen, Meier and Bühlmann 2009 (median).
+    """
+    p = check_scores("p_values", p_values)
+    if p.min() < 0.0 or p.max() > 1.0:
+        raise UsageError(f"`p_values` must be in [0, 1], got values in [{p.min():g}, {p.max():g}].")
+    if combine not in COMBINERS:
+        raise UsageError(f"`combine` must be one of {', '.join(COMBINERS)}, got {combine!r}.")
+    return float(p[0]) if p.size == 1 else min(1.0, 2.0 * COMBINERS[combine](p))
+
+
+def exceedance_p_values(scores: ArrayLike, reference_scores: ArrayLike) -> NDArray[np.float64]:
+    """The probability of a score so high for something exchangeable with the reference; **higher = more unusual**.
+
+    `(1 + number of reference scores as high or higher) / (1 + number of reference scores)`: at most x with probability
+    at most x, for any distribution of scores.
+
+    Args:
+        scores: shape (n,), finite.
+        reference_scores: shape (m,), finite.
+
+    Returns:
+        float64 (n,), in [1 / (m + 1), 1]; not corrected for the number of scores.
+
+    Raises:
+        UsageError: scores that are empty or not finite.
+
+    Source: Implements the conformal p-value of Vovk, Gammerman and Shafer 2005, chapter 2.
+    """
+    values, reference = check_scores("scores", scores), np.sort(check_scores("reference_scores", reference_scores))
+    as_high = reference.size - np.searchsorted(reference, values, side="left")
+    return np.asarray((1.0 + as_high) / (1.0 + reference.size), dtype=np.float64)

@@ -1,0 +1,121 @@
+"""Prompt rate: the share of prompts that bring one image back, given what was found for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.statistics.arguments import check_significance
+from pytest_diffprivacy.statistics.binomial import upper_bound
+from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
+from pytest_diffprivacy.statistics.sample_size import about, both_sides
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRate:
+    """The share of prompts that bring an image back.
+
+    Attributes:
+        value: such prompts / prompts.
+        low: lower bound, of what the control does not explain where there is one; undecided prompts count as none.
+        high: upper bound; undecided prompts count as hits.
+        confidence: of each bound.
+        hits: prompts that bring an image back.
+        undecided: prompts whose search was given up.
+        false_matches: prompts whose image matches an unseen one as well; None without a control.
+        prompts: how many were asked.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    hits: int
+    undecided: int
+    false_matches: int | None
+    prompts: int
+
+
+def prompt_rate(
+    hits: ArrayLike, undecided: ArrayLike, false_matches: ArrayLike | None = None, *, confidence: float = 0.95
+) -> PromptRate:
+    """Bound the share of prompts that bring an image back; the prompts are taken as a sample of prompts like them.
+
+    Args:
+        hits: which prompts do at which guidance scale, bool (prompts, scales); one scale is enough.
+        undecided: of which that could not be told, (prompts, scales); prompts that are hits all the same do not count.
+        false_matches: whose image matches one of as many unseen images, (prompts, scales); None: no control.
+        confidence: of each bound, in (0.5, 1).
+
+    Raises:
+        UsageError: arrays of different shapes, or empty.
+
+    Source: METHODS 1.4 and 7.1; what an undecided prompt counts as is ours.
+    """
+    significance = check_significance(confidence)
+    found = np.asarray(hits, dtype=np.bool_)
+    unknown = np.asarray(undecided, dtype=np.bool_)
+    false = None if false_matches is None else np.asarray(false_matches, dtype=np.bool_)
+    if found.ndim != 2 or unknown.shape != found.shape or (false is not None and false.shape != found.shape):
+        raise UsageError(f"`hits`, `undecided` and `false_matches` must be (prompts, scales), got {found.shape}.")
+    back = np.asarray(found.any(1))
+    count, known, left = len(back), int(back.sum()), int((unknown.any(1) & ~back).sum())
+    plain = rate(known, count, confidence=confidence)
+    matched = None if false is None else int(false.any(1).sum())
+    low = plain.low if matched is None else excess_rate(known, count, matched, count, confidence=confidence).low
+    high = upper_bound(known + left, count, significance)
+    return PromptRate(plain.value, low, high, plain.confidence, known, left, matched, count)
+
+
+@statistic("prompt_rate")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptRateStatistic(Statistic):
+    """The share of prompts that bring an image back, from the distances of each prompt's clique of generations.
+
+    Arrays, (prompts, guidance scales): "flagged" (there is a clique), "undecided" (its search was given up), "l2" of
+    the clique to training images, "control_l2" to as many unseen ones.
+
+    Attributes:
+        delta: largest RMS distance of a copy.
+        compared: whether the training images are known; 0: a clique counts as it is.
+    """
+
+    delta: float
+    confidence: float
+    compared: int
+
+    def measure(self, arrays: Stored) -> PromptRate:
+        """`prompt_rate` of what lies within `delta`."""
+        flagged, undecided = (only(arrays, role).astype(np.bool_) for role in ("flagged", "undecided"))
+        if not self.compared:
+            return prompt_rate(flagged, undecided, confidence=self.confidence)
+        hits, false = (flagged & (only(arrays, role) <= float(self.delta)) for role in ("l2", "control_l2"))
+        return prompt_rate(hits, undecided, false, confidence=self.confidence)
+
+    def needed(self, arrays: Stored, measured: PromptRate, limit: float) -> str:
+        """Prompts that would decide, or what makes the undecided ones decided."""
+        if measured.undecided:
+            return f"{measured.undecided} prompts were left undecided: raise cliques_tried, or lower edge_threshold"
+        if measured.false_matches is None:
+            decided = trials_needed(measured.value, limit, confidence=measured.confidence)
+            return f"{about(decided)} prompts would decide at the observed rate"
+        return more_trials(measured, measured.false_matches / measured.prompts, limit, trials="prompts")
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """Plan for (prompts, generations at a guidance scale, guidance scales[, members, non-members])."""
+        prompts, generations, scales, *sides = counts
+        if prompts == 0:
+            why = "undefined, because no prompts are given and the members have no captions"
+            return {"probes": "no prompts", "to pass": why, "to fail": why}
+        words = Trials(
+            name="prompts",
+            clean="that bring nothing back",
+            beside=f"{generations} generations at each of {scales} guidances"
+            + (f"; {both_sides(*sides)}" if sides else ""),
+            controls=prompts if sides else 0,
+        )
+        return rate_facts(prompts, limit, self.confidence, words)
