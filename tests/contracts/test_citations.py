@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pytest_diffprivacy
-from pytest_diffprivacy.statistics.recompute import STATISTICS
+from pytest_diffprivacy.statistics.statistic import STATISTICS
 
 ROOT = Path(__file__).parents[2]
 METHODS = ROOT / "docs" / "methods.md"
