@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances, joined
+from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
 
@@ -20,6 +21,16 @@ SMALLEST_SIDE = 3
 QUERIES = 1024
 GROWTH = 0.25
 EXAMPLES = 12
+
+GENERATE_AND_FILTER = Published(
+    name="extraction",
+    title="Generate and filter, adaptive distance",
+    access=Access.BLACK_BOX,
+    source="Carlini et al. 2023, section 5.2; duplicates excluded and threshold calibrated",
+    kind=Kind.EXTRACTION,
+    built_by="assert_no_extraction(model, probes)",
+)
+register(GENERATE_AND_FILTER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,23 @@ from pytest_diffprivacy.distances.tiled import GRID4
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.extraction.cliques import CLIQUES_TRIED, NONE, Clique, CliqueOutcome, find_cliques
 from pytest_diffprivacy.extraction.training_images import eidetic_counts
+from pytest_diffprivacy.methods import Access, Kind, Need, Published, register
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics.arguments import as_number, check_count
 
 DUPLICATE_DELTA = 0.05
+
+PROMPTED_SEARCH = Published(
+    name="extraction-prompted",
+    title="Generate and filter by prompts, cliques in tiled l2",
+    access=Access.BLACK_BOX,
+    source="Carlini et al. 2023, section 4.2; exact cliques, control with unseen images",
+    kind=Kind.EXTRACTION,
+    needs=frozenset({Need.PROMPTS}),
+    built_by="assert_no_extraction(model, probes, search=PromptSearch(...))",
+)
+register(PROMPTED_SEARCH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
@@ -34,6 +35,17 @@ LOSS_DRAWS = 20
 TIMESTEP: int = ReferenceTimestep(100)
 COLUMNS: Final = ("honest", "oracle", "single")
 VERSION = 1
+
+RECONSTRUCTION = Published(
+    name="reconstruction",
+    title="Inpainting, chosen by the model's own loss",
+    access=Access.GREY_BOX,
+    source="Carlini et al. 2023, section 5.4; honest choice and control of METHODS 2.2",
+    kind=Kind.EXTRACTION,
+    built_by="assert_no_reconstruction(model, probes)",
+    asks="Can the hidden part of a training image be filled in?",
+)
+register(RECONSTRUCTION)
 
 
 def reconstruction_errors(

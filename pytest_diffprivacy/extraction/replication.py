@@ -17,6 +17,7 @@ from pytest_diffprivacy.distances import ArrayImages, Embedding, nearest_images,
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances, joined
 from pytest_diffprivacy.extraction.space import Space, distance_to_others
+from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 
 SMALLEST = 10
@@ -26,6 +27,17 @@ COMPONENTS = 64
 EQUAL = 1e-6
 CELL_CHUNK = 1024
 STARTS = 10
+
+REPLICATION = Published(
+    name="replication",
+    title="Distance to the closest record, training set against holdout",
+    access=Access.BLACK_BOX,
+    source="METHODS 6.2 to 6.5; Meehan et al. 2020, Alaa et al. 2022, Somepalli et al. 2023",
+    kind=Kind.EXTRACTION,
+    built_by="assert_not_closer_to_members(model, probes)",
+    asks="Are generations closer to training images than to images that were never used?",
+)
+register(REPLICATION)
 
 
 @dataclass(frozen=True, slots=True)

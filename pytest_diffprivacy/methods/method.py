@@ -101,6 +101,7 @@ class Published:
         kind: what it finds out.
         needs: what it needs besides the model and the images.
         built_by: the call that makes it, for a method that cannot be had by its name alone; "" where it can.
+        asks: its own question about the model; "" where it is that of its kind.
     """
 
     name: str
@@ -110,11 +111,12 @@ class Published:
     kind: Kind = Kind.MEMBERSHIP
     needs: frozenset[Need] = frozenset()
     built_by: str = ""
+    asks: str = ""
 
     @property
     def question(self) -> str:
         """What it asks about the model."""
-        return self.kind.question
+        return self.asks or self.kind.question
 
     @property
     def access_text(self) -> str:
