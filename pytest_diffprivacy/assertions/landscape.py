@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.evidence.records import Chart, Series
+from pytest_diffprivacy.methods import Configured
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import Denoiser, WhiteBoxDenoiser
-from pytest_diffprivacy.models.schedule import ReferenceTimestep
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.sharpness import LID, ScoreHessian, SharpnessStatistic, flipd_curve, full_spectrum
+from pytest_diffprivacy.sharpness import ScoreHessian, full_spectrum
 
 LARGEST_DIMENSION = 1024
 SHARPEST_SHOWN = 3
 POINTS_DRAWN = 64
-CURVE_IMAGES = 16
-CURVE_TIMESTEPS = (5, 10, 20, 50, 100, 200)
 
 
 def landscape_charts(
     model: Denoiser,
     probes: ProbeSet,
-    statistic: SharpnessStatistic,
+    statistic: Configured,
     members: NDArray[np.float64],
     reference: NDArray[np.float64],
     *,
-    timestep: int,
     seed: int,
+    confidence: float,
 ) -> list[Chart]:
-    """The spectra of the sharpest members beside a typical unseen image; for FLIPD its curve over noise levels too.
+    """The spectra of the sharpest members beside a typical unseen image, and what the statistic shows besides.
 
     None where the model offers no derivatives or has more than 1,024 dimensions, as many products as a spectrum needs.
 
@@ -42,13 +38,14 @@ def landscape_charts(
         statistic: what was measured.
         members: the members' sharpness.
         reference: the non-members' sharpness.
-        timestep: noise level of the statistic.
         seed: the run's seed.
+        confidence: of each one-sided bound.
     """
     if not isinstance(model, WhiteBoxDenoiser) or int(np.prod(model.sample_shape)) > LARGEST_DIMENSION:
         return []
-    charts = [_spectra(model, probes, members, reference, timestep, seed)]
-    return [*charts, _dimensions(model, probes, seed)] if statistic is LID else charts
+    shown = statistic.evidence(model, probes, seed=seed, confidence=confidence, images="none")
+    timestep = statistic.parameters["timestep"]
+    return [_spectra(model, probes, members, reference, timestep, seed), *shown.charts]
 
 
 def _spectra(
@@ -86,34 +83,3 @@ def _hessian(model: WhiteBoxDenoiser, images: ImageSet, index: int, timestep: in
     eps = probe_noise(image, 1, model.sample_shape, seed)[0].to(device=model.device, dtype=model.dtype)
     x_t = (alpha * model.encode(image) + sigma * eps)[0]
     return ScoreHessian(model, x_t, timestep, prompt=None if prompts is None else prompts[0])
-
-
-def _dimensions(model: WhiteBoxDenoiser, probes: ProbeSet, seed: int) -> Chart:
-    timesteps = _distinct(model, [ReferenceTimestep(t) for t in CURVE_TIMESTEPS])
-    series = []
-    for images, name in ((probes.members, "members"), (probes.nonmembers, "non-members")):
-        chosen = np.random.default_rng([seed, 4]).permutation(len(images))[:CURVE_IMAGES].tolist()
-        curve = flipd_curve(
-            model,
-            torch.from_numpy(images.load(chosen)),
-            timesteps=timesteps,
-            seed=seed,
-            prompts=images.prompts(chosen),
-        )
-        x, y = tuple(float(s) for s in curve.sigmas), tuple(float(v) for v in np.median(curve.dimensions, axis=1))
-        low, high = (tuple(np.quantile(curve.dimensions, q, axis=1).tolist()) for q in (0.1, 0.9))
-        series.append(Series(name=f"{name} (median of {len(chosen)})", x=x, y=y, low=low, high=high))
-    return Chart(
-        title="Intrinsic dimension over noise levels",
-        x_label="noise level sigma_t",
-        y_label="dimension (FLIPD)",
-        series=tuple(series),
-        log_x=True,
-        note="The band holds the middle 80 % of the images. The dimension of memorized images falls towards 0 with "
-        "the noise.",
-    )
-
-
-def _distinct(model: Denoiser, timesteps: Sequence[int]) -> list[int]:
-    """The model's own indices, each once, increasing."""
-    return sorted({model.schedule.match(t).index for t in timesteps})

@@ -24,7 +24,6 @@ from pytest_diffprivacy.assertions.controls import (
 from pytest_diffprivacy.assertions.evidence import method_record, table_method
 from pytest_diffprivacy.assertions.membership_evidence import Scores, Vector, combined_scores, measure_scores
 from pytest_diffprivacy.assertions.plans import Planned, planned_tpr, sides
-from pytest_diffprivacy.assertions.restored import TITLE, model_free_estimate, restored_strips
 from pytest_diffprivacy.assertions.split import judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor
 from pytest_diffprivacy.errors import UsageError
@@ -184,8 +183,7 @@ def assert_mia_tpr_below(
         positive_controls(judge, denoiser, split, planned, findings)
         scores = _computed(judge, denoiser, split, planned, findings)
         for plan in planned:
-            if plan.task.name == "drc":
-                _show_restorations(judge, denoiser, split, plan.task.parameters, findings, level)
+            _show(judge, denoiser, split, plan, findings, level)
         if combine:
             scores = combined_scores(scores, judge.seed, findings)
         return measure_scores(findings, scores, max_fpr, limit, level, judge.seed, gate)
@@ -240,22 +238,15 @@ def _computed(
     return {plan.task.name: (first[:, i], second[:, i]) for i, plan in enumerate(planned)}
 
 
-def _show_restorations(
-    judge: Auditor,
-    model: Denoiser,
-    probes: ProbeSet,
-    parameters: Mapping[str, Any],
-    findings: Findings,
-    confidence: float,
+def _show(
+    judge: Auditor, model: Denoiser, probes: ProbeSet, plan: PlannedAttack, findings: Findings, confidence: float
 ) -> None:
-    """DRC's comprehensible evidence and its control."""
-    control, note = model_free_estimate(model, probes, parameters, seed=judge.seed, confidence=confidence)
-    findings.also_measured.append(control)
-    findings.notes.append(note)
-    if judge.images != "none":
-        redacted = judge.images == "redacted"
-        findings.strips_title = TITLE
-        findings.strips = restored_strips(model, probes, parameters, seed=judge.seed, redacted=redacted)
+    """What a method shows beside its scores."""
+    shown = plan.configured.evidence(model, probes, seed=judge.seed, confidence=confidence, images=judge.images)
+    findings.also_measured += shown.estimates
+    findings.notes += shown.notes
+    findings.strips_title = shown.strips_title or findings.strips_title
+    findings.strips = [*findings.strips, *shown.strips]
 
 
 def _given_scores() -> Method:

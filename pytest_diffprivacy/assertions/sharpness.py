@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,9 @@ from pytest_diffprivacy.assertions.plans import Planned, planned_rate, planned_t
 from pytest_diffprivacy.assertions.sharp_prompts import Sharp, judge_sharp_prompts
 from pytest_diffprivacy.assertions.split import JudgedSplit, judged_split
 from pytest_diffprivacy.audit import Auditor, Findings, Question, current_auditor, estimate
-from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim
+from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
 from pytest_diffprivacy.sharpness import find_statistic
@@ -128,12 +127,13 @@ def assert_sharpness_below(
     if reference is not None:
         raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")
     chosen = find_statistic(statistic or "curvature")
-    level_of_noise = chosen.timestep if timestep is None else timestep
+    level_of_noise = chosen.defaults.get("timestep") if timestep is None else timestep
     if level_of_noise is None:
         raise UsageError(f"`timestep` must be given for {chosen.name!r}, got None. See sharpness.flipd_curve.")
     sentence = f"Share of training images sharper than {sharp.said('unseen images')} is at most {limit:.4g}"
     max_fpr = round(1.0 - reference_quantile, 12)
-    evaluations = images_per_prompt * (1 if chosen.access == "grey box" else 2)
+    statistic_asked = chosen(timestep=level_of_noise, draws=images_per_prompt)
+    evaluations = statistic_asked.evaluations
     if judge.planning:
         planned = Planned(
             judge=judge, model=model, kind="sharpness", sentence=f"{sentence} ({chosen.title})", limit=limit,
@@ -144,22 +144,21 @@ def assert_sharpness_below(
         count = probes.members.source_count
         return planned_rate(planned, count, trial="members", clean="none of which is sharper")
     purpose = f"The claim about sharpness ({chosen.title})"
-    needs = require_white_box if chosen.access == "white box" else require_denoiser
+    needs = require_white_box if chosen.access is Access.WHITE_BOX else require_denoiser
     denoiser = needs(model, purpose)
     gate = judged_split(judge, probes) if sharp.above is None else None
     probes = probes if gate is None else gate.probes
-    parameters: dict[str, Any] = {"timestep": level_of_noise, "draws": images_per_prompt}
-    task = ScoreTask(chosen.name, chosen.version, chosen.scores, {**parameters, "seed": judge.seed})
+    task = statistic_asked.task(judge.seed)
     method = method_record(
         name=chosen.name,
         title=chosen.title,
-        access=chosen.access,
+        access=chosen.access_text,
         source=chosen.source,
-        parameters={**parameters, "sharper_than": sharp.said("unseen images")},
-        timesteps=[denoiser.schedule.match(parameters["timestep"])],
+        parameters={**statistic_asked.parameters, "sharper_than": sharp.said("unseen images")},
+        timesteps=statistic_asked.timesteps(denoiser.schedule),
         evaluations=evaluations,
         threshold=sharp.said("the non-members' sharpness"),
-    )
+    ).model_copy(update={"function": statistic_asked.function, "version": chosen.version})
     counts = f"{len(probes.members)} members"
     if sharp.above is None:
         counts += f", {len(probes.nonmembers)} non-members as reference"
@@ -190,7 +189,7 @@ def assert_sharpness_below(
             return rate(int(hits.sum()), len(hits), confidence=level)
         reference = judge.scores(denoiser, probes.nonmembers, task, findings.work)
         findings.charts += landscape_charts(
-            denoiser, probes, chosen, members, reference, timestep=level_of_noise, seed=judge.seed
+            denoiser, probes, statistic_asked, members, reference, seed=judge.seed, confidence=level
         )
         both = members, reference
         return _beside_reference(findings, both, chosen.title, max_fpr, limit, level, judge.seed, gate)

@@ -7,16 +7,15 @@ from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.cdi import cdi_logits
 from pytest_diffprivacy.membership.cdi_features import cdi_features
 from pytest_diffprivacy.membership.cdi_settings import CdiSettings
-from pytest_diffprivacy.membership.clid import CLID, ClidScale, clid_scores, clid_terms, fit_clid_scale
+from pytest_diffprivacy.membership.clid import ClidScale, clid, clid_scores, clid_terms, fit_clid_scale
 from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.membership.drc import (
-    DRC,
     DrcVote,
-    RestorationPlan,
     Strip,
     allowed_false_positives,
     calibrate_vote,
     control_scores,
+    drc,
     drc_scores,
     drc_strip,
     drc_task_scores,
@@ -30,21 +29,18 @@ from pytest_diffprivacy.membership.lira import (
     loss_measure,
 )
 from pytest_diffprivacy.membership.loss import loss, loss_scores
-from pytest_diffprivacy.membership.pfami import PFAMI, pfami_scores
-from pytest_diffprivacy.membership.pia import PIA, pia_scores
-from pytest_diffprivacy.membership.pian import PIAN, pian_scores
+from pytest_diffprivacy.membership.pfami import pfami, pfami_scores
+from pytest_diffprivacy.membership.pia import pia, pia_scores
+from pytest_diffprivacy.membership.pian import pian, pian_scores
 from pytest_diffprivacy.membership.planned import PlannedShadows
 from pytest_diffprivacy.membership.quantile import quantile_attack
-from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, rediffuse_scores
+from pytest_diffprivacy.membership.rediffuse import rediffuse, rediffuse_scores
 from pytest_diffprivacy.membership.secmi import secmi, secmi_scores
 from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
 from pytest_diffprivacy.membership.shadow_training import score_shadows, shadow_splits, train_shadows
-from pytest_diffprivacy.membership.sima import SIMA, sima_scores
-from pytest_diffprivacy.methods import Kind, Method, find_method, register
+from pytest_diffprivacy.membership.sima import sima, sima_scores
+from pytest_diffprivacy.methods import Kind, Method, find_method
 from pytest_diffprivacy.methods.registry import methods_in
-
-for _attack in (PIA, PIAN, SIMA, PFAMI, REDIFFUSE, CLID, DRC):
-    register(_attack)
 
 ATTACKS: Final[Mapping[str, Method]] = methods_in(
     __name__,
@@ -71,7 +67,6 @@ __all__ = [
     "GsaClassifier",
     "Measure",
     "PlannedShadows",
-    "RestorationPlan",
     "Shadow",
     "ShadowScores",
     "Strip",
@@ -80,10 +75,12 @@ __all__ = [
     "calibrate_vote",
     "cdi_features",
     "cdi_logits",
+    "clid",
     "clid_scores",
     "clid_terms",
     "control_scores",
     "cross_fitted_scores",
+    "drc",
     "drc_scores",
     "drc_strip",
     "drc_task_scores",
@@ -98,15 +95,20 @@ __all__ = [
     "loss",
     "loss_measure",
     "loss_scores",
+    "pfami",
     "pfami_scores",
+    "pia",
     "pia_scores",
+    "pian",
     "pian_scores",
     "quantile_attack",
+    "rediffuse",
     "rediffuse_scores",
     "score_shadows",
     "secmi",
     "secmi_scores",
     "shadow_splits",
+    "sima",
     "sima_scores",
     "train_shadows",
 ]

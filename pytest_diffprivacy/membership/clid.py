@@ -1,4 +1,4 @@
-"""CLiD: does the image's own prompt help the model more than a shortened one? It overfits to pairs, not to images.
+"""CLiD: how much more the image's own prompt helps the model than a shortened one. It overfits to pairs, not to images.
 
 The two terms have no common scale. It comes from data that is not scored: fit_clid_scale on a shadow model or on other
 images. Without it the terms are added as they are.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, Final
 
 import numpy as np
@@ -16,17 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.methods import Access, ImageBatch, Need, method, score_function
 from pytest_diffprivacy.models.noise import image_digest
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
-from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
-from pytest_diffprivacy.models.scoring import (
-    BATCH_SIZE,
-    as_images,
-    batch_condition,
-    batch_noise,
-    score_images,
-)
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt
+from pytest_diffprivacy.models.schedule import ReferenceTimestep
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 from pytest_diffprivacy.statistics import auroc
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in (166, 500, 833))
@@ -138,52 +133,38 @@ def clid_scores(
     return chosen.apply(terms.gain, terms.fit)
 
 
-def clid_terms(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
-    *,
-    timesteps: Sequence[int] = TIMESTEPS,
-    reductions: int = REDUCTIONS,
-    noise: Tensor | None = None,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> ClidTerms:
+@score_function(access=Access.GREY_BOX, called="CLiD", noise="a draw a timestep")
+def _losses(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, reductions: int = REDUCTIONS) -> Tensor:
+    """The loss with an image's own prompt, with each reduced one, and without: (b, reductions + 2)."""
+    if batch.prompts is None:
+        raise UsageError("`prompts` must be given: CLiD compares each image's own prompt with shorter ones, got None.")
+    if len(batch.prompts) != batch.total:
+        raise UsageError(
+            f"`prompts` must hold one prompt for each of the {batch.total} images, got {len(batch.prompts)}."
+        )
+    if reductions < 0:
+        raise UsageError(f"`reductions` must be at least 0, got {reductions!r}.")
+    times, model = batch.times(timesteps), batch.model
+    drawn = batch.noise_by_timestep(times)
+    conditions = [batch.conditioned(c) for c in (batch.prompts, *_reduced_prompts(batch.prompts, reductions), None)]
+    loss = torch.zeros(len(conditions), len(batch.images), dtype=torch.float64, device=model.device)
+    for t, eps in zip(times, drawn, strict=True):
+        alpha, sigma = model.schedule.at(t)
+        x_t = alpha * batch.x0 + sigma * eps
+        for row, condition in zip(loss, conditions, strict=True):
+            row += (model.predict_eps(x_t, t, condition) - eps).double().square().flatten(1).sum(1)
+    return (loss / len(times)).T
+
+
+@wraps(_losses, assigned=())
+def clid_terms(model: Denoiser, images: Tensor | ArrayLike, **asked: Any) -> ClidTerms:
     """Measure D_1..D_k and Lc of each image; arguments and errors as in `clid_scores`.
 
     Source: Implements Zhai et al. 2024 (CLiD): D_i = mean_t [L(c*_i) - L(c)], Lc = -mean_t L(c).
     """
-    denoiser = require_denoiser(model, "CLiD")
-    checked = as_images(images)
-    times = [m.index for m in match_all(denoiser.schedule, timesteps)]
-    if prompts is None:
-        raise UsageError("`prompts` must be given: CLiD compares each image's own prompt with shorter ones, got None.")
-    if len(prompts) != len(checked):
-        raise UsageError(f"`prompts` must hold one prompt for each of the {len(checked)} images, got {len(prompts)}.")
-    if reductions < 0:
-        raise UsageError(f"`reductions` must be at least 0, got {reductions!r}.")
-    reduced = _reduced_prompts(prompts, reductions)
-    losses = np.empty((len(reduced) + 2, len(checked)))
-
-    @torch.no_grad()
-    def measure(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
-        drawn = batch_noise(denoiser, batch, part, draws=len(times), noise=noise, total=len(checked), seed=seed)
-        if len(drawn) != len(times):
-            raise UsageError(f"`noise` must hold one draw for each of the {len(times)} timesteps, got {len(drawn)}.")
-        conditions = [batch_condition(denoiser, c, part, len(checked)) for c in (prompts, *reduced, None)]
-        loss = torch.zeros(len(conditions), len(batch), dtype=torch.float64, device=denoiser.device)
-        for t, eps in zip(times, drawn, strict=True):
-            alpha, sigma = denoiser.schedule.at(t)
-            x_t = alpha * x0 + sigma * eps
-            for row, condition in zip(loss, conditions, strict=True):
-                row += (denoiser.predict_eps(x_t, t, condition) - eps).double().square().flatten(1).sum(1)
-        losses[:, part] = (loss / len(times)).cpu().numpy()
-        return loss.sum(0)  # finite only where every loss is
-
-    score_images(checked, measure, batch_size=batch_size, method="CLiD")
-    digests = tuple(image_digest(image) for image in checked.float().numpy())
-    return ClidTerms(losses[1:] - losses[0], -losses[0], denoiser.identity.digest, digests)
+    losses = _losses(model, images, **asked).T
+    digests = tuple(image_digest(image) for image in as_images(images).float().numpy())
+    return ClidTerms(losses[1:] - losses[0], -losses[0], model.identity.digest, digests)
 
 
 def fit_clid_scale(
@@ -259,16 +240,12 @@ def _evaluations(p: Mapping[str, Any]) -> int:
     return len(p["timesteps"]) * (2 + (0 if indexed else int(p["reductions"])))
 
 
-CLID = Attack(
+clid = method(
     name="clid",
     title="CLiD (threshold)",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="Zhai et al. 2024 (CLiD), with fixed timesteps and a scale from calibration data",
-    scores=clid_scores,
-    defaults={"timesteps": TIMESTEPS, "reductions": REDUCTIONS, "scale": None},
     version=1,
-    seeded=True,
     evaluations=_evaluations,
-    timesteps=lambda p: tuple(p["timesteps"]),
-    needs_prompts=True,
-)
+    needs={Need.PROMPTS},
+)(clid_scores)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.prediction import denoising_loss
-from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
+from pytest_diffprivacy.models.schedule import ReferenceTimestep
 
 TIMESTEPS: tuple[int, ...] = (ReferenceTimestep(100),)
 DRAWS = 20
@@ -44,7 +44,7 @@ def loss(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, draws: int 
     Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1;
     averaging over the training's augmentation as in section 5.2.
     """
-    times = [m.index for m in match_all(batch.model.schedule, timesteps)]
+    times = batch.times(timesteps)
     views = [batch.images, batch.images.flip(-1)] if flip else [batch.images]
     losses = [
         denoising_loss(

@@ -21,16 +21,16 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from pytest_diffprivacy.errors import AuditError, ProbeError, UsageError
 from pytest_diffprivacy.membership.loss import loss
-from pytest_diffprivacy.membership.pia import PIA
+from pytest_diffprivacy.membership.pia import pia
 from pytest_diffprivacy.membership.secmi import secmi
-from pytest_diffprivacy.membership.sima import SIMA
+from pytest_diffprivacy.membership.sima import sima
 from pytest_diffprivacy.methods import Method
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 
-BASES: Final[Mapping[str, Method]] = {attack.name: attack for attack in (secmi, loss, PIA, SIMA)}
+BASES: Final[Mapping[str, Method]] = {attack.name: attack for attack in (secmi, loss, pia, sima)}
 BAG = 8
 TREES = 50
 SIDE = 8

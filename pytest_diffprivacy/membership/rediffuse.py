@@ -1,4 +1,4 @@
-"""ReDiffuse: does the model, asked several times for variations of the image, return on average to the image itself?"""
+"""ReDiffuse: distance of the image to the mean of the variations that the model makes of it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.attack import Attack
+from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_step
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
+from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep, match_all
-from pytest_diffprivacy.models.scoring import (
-    BATCH_SIZE,
-    as_images,
-    batch_condition,
-    batch_noise,
-    score_images,
-)
-
-TIMESTEP: int = ReferenceTimestep(200)
-STEP = 100
-DRAWS = 10
 
 Distance: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 DISTANCES: Final[Mapping[str, Distance]] = {
@@ -36,66 +23,54 @@ DISTANCES: Final[Mapping[str, Distance]] = {
 }
 
 
-def rediffuse_scores(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
+@method(
+    title="ReDiffuse",
+    access=Access.GREY_BOX,
+    source="Li et al. 2025 (ReDiffuse), with a fixed distance instead of a trained classifier",
+    version=1,
+    evaluations=lambda p: int(p["draws"]) * (int(p["timestep"]) // int(p["step"])),
+    noise="draws",
+)
+def rediffuse(
+    batch: ImageBatch,
     *,
-    timestep: int = TIMESTEP,
-    step: int = STEP,
-    draws: int = DRAWS,
+    timestep: int = ReferenceTimestep(200),
+    step: int = 100,
+    draws: int = 10,
     distance: Literal["l1", "l2"] | Distance = "l2",
-    noise: Tensor | None = None,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> NDArray[np.float64]:
+) -> Tensor:
     """Score images by minus the distance to the mean of their variations.
 
     A variation noises the image to `timestep` and brings it back by DDIM in steps of `step`; index 0 is the clean end.
 
     Args:
         model: grey-box access; the variations are what an image-to-image service with this model would return.
-        images: (n, channels, height, width) in [0, 1].
         timestep: the default grid is that of the papers' schedule, matched by signal-to-noise ratio; a plain int is the
             model's own.
         step: distance of the grid's timesteps; must divide timestep.
         draws: variations of each image.
         distance: "l2" (sum of squares), "l1" (sum of sizes), or a callable (x0, mean variation) -> (batch,), lower =
             closer. Both are float64 in the model's space: pixels in [-1, 1], or latents.
-        noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw.
-        seed: seed of the draws; each image's noise also depends on its own digest.
-        prompts: one prompt an image for conditional models; None is the unconditional branch.
-        batch_size: images in one network call.
-
-    Returns:
-        float64 (n,), higher = more likely member.
 
     Raises:
         UsageError: bad images, noise, distance or prompts; step does not divide timestep, or the grid leaves the
             schedule.
-        AuditError: the model's output is not finite.
 
     Source: Follows Li et al. 2025 (ReDiffuse), except that a distance fixed beforehand replaces the classifier that
     their evaluation trains on a fifth of the labels.
     """
-    denoiser = require_denoiser(model, "ReDiffuse")
-    checked = as_images(images)
-    grid = rediffuse_grid(denoiser.schedule, timestep, step)
+    grid = rediffuse_grid(batch.model.schedule, timestep, step)
     if not callable(distance) and distance not in DISTANCES:
         raise UsageError(f"`distance` must be one of {', '.join(DISTANCES)} or a callable, got {distance!r}.")
     measure = distance if callable(distance) else DISTANCES[distance]
+    x0, noise = batch.x0, batch.noise(draws)
+    found = measure(x0.double(), mean_variation(batch.model, x0, noise, grid=grid, conditioning=batch.conditioning))
+    if found.shape != (len(x0),):
+        raise UsageError(f"`distance` must return shape ({len(x0)},), got {tuple(found.shape)}.")
+    return -found
 
-    @torch.no_grad()
-    def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x0 = denoiser.encode(batch)
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-        distances = measure(x0.double(), mean_variation(denoiser, x0, drawn, grid=grid, conditioning=condition))
-        if distances.shape != (len(batch),):
-            raise UsageError(f"`distance` must return shape ({len(batch)},), got {tuple(distances.shape)}.")
-        return -distances
 
-    return score_images(checked, score_batch, batch_size=batch_size, method="ReDiffuse")
+rediffuse_scores = rediffuse.scores
 
 
 @torch.no_grad()
@@ -137,17 +112,3 @@ def rediffuse_grid(schedule: NoiseSchedule, timestep: int, step: int) -> list[in
     kind = ReferenceTimestep if isinstance(timestep, ReferenceTimestep) else int
     wanted = [kind(t) for t in range(int(timestep), -1, -step)]
     return [m.index for m in match_all(schedule, wanted)]
-
-
-REDIFFUSE = Attack(
-    name="rediffuse",
-    title="ReDiffuse",
-    access="grey box",
-    source="Li et al. 2025 (ReDiffuse), with a fixed distance instead of a trained classifier",
-    scores=rediffuse_scores,
-    defaults={"timestep": TIMESTEP, "step": STEP, "draws": DRAWS, "distance": "l2"},
-    version=1,
-    seeded=True,
-    evaluations=lambda p: int(p["draws"]) * (int(p["timestep"]) // int(p["step"])),
-    timesteps=lambda p: (p["timestep"],),
-)

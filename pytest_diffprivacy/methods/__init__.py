@@ -1,6 +1,6 @@
 """Methods: how a published attack, detector or score is registered, found, configured and run."""
 
-from pytest_diffprivacy.methods.decorator import method
+from pytest_diffprivacy.methods.decorator import method, score_function
 from pytest_diffprivacy.methods.method import (
     Access,
     Configured,
@@ -34,4 +34,5 @@ __all__ = [
     "notes_on_all",
     "register",
     "resolve",
+    "score_function",
 ]

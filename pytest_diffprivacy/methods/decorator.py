@@ -10,12 +10,11 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pytest_diffprivacy.methods.method import (
     Access,
@@ -30,7 +29,8 @@ from pytest_diffprivacy.methods.registry import register
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
 
-Formula = Callable[..., Tensor]
+Formula: TypeAlias = Callable[..., Any]
+Noise: TypeAlias = Literal["", "draws", "a draw a timestep"]
 NOT_PARAMETERS: Final = ("model", "images", "batch", "noise", "seed", "prompts", "batch_size")
 NOISE = """replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw."""
 SEED = "seed of the draws; each image's noise also depends on its own digest."
@@ -52,7 +52,7 @@ def method(
     evaluations: Callable[[Mapping[str, Any]], int] | None = None,
     timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]] = named_timesteps,
     needs: Collection[Need] = (),
-    noise: Literal["", "draws", "a draw a timestep"] = "",
+    noise: Noise = "",
     decides_at_timestep: bool = False,
     uncontrolled: str = "",
     evidence: EvidenceHook | None = None,
@@ -60,7 +60,8 @@ def method(
     """Register a formula (batch, *, parameters with their defaults) -> scores (batch,) as a method.
 
     `.scores` of the method is the formula as a function of a model and images, with the parameters of the formula,
-    `prompts`, `batch_size`, and `noise` and `seed` where it draws noise.
+    `prompts`, `batch_size`, and `noise` and `seed` where it draws noise. What is no formula of a batch is given as
+    such a function itself, (model, images, *, parameters, seed, prompts, batch_size) -> float64 (images,).
 
     Args:
         title: what the paper calls it.
@@ -81,9 +82,12 @@ def method(
     Raises:
         UsageError: another method has this name.
     """
+    wrap = score_function(access=access, called=called or title, kind=kind, noise=noise)
 
     def registered(formula: Formula) -> Method:
-        table = list(inspect.signature(formula).parameters.values())[1:]
+        given = inspect.signature(formula).parameters
+        table = [p for p in given.values() if p.name not in NOT_PARAMETERS]
+        whole = "model" in given
         found = Method(
             name=name or formula.__name__,
             title=title,
@@ -91,57 +95,65 @@ def method(
             source=source,
             kind=kind,
             needs=frozenset(needs),
-            scores=_scores(formula, access, kind, called or title, noise),
+            scores=formula if whole else wrap(formula),
             defaults={p.name: p.default for p in table if p.default is not p.empty},
             required=tuple(p.name for p in table if p.default is p.empty),
             version=version,
-            seeded=bool(noise),
+            seeded="seed" in given if whole else bool(noise),
             evaluations=evaluations,
             timesteps=timesteps,
             decides_at_timestep=decides_at_timestep,
             uncontrolled=uncontrolled,
             evidence=evidence,
         )
+        if not whole:
+            found.scores.__qualname__ = f"{formula.__qualname__}.scores"  # where pickle finds it
         register(found)
         return found
 
     return registered
 
 
-def parameters_of(scores: Scores) -> dict[str, Any]:
-    """The own parameters of a score function (model, images, *, ...) with their defaults, as a Method lists them."""
-    return {p.name: p.default for p in inspect.signature(scores).parameters.values() if p.name not in NOT_PARAMETERS}
+def score_function(
+    *, access: Access, called: str, kind: Kind = Kind.MEMBERSHIP, noise: Noise = ""
+) -> Callable[[Formula], Scores]:
+    """Make a function (model, images, *, ...) -> float64 (images, ...) of a formula of a batch, as `method` does.
 
-
-def _scores(formula: Formula, access: Access, kind: Kind, called: str, noise: str) -> Scores:
-    """The formula as a function of a model and all images."""
-    drawn = _common("noise", None, "Tensor | None") + _common("seed", 0, "int") if noise else []
-    common = drawn + _common("prompts", None, "Sequence[Prompt] | None") + _common("batch_size", BATCH_SIZE, "int")
-    own = list(inspect.signature(formula).parameters.values())[1:]
+    Args:
+        access: the access it needs; derivatives only with white-box access.
+        called: what messages call it.
+        kind: what it finds out, for the docstring.
+        noise: as for `method`.
+    """
+    drawn = [_common("noise", None, "Tensor | None"), _common("seed", 0, "int")] if noise else []
+    shared = [*drawn, _common("prompts", None, "Sequence[Prompt] | None"), _common("batch_size", BATCH_SIZE, "int")]
     asked = [inspect.Parameter("model", _GIVEN, annotation="Denoiser"), inspect.Parameter("images", _GIVEN)]
-    signature = inspect.Signature([*asked, *own, *common], return_annotation="NDArray[np.float64]")
     require = require_white_box if access is Access.WHITE_BOX else require_denoiser
-    names = [p.name for p in common]
 
-    @wraps(formula)
-    def scores(*args: Any, **given: Any) -> NDArray[np.float64]:
-        bound = signature.bind(*args, **given)
-        bound.apply_defaults()
-        chosen = bound.arguments
-        model, images = require(chosen.pop("model"), called), as_images(chosen.pop("images"))
-        common = {name: chosen.pop(name) for name in names}
-        # Derivatives need their graph; nothing else does.
-        with torch.set_grad_enabled(access is Access.WHITE_BOX and torch.is_grad_enabled()):
-            return score_batches(model, images, lambda batch: formula(batch, **chosen), called=called, **common)
+    def wrapped(formula: Formula) -> Scores:
+        own = list(inspect.signature(formula).parameters.values())[1:]
+        signature = inspect.Signature([*asked, *own, *shared], return_annotation="NDArray[np.float64]")
 
-    scores.__qualname__ = f"{formula.__qualname__}.scores"  # where pickle finds it
-    scores.__doc__ = _documented(formula.__doc__ or "", access, kind, noise)
-    scores.__dict__["__signature__"] = signature
-    return scores
+        @wraps(formula)
+        def scores(*args: Any, **given: Any) -> NDArray[np.float64]:
+            bound = signature.bind(*args, **given)
+            bound.apply_defaults()
+            chosen = bound.arguments
+            model, images = require(chosen.pop("model"), called), as_images(chosen.pop("images"))
+            common = {p.name: chosen.pop(p.name) for p in shared}
+            # Derivatives need their graph; nothing else does.
+            with torch.set_grad_enabled(access is Access.WHITE_BOX and torch.is_grad_enabled()):
+                return score_batches(model, images, lambda batch: formula(batch, **chosen), called=called, **common)
+
+        scores.__doc__ = _documented(formula.__doc__ or "", access, kind, noise)
+        scores.__dict__["__signature__"] = signature
+        return scores
+
+    return wrapped
 
 
-def _common(name: str, default: Any, annotation: str) -> list[inspect.Parameter]:
-    return [inspect.Parameter(name, _NAMED, default=default, annotation=annotation)]
+def _common(name: str, default: Any, annotation: str) -> inspect.Parameter:
+    return inspect.Parameter(name, _NAMED, default=default, annotation=annotation)
 
 
 def _documented(text: str, access: Access, kind: Kind, noise: str) -> str:

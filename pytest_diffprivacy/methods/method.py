@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.engine.code_identity import code_identity
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.evidence.records import Estimate, Strip
+from pytest_diffprivacy.evidence.records import Chart, Estimate, Strip
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import MatchedTimestep, NoiseSchedule
 from pytest_diffprivacy.probes import ProbeSet
@@ -77,12 +77,14 @@ class MethodEvidence:
         notes: sentences that read them.
         strips_title: heading of the pictures.
         strips: rows of pictures.
+        charts: curves.
     """
 
     estimates: tuple[Estimate, ...] = ()
     notes: tuple[str, ...] = ()
     strips_title: str = ""
     strips: tuple[Strip, ...] = ()
+    charts: tuple[Chart, ...] = ()
 
 
 EvidenceHook: TypeAlias = Callable[[Denoiser, ProbeSet, Mapping[str, Any], int, float, str], MethodEvidence]

@@ -16,6 +16,7 @@ from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
+from pytest_diffprivacy.models.schedule import match_all
 from pytest_diffprivacy.slices import in_batches
 
 BATCH_SIZE = 256
@@ -73,7 +74,36 @@ class ImageBatch:
     @cached_property
     def conditioning(self) -> Conditioning | None:
         """The conditioning of the images' own prompts."""
-        return batch_condition(self.model, self.prompts, self.part, self.total)
+        return self.conditioned(self.prompts)
+
+    def conditioned(self, prompts: Sequence[Prompt] | None) -> Conditioning | None:
+        """The conditioning of other prompts, one for each of all images.
+
+        Raises:
+            UsageError: the number of prompts is not that of the images.
+        """
+        return batch_condition(self.model, prompts, self.part, self.total)
+
+    def at(self, timestep: int) -> tuple[int, float, float]:
+        """The model's own index of a timestep, and its alpha and sigma.
+
+        Raises:
+            UsageError: it leaves the schedule.
+        """
+        index = self.model.schedule.match(timestep).index
+        return index, *self.model.schedule.at(index)
+
+    def times(self, timesteps: Sequence[int]) -> list[int]:
+        """The model's own indices of several timesteps.
+
+        Raises:
+            UsageError: there are none, two are one, or one leaves the schedule.
+        """
+        return [match.index for match in match_all(self.model.schedule, timesteps)]
+
+    def predict(self, x_t: Tensor, timestep: int) -> Tensor:
+        """The noise that the model predicts in x_t at its own timestep, with the images' own prompts."""
+        return self.model.predict_eps(x_t, timestep, self.conditioning)
 
     def noise(self, draws: int, *, view: Tensor | None = None) -> Tensor:
         """Standard normal noise (draws, b, *model.sample_shape), on the model's device in its precision.

@@ -1,33 +1,68 @@
-"""FLIPD: in how many dimensions can an image vary under the model? A memorized image in none."""
+"""FLIPD: number of dimensions in which an image can vary under the model. A memorized image in none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
-from pytest_diffprivacy.models.schedule import match_all
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, batch_noise, score_images
-from pytest_diffprivacy.sharpness.noised import DRAWS
-from pytest_diffprivacy.sharpness.statistic import SharpnessStatistic
+from pytest_diffprivacy.evidence.records import Chart, Series
+from pytest_diffprivacy.methods import Access, ImageBatch, Kind, MethodEvidence, method
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
+from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
+from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.sharpness.products import DRAWS
+
+LARGEST_DIMENSION = 1024
+CURVE_IMAGES = 16
+CURVE_TIMESTEPS = (5, 10, 20, 50, 100, 200)
 
 
-def flipd_scores(
-    model: WhiteBoxDenoiser,
-    images: Tensor | ArrayLike,
-    *,
-    timestep: int,
-    draws: int = DRAWS,
-    noise: Tensor | None = None,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> NDArray[np.float64]:
+def _curves(
+    model: Denoiser, probes: ProbeSet, parameters: Mapping[str, Any], seed: int, confidence: float, images: str
+) -> MethodEvidence:
+    """The dimension over noise levels, of some images of either side; of models with at most 1,024 dimensions."""
+    if not isinstance(model, WhiteBoxDenoiser) or int(np.prod(model.sample_shape)) > LARGEST_DIMENSION:
+        return MethodEvidence()
+    timesteps = sorted({model.schedule.match(ReferenceTimestep(t)).index for t in CURVE_TIMESTEPS})
+    series = []
+    for side, name in ((probes.members, "members"), (probes.nonmembers, "non-members")):
+        chosen = np.random.default_rng([seed, 4]).permutation(len(side))[:CURVE_IMAGES].tolist()
+        shown = torch.from_numpy(side.load(chosen))
+        curve = flipd_curve(model, shown, timesteps=timesteps, seed=seed, prompts=side.prompts(chosen))
+        x, y = tuple(float(s) for s in curve.sigmas), tuple(float(v) for v in np.median(curve.dimensions, axis=1))
+        low, high = (tuple(np.quantile(curve.dimensions, q, axis=1).tolist()) for q in (0.1, 0.9))
+        series.append(Series(name=f"{name} (median of {len(chosen)})", x=x, y=y, low=low, high=high))
+    chart = Chart(
+        title="Intrinsic dimension over noise levels",
+        x_label="noise level sigma_t",
+        y_label="dimension (FLIPD)",
+        series=tuple(series),
+        log_x=True,
+        note="The band holds the middle 80 % of the images. The dimension of memorized images falls towards 0 with "
+        "the noise.",
+    )
+    return MethodEvidence(charts=(chart,))
+
+
+@method(
+    kind=Kind.SHARPNESS,
+    title="Intrinsic dimension (FLIPD), negated",
+    called="The intrinsic dimension (FLIPD)",
+    access=Access.WHITE_BOX,
+    source="Kamkari et al. 2024; Ross et al. 2025",
+    version=1,
+    evaluations=lambda p: 2 * int(p["draws"]),
+    noise="draws",
+    evidence=_curves,
+)
+def lid(batch: ImageBatch, *, timestep: int, draws: int = DRAWS) -> Tensor:
     """Minus the local intrinsic dimension of the model's density at each image; higher = sharper.
 
     `LID(x) = d - sigma_t tr J_eps(alpha_t x, t) + || eps(alpha_t x, t) ||^2` at the scaled clean image, the trace by
@@ -37,42 +72,31 @@ def flipd_scores(
 
     Args:
         model: white-box access (forward-mode derivatives).
-        images: (n, channels, height, width) in [0, 1].
         timestep: a small noise level; a ReferenceTimestep is matched by signal-to-noise ratio, a plain int is the
             model's own.
         draws: Rademacher vectors for the trace of each image.
         noise: replaces them by the signs of (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one.
         seed: seed of the vectors; each image's also depend on its own digest.
-        prompts: one prompt an image for conditional models; None is the unconditional branch.
-        batch_size: images in one network call.
 
     Returns:
         float64 (n,), in dimensions.
 
     Raises:
         UsageError: bad images, noise, timestep or prompts.
-        AuditError: the model's output is not finite.
 
     Source: Implements FLIPD of Kamkari et al. 2024, used for memorization by Ross et al. 2025 (METHODS 4.7).
     """
-    denoiser = require_white_box(model, "The intrinsic dimension (FLIPD)")
-    checked = as_images(images)
-    t = denoiser.schedule.match(timestep).index
-    alpha, sigma = denoiser.schedule.at(t)
+    t, alpha, sigma = batch.at(timestep)
+    x = alpha * batch.x0
+    traces, norm = [], torch.empty(0)
+    for vectors in torch.where(batch.noise(draws) < 0.0, -1.0, 1.0).to(x.dtype):
+        eps, change = batch.white_box.eps_jvp(x, t, vectors, batch.conditioning)
+        traces.append((vectors.double() * change.double()).flatten(1).sum(1))
+        norm = eps.double().flatten(1).square().sum(1)
+    return -(x[0].numel() - sigma * torch.stack(traces).mean(0) + norm)
 
-    def score_batch(part: slice, batch: Tensor) -> Tensor:
-        x = alpha * denoiser.encode(batch)
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        drawn = batch_noise(denoiser, batch, part, draws=draws, noise=noise, total=len(checked), seed=seed)
-        traces, norm = [], torch.empty(0)
-        for vectors in torch.where(drawn < 0.0, -1.0, 1.0).to(x.dtype):
-            eps, change = denoiser.eps_jvp(x, t, vectors, condition)
-            traces.append((vectors.double() * change.double()).flatten(1).sum(1))
-            norm = eps.double().flatten(1).square().sum(1)
-        dimension = x[0].numel()
-        return -(dimension - sigma * torch.stack(traces).mean(0) + norm)
 
-    return score_images(checked, score_batch, batch_size=batch_size, method="The intrinsic dimension (FLIPD)")
+flipd_scores = lid.scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +139,3 @@ def flipd_curve(
     ]
     indices = tuple(m.index for m in matched)
     return LidCurve(indices, model.schedule.sigmas[list(indices)], np.stack(rows))
-
-
-LID = SharpnessStatistic(
-    name="lid",
-    title="Intrinsic dimension (FLIPD), negated",
-    access="white box",
-    source="Kamkari et al. 2024; Ross et al. 2025",
-    scores=flipd_scores,
-    timestep=None,
-    version=1,
-)

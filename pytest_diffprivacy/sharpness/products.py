@@ -1,12 +1,17 @@
-"""How does the score change along itself? s and H s at any point, H the Hessian of the log density."""
+"""Products at a point: the score s and H s, H the Hessian of the log density, and their means over noised images."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.methods import ImageBatch
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser, WhiteBoxDenoiser
+
+DRAWS = 4
 
 
 def score(model: Denoiser, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
@@ -34,3 +39,9 @@ def hessian_score_product(
         s = score(model, x_t, timestep, conditioning)
     _, eps_change = model.eps_jvp(x_t, timestep, s, conditioning)
     return s, -eps_change / sigma
+
+
+def mean_over_draws(batch: ImageBatch, timestep: int, draws: int, measure: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Mean of a measure of (x_t, t) over noised copies x_t = alpha_t x0 + sigma_t eps of each image: float64 (b,)."""
+    t, alpha, sigma = batch.at(timestep)
+    return torch.stack([measure(alpha * batch.x0 + sigma * eps, t).double() for eps in batch.noise(draws)]).mean(0)

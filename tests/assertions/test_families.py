@@ -11,12 +11,12 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
 from pytest_diffprivacy import Auditor, PrivacyViolation, ProbeSet, UsageError, Verdict, assert_mia_tpr_below
-from pytest_diffprivacy.assertions.restored import STRIPS_A_SIDE
 from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.membership import lira_attack, loss_measure, train_shadows
+from pytest_diffprivacy.membership.drc.evidence import STRIPS_A_SIDE
 from pytest_diffprivacy.models import AnalyticDenoiser, PixelDiffusion, ideal_denoiser
 from pytest_diffprivacy.probes import ImageSet
 from tests.assertions.conftest import smooth_images

@@ -10,9 +10,9 @@ from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.clid import (
-    CLID,
     UNSCALED,
     ClidTerms,
+    clid,
     clid_scores,
     clid_terms,
     fit_clid_scale,
@@ -150,9 +150,9 @@ def test_a_batch_scores_as_its_images_do_alone():
 
 
 def test_an_image_costs_the_evaluations_that_the_record_names():
-    assert evaluations(model(), clid_scores, MEMBERS, prompts=OWN) == CLID.evaluations(CLID.defaults) == 15
-    chosen = {**CLID.defaults, "prompts": [0, 3, 1], "timesteps": TIMES}
-    assert evaluations(classes_model(), clid_scores, smooth_images(3, 7), **chosen) == CLID.evaluations(chosen) == 4
+    assert evaluations(model(), clid_scores, MEMBERS, prompts=OWN) == clid.evaluations(clid.defaults) == 15
+    chosen = {**clid.defaults, "prompts": [0, 3, 1], "timesteps": TIMES}
+    assert evaluations(classes_model(), clid_scores, smooth_images(3, 7), **chosen) == clid.evaluations(chosen) == 4
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,15 @@ from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.membership.drc import (
-    DRC,
-    GivenMasks,
-    RestorationPlan,
     calibrate_vote,
     control_scores,
+    drc,
     drc_scores,
     drc_strip,
     drc_task_scores,
 )
 from pytest_diffprivacy.models import load_model
+from pytest_diffprivacy.restoration import GivenMasks, RestorationPlan
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import binary_images, memorizer, population_model, smooth_images, tiny_unet
 
@@ -144,13 +143,13 @@ def test_an_image_costs_as_many_evaluations_as_are_announced(parameters):
     images = gaussian_images(3, 1)
     model = memorizer(images)
     calls = counting(model)
-    chosen = {**DRC.defaults, "restorations": 2, "steps": 6, **parameters}
-    DRC.scores(model, images, **chosen)
-    assert calls[0] == 3 * DRC.evaluations(chosen)
+    chosen = {**drc.defaults, "restorations": 2, "steps": 6, **parameters}
+    drc.scores(model, images, **chosen)
+    assert calls[0] == 3 * drc.evaluations(chosen)
 
 
 def test_the_defaults_cost_a_thousand_evaluations():
-    assert DRC.evaluations(DRC.defaults) == 2 * 10 * 50
+    assert drc.evaluations(drc.defaults) == 2 * 10 * 50
 
 
 def test_the_strip_shows_what_was_scored():

@@ -6,8 +6,9 @@ import torch
 from skimage.metrics import structural_similarity
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.membership.drc import cosine, rms_hidden, ssim
+from pytest_diffprivacy.membership.drc import cosine, ssim
 from pytest_diffprivacy.membership.drc.compare import find_comparison
+from pytest_diffprivacy.restoration.degrade import rms_hidden
 from tests.models.builders import smooth_images
 
 

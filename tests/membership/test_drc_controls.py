@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.drc import GivenMasks, Half, control_scores
+from pytest_diffprivacy.membership.drc import control_scores
+from pytest_diffprivacy.restoration import GivenMasks, Half
 from pytest_diffprivacy.restoration.degrade import Batch
 from pytest_diffprivacy.restoration.plan import fill_in
 from pytest_diffprivacy.statistics import auroc

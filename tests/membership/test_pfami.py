@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.pfami import PFAMI, pfami_scores
+from pytest_diffprivacy.membership.pfami import pfami, pfami_scores
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.statistics import auroc
 from tests.membership.grey_box import evaluations
@@ -85,9 +85,9 @@ def test_an_ideal_denoiser_gives_its_members_away():
 
 def test_an_image_costs_the_evaluations_that_the_record_names():
     model = population_model(SHAPE)
-    assert evaluations(model, pfami_scores, IMAGES) == PFAMI.evaluations(PFAMI.defaults) == 110
+    assert evaluations(model, pfami_scores, IMAGES) == pfami.evaluations(pfami.defaults) == 110
     chosen = {"timesteps": TIMES, "strengths": [0.9, 0.5]}
-    assert evaluations(model, pfami_scores, IMAGES, **chosen) == PFAMI.evaluations(chosen) == 9
+    assert evaluations(model, pfami_scores, IMAGES, **chosen) == pfami.evaluations(chosen) == 9
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.membership.pian import MEAN_SIZES, PIAN, pian_scores
+from pytest_diffprivacy.membership.pian import MEAN_SIZES, pian, pian_scores
 from tests.membership.grey_box import evaluations
 from tests.models.builders import memorizer, population_model, smooth_images
 
@@ -41,7 +41,7 @@ def test_the_shipped_constant_is_the_mean_size_of_gaussian_noise_and_the_printed
     sample = np.abs(np.random.default_rng(7).normal(size=400_000)).mean()
     assert MEAN_SIZES["code"] == pytest.approx(sample, abs=0.004)
     assert MEAN_SIZES["paper"] == pytest.approx(1.2533, abs=1e-4)
-    assert PIAN.defaults["normalization"] == "code"
+    assert pian.defaults["normalization"] == "code"
 
 
 def test_a_batch_scores_as_its_images_do_alone():
@@ -50,7 +50,7 @@ def test_a_batch_scores_as_its_images_do_alone():
 
 
 def test_an_image_costs_the_evaluations_that_the_record_names():
-    assert evaluations(population_model(), pian_scores, IMAGES) == PIAN.evaluations(PIAN.defaults) == 2
+    assert evaluations(population_model(), pian_scores, IMAGES) == pian.evaluations(pian.defaults) == 2
 
 
 def test_a_noise_guess_of_zero_cannot_be_normalized():

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.rediffuse import REDIFFUSE, mean_variation, rediffuse_grid, rediffuse_scores
+from pytest_diffprivacy.membership.rediffuse import mean_variation, rediffuse, rediffuse_grid, rediffuse_scores
 from pytest_diffprivacy.models import NoiseSchedule, ReferenceTimestep
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.scheduler import schedule_of
@@ -67,9 +67,9 @@ def test_an_ideal_denoiser_gives_its_members_away(distance):
 
 def test_an_image_costs_the_evaluations_that_the_record_names():
     model = memorizer(MEMBERS)
-    assert evaluations(model, rediffuse_scores, OTHERS) == REDIFFUSE.evaluations(REDIFFUSE.defaults) == 20
+    assert evaluations(model, rediffuse_scores, OTHERS) == rediffuse.evaluations(rediffuse.defaults) == 20
     chosen = {"timestep": 150, "step": 50, "draws": 2}
-    assert evaluations(model, rediffuse_scores, OTHERS, **chosen) == REDIFFUSE.evaluations(chosen) == 6
+    assert evaluations(model, rediffuse_scores, OTHERS, **chosen) == rediffuse.evaluations(chosen) == 6
 
 
 def test_the_grid_ends_at_the_clean_end_and_follows_the_papers_schedule_elsewhere():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.membership.sima import SIMA, sima_scores
+from pytest_diffprivacy.membership.sima import sima, sima_scores
 from pytest_diffprivacy.statistics import auroc
 from tests.membership.grey_box import evaluations
 from tests.models.builders import binary_images, memorizer, population_model, smooth_images
@@ -32,7 +32,7 @@ def test_a_batch_scores_as_its_images_do_alone():
 
 
 def test_an_image_costs_the_evaluations_that_the_record_names():
-    assert evaluations(memorizer(MEMBERS), sima_scores, OTHERS) == SIMA.evaluations(SIMA.defaults) == 1
+    assert evaluations(memorizer(MEMBERS), sima_scores, OTHERS) == sima.evaluations(sima.defaults) == 1
 
 
 @pytest.mark.parametrize(

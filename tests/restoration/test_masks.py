@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.drc import Boxes, GivenMasks, Half, RandomPatches, Saliency
 from pytest_diffprivacy.membership.loss import loss_scores
 from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.restoration import Boxes, GivenMasks, Half, RandomPatches, Saliency
 from pytest_diffprivacy.restoration.degrade import Batch
 from pytest_diffprivacy.restoration.masks import find_degradations
 from tests.models.builders import binary_images, memorizer, smooth_images

@@ -7,7 +7,7 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.drc import Blur, Downsample
+from pytest_diffprivacy.restoration import Blur, Downsample
 from pytest_diffprivacy.restoration.degrade import Batch
 from tests.models.builders import memorizer, smooth_images
 

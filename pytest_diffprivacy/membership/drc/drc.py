@@ -1,4 +1,4 @@
-"""DRC: if a part of the image is taken away, does the model bring it back? Degrade, restore, compare.
+"""DRC: how well the model brings back what was taken away from an image. Degrade, restore, compare.
 
 The restored image is evidence that needs no statistics to be understood; `drc_strip` keeps it. One restoration often
 locks on a wrong image, so scores average several.
@@ -6,7 +6,8 @@ locks on a wrong image, so scores average several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial, wraps
 from typing import Any, Final
 
 import numpy as np
@@ -14,19 +15,20 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
+from pytest_diffprivacy.membership.drc.evidence import drc_evidence, plan_of, to_degrade
+from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import Spacing
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, score_images
-from pytest_diffprivacy.restoration.degrade import Batch, Degradation
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
+from pytest_diffprivacy.restoration.degrade import Degradation
 from pytest_diffprivacy.restoration.masks import Masks, find_degradations
 from pytest_diffprivacy.restoration.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
 
 MASKS: Final[tuple[str, ...]] = ("left", "right")
 
 
-def drc_scores(
+def drc_task_scores(
     model: Denoiser,
     images: Tensor | ArrayLike,
     *,
@@ -41,6 +43,40 @@ def drc_scores(
     seed: int = 0,
     prompts: Sequence[Prompt] | None = None,
     batch_size: int = BATCH_SIZE,
+) -> NDArray[np.float64]:
+    """`drc_scores` before the mean over masks, for `calibrate_vote`.
+
+    Returns:
+        float64 (n, masks), higher = more likely member, in the order of `masks`.
+
+    Source: Follows METHODS 3.11.
+    """
+    denoiser, checked = require_denoiser(model, "DRC"), as_images(images)
+    plan = RestorationPlan(restoration, restorations, steps, spacing, start, strength)
+    compare, found = find_comparison(comparison), find_degradations(masks)
+
+    @torch.no_grad()
+    def restored_well(batch: ImageBatch, degradation: Degradation) -> Tensor:
+        whole = to_degrade(batch)
+        degraded = degradation.degrade(whole)
+        total = torch.zeros(len(batch.images), dtype=torch.float64)
+        for restored in plan.restored(denoiser, whole, degraded, degradation.name):
+            total += compare(restored, batch.images, degraded.hidden)
+        return total / plan.restorations
+
+    columns = [
+        score_batches(
+            denoiser, checked, partial(restored_well, degradation=d), prompts=prompts, seed=seed,
+            batch_size=batch_size, called=f"DRC ({d.name})",
+        )
+        for d in found
+    ]  # fmt: skip
+    return np.stack(columns, axis=1)
+
+
+@wraps(drc_task_scores, assigned=())
+def drc_scores(  # noqa: D417 - its parameters are those of drc_task_scores
+    model: Denoiser, images: Tensor | ArrayLike, **asked: Any
 ) -> NDArray[np.float64]:
     """Score images by how well the model restores them, averaged over restorations and masks.
 
@@ -73,82 +109,20 @@ def drc_scores(
     Source: Inspired by Fu et al. 2024 (DRC): masks, steps, number of restorations and comparison are METHODS 3.11's,
         as no code or split is public.
     """
-    scores = drc_task_scores(
-        model, images, masks=masks, restoration=restoration, restorations=restorations, comparison=comparison,
-        steps=steps, spacing=spacing, start=start, strength=strength, seed=seed, prompts=prompts, batch_size=batch_size,
-    )  # fmt: skip
-    return np.asarray(scores.mean(1))
-
-
-def drc_task_scores(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
-    *,
-    masks: Masks = MASKS,
-    restoration: Restoration = "ddim",
-    restorations: int = RESTORATIONS,
-    comparison: str | Embedding = "rms_hidden",
-    steps: int = STEPS,
-    spacing: Spacing | None = None,
-    start: Start = "noise",
-    strength: float = 1.0,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> NDArray[np.float64]:
-    """`drc_scores` before the mean over masks, for `calibrate_vote`.
-
-    Returns:
-        float64 (n, masks), higher = more likely member, in the order of `masks`.
-
-    Source: Follows METHODS 3.11.
-    """
-    denoiser, checked = require_denoiser(model, "DRC"), as_images(images)
-    plan = RestorationPlan(restoration, restorations, steps, spacing, start, strength)
-    compare, found = find_comparison(comparison), find_degradations(masks)
-
-    def scorer(degradation: Degradation) -> Callable[[slice, Tensor], Tensor]:
-        @torch.no_grad()
-        def score_batch(part: slice, images: Tensor) -> Tensor:
-            condition = batch_condition(denoiser, prompts, part, len(checked))
-            batch = Batch(images, part, len(checked), seed, denoiser, condition)
-            degraded = degradation.degrade(batch)
-            total = torch.zeros(len(images), dtype=torch.float64)
-            for restored in plan.restored(denoiser, batch, degraded, degradation.name):
-                total += compare(restored, images, degraded.hidden)
-            return total / plan.restorations
-
-        return score_batch
-
-    columns = [score_images(checked, scorer(d), batch_size=batch_size, method=f"DRC ({d.name})") for d in found]
-    return np.stack(columns, axis=1)
+    return np.asarray(drc_task_scores(model, images, **asked).mean(1))
 
 
 def _evaluations(p: Mapping[str, Any]) -> int:
-    plan = RestorationPlan(
-        p["restoration"], int(p["restorations"]), int(p["steps"]), p["spacing"], p["start"], float(p["strength"])
-    )
+    plan = plan_of(p)
     return sum(d.evaluations + plan.evaluations for d in find_degradations(p["masks"]))
 
 
-DRC = Attack(
+drc = method(
     name="drc",
     title="DRC-style (degrade, restore, compare)",
-    access="grey box",
+    access=Access.GREY_BOX,
     source="inspired by Fu et al. 2024 (DRC); settings of this project",
-    scores=drc_scores,
-    defaults={
-        "masks": MASKS,
-        "restoration": "ddim",
-        "restorations": RESTORATIONS,
-        "comparison": "rms_hidden",
-        "steps": STEPS,
-        "spacing": None,
-        "start": "noise",
-        "strength": 1.0,
-    },
     version=1,
-    seeded=True,
     evaluations=_evaluations,
-    timesteps=lambda p: (),
-)
+    evidence=drc_evidence,
+)(drc_scores)
