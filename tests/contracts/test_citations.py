@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 import pytest_diffprivacy
+import pytest_diffprivacy.membership
+import pytest_diffprivacy.memorization
+from pytest_diffprivacy.methods import methods_of
 from pytest_diffprivacy.statistics.statistic import STATISTICS
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +116,16 @@ def test_its_contents_lead_to_its_chapters(methods: str) -> None:
 @pytest.mark.parametrize("name", STATISTICS)
 def test_every_statistic_of_a_record_has_its_row(name: str, methods: str) -> None:
     assert re.search(rf"^\|.*`{name}`.*\| .* \| §", methods, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", ["membership", "memorization"])
+def test_every_method_that_is_offered_by_name_has_its_row_with_its_cost(kind: str, methods: str) -> None:
+    offered = methods_of(kind)
+    assert offered
+    for name, method in offered.items():
+        row = re.search(rf"^\|[^|]*`{name}`.*§.*$", methods, flags=re.MULTILINE)
+        assert row, f"docs/methods.md has no row for {name}"
+        assert re.search(rf"\b{method().evaluations:,}\b", row[0]), (row[0], method().evaluations)
 
 
 def test_the_readme_leads_to_the_specification() -> None:
