@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.mitigation import ComparedPrompts
+from pytest_diffprivacy.mitigation.compare import ComparedPrompts
 
 
 def compared_prompts(

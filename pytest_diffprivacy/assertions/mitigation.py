@@ -22,16 +22,15 @@ from pytest_diffprivacy.evidence.records import Claim, Recipe
 from pytest_diffprivacy.mitigation import (
     AlignmentScorer,
     Closeness,
+    DdimSampling,
     Mitigation,
     MitigationCard,
     MitigationComparison,
     PixelDistance,
-    PlannedComparison,
-    Sampling,
-    all_methods,
     fit_text_image_map,
-    run_comparison,
 )
+from pytest_diffprivacy.mitigation.compare import all_methods, run_comparison
+from pytest_diffprivacy.mitigation.planned import PlannedComparison
 from pytest_diffprivacy.models.protocols import require_prompted
 from pytest_diffprivacy.probes import ImageSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, Verdict, relative_loss, share_left
@@ -98,7 +97,7 @@ def compare_mitigations(
     """
     judge = auditor or current_auditor()
     _check_parts(mitigations, alignment)
-    sampling = Sampling(check_count("steps", steps, least=1), check_finite("guidance_scale", guidance_scale))
+    sampling = DdimSampling(check_count("steps", steps, least=1), check_finite("guidance_scale", guidance_scale))
     images = check_count("images_per_prompt", images_per_prompt, least=1)
     if judge.planning:
         asked = compared_prompts(prompts, training_images, other_prompts, None)

@@ -11,7 +11,8 @@ from pytest_diffprivacy.assertions.evidence import method_record
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
 from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.evidence.records import Chart, Method, Series, Strip, Table
-from pytest_diffprivacy.mitigation import Generated, MethodOutcome, MitigationCard, MitigationComparison
+from pytest_diffprivacy.mitigation import MitigationCard, MitigationComparison
+from pytest_diffprivacy.mitigation.compare import Generated, MethodOutcome
 from pytest_diffprivacy.probes import PromptSet
 from pytest_diffprivacy.statistics import (
     PairedChange,

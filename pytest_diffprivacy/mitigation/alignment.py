@@ -1,4 +1,4 @@
-"""Does the image show what the prompt says? A scorer of the user's, or a map from images to the model's own texts."""
+"""Prompt alignment: a scorer of the user's, or a map from images to the model's own text embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention rescaling: let the start token take attention back from the tokens that trigger a memory."""
+"""Attention rescaling: the start token takes attention back from the tokens that trigger a memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from typing import Literal, final
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.mitigation.method import Mitigated, MitigationCard, Sampling, parameters_of
-from pytest_diffprivacy.mitigation.sampling import (
-    check_positive,
-    prompt_conditioning,
-    sample_images,
-    seeded_noise,
-)
+from pytest_diffprivacy.methods import Access, Need
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_positive, mitigation
+from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.attention import Edit
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention, require_prompted
 
@@ -40,9 +36,17 @@ def rescale_start_token(*, factor: float, kept_tokens: int) -> Edit:
     return edit
 
 
+@mitigation(
+    "ren",
+    "Attention rescaling (Ren)",
+    access=Access.WHITE_BOX,
+    source="Ren et al. 2024, section 5",
+    version=1,
+    needs={Need.ATTENTION},
+)
 @final
 @dataclass(frozen=True, slots=True)
-class AttentionRescaling:
+class AttentionRescaling(Mitigation):
     """Ren's mitigation: rescale the start token in every cross-attention layer and mask what is not the prompt.
 
     Args:
@@ -60,23 +64,11 @@ class AttentionRescaling:
         if self.keep not in ("prompt", "prompt without end"):
             raise UsageError(f"`keep` must be 'prompt' or 'prompt without end', got {self.keep!r}.")
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        source = "Ren et al. 2024, section 5"
-        return MitigationCard("ren", "Attention rescaling (Ren)", "white box", source, parameters_of(self), 1)
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts, or its cross-attention cannot be edited.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "Attention rescaling")
         attention = require_cross_attention(model, "Attention rescaling")
-        conditioning = prompt_conditioning(denoiser, [prompt] * len(seeds))
         length = min(denoiser.token_counts([prompt])[0], denoiser.token_limit)
         kept = length if self.keep == "prompt" else length - 1
         with attention.cross_attention(edit=rescale_start_token(factor=self.factor, kept_tokens=kept)):
-            return sample_images(denoiser, seeded_noise(denoiser, seeds), conditioning, sampling, pairs=True)
+            return sample_prompt(denoiser, prompt, seeds, sampling, pairs=True)

@@ -1,4 +1,4 @@
-"""How close did a generation come to the training image, and is it a copy? By pixels, or by a copy detector."""
+"""Closeness of a generation to the training images, by pixels or by a copy detector, and whether it is a copy."""
 
 from __future__ import annotations
 

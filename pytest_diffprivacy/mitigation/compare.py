@@ -1,4 +1,4 @@
-"""What does each mitigation change, on the same prompts with the same seeds? Images, closeness, alignment and cost."""
+"""Comparison of mitigations on the same prompts with the same seeds: images, closeness, alignment and cost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.mitigation.alignment import AlignmentScorer
 from pytest_diffprivacy.mitigation.closeness import Closeness
-from pytest_diffprivacy.mitigation.method import Cost, Mitigation, MitigationCard, Sampling
-from pytest_diffprivacy.mitigation.unmitigated import Unmitigated
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigation, MitigationCard, SamplingCost, code_of
+from pytest_diffprivacy.mitigation.sampling import Unmitigated
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 
@@ -54,7 +54,7 @@ class Generated:
         spread: float64 (prompts,), mean RMS distance between two images of a prompt; 0 for one image.
         distinct: int64 (prompts,), images of a prompt that differ by more than a grey level.
         seconds: float64 (prompts,), time for all images of a prompt.
-        costs: int64 (prompts, 4), the fields of Cost.
+        costs: int64 (prompts, 4), the fields of SamplingCost.
     """
 
     images: NDArray[np.uint8]
@@ -65,9 +65,9 @@ class Generated:
     costs: NDArray[np.int64]
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> SamplingCost:
         """Of all prompts together."""
-        return Cost(*self.costs.sum(0).tolist())
+        return SamplingCost(*self.costs.sum(0).tolist())
 
     @property
     def count(self) -> int:
@@ -112,7 +112,7 @@ class MitigationComparison:
 
     model: ModelIdentity
     prompts: ComparedPrompts
-    sampling: Sampling
+    sampling: DdimSampling
     seed: int
     closeness: str
     closeness_label: str
@@ -144,7 +144,7 @@ def run_comparison(
     mitigations: Sequence[Mitigation],
     *,
     images_per_prompt: int,
-    sampling: Sampling,
+    sampling: DdimSampling,
     closeness: Closeness,
     alignment: AlignmentScorer,
     engine: Engine,
@@ -209,23 +209,24 @@ def image_seeds(prompt: str, count: int, seed: int) -> list[int]:
     return [int.from_bytes(digest[:6], "little") for digest in digests]
 
 
-def _unit(method: Mitigation, prompt: str, count: int, sampling: Sampling, seed: int) -> Unit:
-    card, seeds = method.card, image_seeds(prompt, count, seed)
+def _unit(method: Mitigation, prompt: str, count: int, sampling: DdimSampling, seed: int) -> Unit:
+    card, code, seeds = method.card, code_of(method), image_seeds(prompt, count, seed)
     depends = {
         "method": f"mitigation {card.name}",
         "version": card.version,
+        "code": code,
         "parameters": dict(card.parameters),
         "sampling": {field.name: getattr(sampling, field.name) for field in fields(sampling)},
         "prompt": prompt,
         "seeds": seeds,
     }
     label = f"{card.name}, prompt {hashlib.sha256(prompt.encode()).hexdigest()[:10]}"
-    stored = None if card.version is None else depends
+    stored = None if card.version is None or code is None else depends
     return Unit(label, stored, partial(_sample, method, prompt, seeds, sampling), count)
 
 
 def _sample(
-    method: Mitigation, prompt: str, seeds: Sequence[int], sampling: Sampling, model: Any, batch_size: int
+    method: Mitigation, prompt: str, seeds: Sequence[int], sampling: DdimSampling, model: Any, batch_size: int
 ) -> Arrays:
     started = time.perf_counter()
     found = method.sample(model, prompt, seeds, sampling)
@@ -238,7 +239,7 @@ def _sample(
         )
     return {
         "images": (images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy(),
-        "costs": np.asarray([getattr(found.cost, field.name) for field in fields(Cost)], dtype=np.int64),
+        "costs": np.asarray([getattr(found.cost, field.name) for field in fields(SamplingCost)], dtype=np.int64),
         "seconds": np.asarray([seconds]),
     }
 
@@ -247,8 +248,8 @@ def _measured(parts: Sequence[Arrays], prompts: Sequence[str], alignment: Alignm
     images = np.stack([part["images"] for part in parts])
     count = images.shape[1]
     flat = _floats(images.reshape(-1, *images.shape[2:]))
-    asked = [prompt for prompt in prompts for _ in range(count)]
-    scores = np.asarray(alignment.scores(flat, asked), dtype=np.float64)
+    repeated = [prompt for prompt in prompts for _ in range(count)]
+    scores = np.asarray(alignment.scores(flat, repeated), dtype=np.float64)
     if scores.shape != (len(flat),) or not np.isfinite(scores).all():
         raise AuditError(f"The alignment scorer must give {len(flat)} finite scores, got shape {scores.shape}.")
     spread, distinct = zip(*(_variety(_floats(group)) for group in images), strict=True)

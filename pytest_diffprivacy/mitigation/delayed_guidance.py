@@ -1,26 +1,35 @@
-"""Delayed guidance: leave the prompt alone until sampling has left the region that draws it into a memory."""
+"""Delayed guidance: the prompt is left alone until sampling has left the region that draws it into a memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
-from pytest_diffprivacy.mitigation.method import Cost, Mitigated, MitigationCard, Sampling, parameters_of
-from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, sample_images, seeded_noise
-from pytest_diffprivacy.models.ddim import GuidanceRule
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigated,
+    Mitigation,
+    MitigationCard,
+    SamplingCost,
+    card_of,
+    mitigation,
+)
+from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 SOURCE = "Jain et al. 2025"
 
 
+@mitigation("delayed", "Delayed guidance (Jain)", access=Access.GREY_BOX, source=SOURCE, version=1)
 @final
 @dataclass(frozen=True, slots=True)
-class DelayedGuidance:
+class DelayedGuidance(Mitigation):
     """Another guidance scale down to a timestep, the usual one from there on.
 
     Args:
@@ -45,30 +54,25 @@ class DelayedGuidance:
 
     @property
     def card(self) -> MitigationCard:
-        """What a record says of it."""
-        opposite = self.before < 0.0
-        name, title = ("opposite", "Opposite guidance") if opposite else ("delayed", "Delayed guidance")
-        return MitigationCard(name, f"{title} (Jain)", "grey box", SOURCE, parameters_of(self), 1)
+        """What a record says of it: opposite guidance where the prompt is avoided at first."""
+        card = card_of(self)
+        return replace(card, name="opposite", title="Opposite guidance (Jain)") if self.before < 0.0 else card
 
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts.
-            UsageError: an empty prompt, or a timestep outside the schedule.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "Delayed guidance")
         denoiser.schedule.check(self.until, "until")
 
         def scale(timestep: int, eps_u: Tensor, eps_c: Tensor) -> float:
             return self.before if timestep > self.until else sampling.guidance_scale
 
-        return _guided(denoiser, prompt, seeds, sampling, scale)
+        return sample_prompt(denoiser, prompt, seeds, sampling, rule=scale)
 
 
+@mitigation("dynamic", "Delayed guidance, dynamic (Jain)", access=Access.GREY_BOX, source=SOURCE, version=1)
 @final
 @dataclass(frozen=True, slots=True)
-class DynamicGuidance:
+class DynamicGuidance(Mitigation):
     """Guidance sets in at the first local minimum over steps of `|| eps_u - eps_c ||_2`, for each image on its own.
 
     An image without a minimum is never guided; its cost says that the method did not reach its target.
@@ -84,23 +88,12 @@ class DynamicGuidance:
     def __post_init__(self) -> None:
         check_finite("before", self.before)
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        title = "Delayed guidance, dynamic (Jain)"
-        return MitigationCard("dynamic", title, "grey box", SOURCE, parameters_of(self), 1)
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "Delayed guidance")
         transition = TransitionPoint(len(seeds), before=self.before, after=sampling.guidance_scale)
-        found = _guided(denoiser, prompt, seeds, sampling, transition)
-        return Mitigated(found.images, found.cost + Cost(over_budget=int((~transition.passed).sum())))
+        found = sample_prompt(denoiser, prompt, seeds, sampling, rule=transition)
+        return Mitigated(found.images, found.cost + SamplingCost(over_budget=int((~transition.passed).sum())))
 
 
 @final
@@ -126,10 +119,3 @@ class TransitionPoint:
             self.passed = self.passed.to(now.device) | ((now > last) & (earlier > last))
         scales = torch.where(self.passed.to(eps_u.device), self._after, self._before).to(eps_u.dtype)
         return scales.reshape(-1, *[1] * (eps_u.ndim - 1))
-
-
-def _guided(
-    model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling, rule: GuidanceRule
-) -> Mitigated:
-    conditioning = prompt_conditioning(model, [prompt] * len(seeds))
-    return sample_images(model, seeded_noise(model, seeds), conditioning, sampling, rule=rule)

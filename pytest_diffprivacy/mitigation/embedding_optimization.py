@@ -1,9 +1,9 @@
-"""Embedding optimization: move the prompt's embedding until the first step no longer tells it from no prompt."""
+"""Embedding optimization: the prompt's embedding is moved until the first step no longer tells it from no prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
@@ -12,21 +12,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.mitigation.method import Cost, Mitigated, MitigationCard, Sampling, parameters_of
-from pytest_diffprivacy.mitigation.sampling import (
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigated,
+    Mitigation,
+    MitigationCard,
+    SamplingCost,
+    card_of,
     check_positive,
-    first_timestep,
-    prompt_conditioning,
-    sample_images,
-    seeded_noise,
+    mitigation,
 )
+from pytest_diffprivacy.mitigation.sampling import first_timestep, prompt_conditioning, sample_images, seeded_noise
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 from pytest_diffprivacy.statistics.arguments import check_count
 
 WEIGHT_DECAY: Final = 0.01
-Mask = Callable[[PromptedDenoiser, str, Tensor, Sampling], Tensor]
+Mask = Callable[[PromptedDenoiser, str, Tensor, DdimSampling], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +148,16 @@ def _loss(
     return norm if mask is None else norm / mask.mean()
 
 
+@mitigation(
+    "wen",
+    "Embedding optimization (Wen)",
+    access=Access.WHITE_BOX,
+    source="Wen et al. 2024, section 5",
+    version=1,
+)
 @final
 @dataclass(frozen=True, slots=True)
-class EmbeddingOptimization:
+class EmbeddingOptimization(Mitigation):
     """Wen's mitigation; the embedding depends on all seeds of a prompt together, since they are optimized as a batch.
 
     Args:
@@ -172,23 +183,16 @@ class EmbeddingOptimization:
 
     @property
     def card(self) -> MitigationCard:
-        """What a record says of it."""
-        parameters = parameters_of(self)
-        mask = parameters.pop("mask")
-        if mask is not None:
-            parameters["mask"] = getattr(mask, "__name__", type(mask).__name__)
-        source = "Wen et al. 2024, section 5"
-        return MitigationCard(
-            "wen", "Embedding optimization (Wen)", "white box", source, parameters, 1 if mask is None else None
-        )
+        """What a record says of it; with a mask, which is code of the user's, its images are not stored for reuse."""
+        card = card_of(self)
+        parameters = {name: value for name, value in card.parameters.items() if name != "mask"}
+        if self.mask is None:
+            return replace(card, parameters=parameters)
+        name = getattr(self.mask, "__name__", type(self.mask).__name__)
+        return replace(card, parameters={**parameters, "mask": name}, version=None)
 
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt, one a seed.
-
-        Raises:
-            ModelError: the model takes no texts, or has no token embedding.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt, one a seed."""
         denoiser = require_prompted(model, "Embedding optimization")
         x_T = seeded_noise(denoiser, seeds)
         optimized = optimize_embedding(
@@ -203,7 +207,7 @@ class EmbeddingOptimization:
         )
         count = len(seeds)
         images = sample_images(denoiser, x_T, optimized.conditioning.repeated(count), sampling)
-        search = Cost(
+        search = SamplingCost(
             evaluations=2 * count * len(optimized.losses),
             backward=2 * count * optimized.updates,
             over_budget=0 if optimized.reached else count,

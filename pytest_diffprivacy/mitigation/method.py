@@ -1,18 +1,24 @@
-"""What is a mitigation? A way to sample a prompt's images that is to bring back fewer training images, at a price."""
+"""Mitigation: a way to sample a prompt's images that is to bring back fewer training images, at a price."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from types import FunctionType
+from typing import Any, Final, Protocol, TypeVar
 
 from torch import Tensor
 
+from pytest_diffprivacy.engine.code_identity import code_identity
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.methods import Access, Kind, Need, Published, register
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
+from pytest_diffprivacy.statistics.arguments import check_finite
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class DdimSampling:
     """How images are sampled with and without a mitigation: deterministic DDIM under classifier-free guidance.
 
     Attributes:
@@ -25,7 +31,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class SamplingCost:
     """What images cost; costs add.
 
     Attributes:
@@ -40,8 +46,8 @@ class Cost:
     restarts: int = 0
     over_budget: int = 0
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: SamplingCost) -> SamplingCost:
+        return SamplingCost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Mitigated:
     """
 
     images: Tensor
-    cost: Cost
+    cost: SamplingCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +87,86 @@ class MitigationCard:
 class Mitigation(Protocol):
     """Turns a model, a prompt and seeds into images.
 
-    Image i depends on seeds[i] alone, except where a method searches for several images at once and says so.
+    Image i depends on seeds[i] alone, except where a method searches for several images at once and says so. One of
+    your own is any object with a `card` and `sample`; `@mitigation(...)` on a frozen dataclass makes the card.
     """
 
     @property
     def card(self) -> MitigationCard:
         """What a record says of it."""
+        return card_of(self)
+
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt, one a seed, and what they cost.
+
+        Raises:
+            ModelError: the model takes no texts, or offers less than the method needs.
+            UsageError: an empty prompt, or settings that do not fit the model.
+        """
         ...
 
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt, one a seed, and what they cost."""
-        ...
+
+_CARDS: Final[dict[type, MitigationCard]] = {}
+Registered = TypeVar("Registered", bound=type)
 
 
-def parameters_of(method: Any) -> dict[str, Any]:
-    """The fields of a mitigation that is a dataclass, by name."""
-    return {field.name: getattr(method, field.name) for field in fields(method)}
+def mitigation(
+    name: str,
+    title: str,
+    *,
+    access: Access,
+    source: str,
+    version: int | None,
+    needs: Collection[Need] = (),
+) -> Callable[[Registered], Registered]:
+    """Register a frozen dataclass with `sample` as a mitigation; its fields are its parameters.
+
+    Args:
+        name: short and unique in a comparison.
+        title: what a report calls it.
+        access: the access it needs.
+        source: what it follows.
+        version: raised whenever the same parameters would give other images; None: never answered from the store.
+        needs: what it needs besides the model and the prompt.
+    """
+
+    def registered(kind: Registered) -> Registered:
+        published = Published(
+            name=name,
+            title=title,
+            access=access,
+            source=source,
+            kind=Kind.MITIGATION,
+            needs=frozenset(needs),
+            built_by=f"{kind.__name__}(...)",
+        )
+        _CARDS[kind] = MitigationCard(name, title, published.access_text, source, {}, version)
+        register(published)
+        return kind
+
+    return registered
+
+
+def card_of(method: Any) -> MitigationCard:
+    """The card of a mitigation that `@mitigation` registered, with the values of its fields."""
+    card = _CARDS.get(type(method))
+    if card is None:
+        raise UsageError(f"{type(method).__name__} must have a `card`. Decorate it with `@mitigation(...)`.")
+    return replace(card, parameters={field.name: getattr(method, field.name) for field in fields(method)})
+
+
+def code_of(method: Mitigation) -> list[dict[str, str]] | None:
+    """The code of a mitigation, class by class; of a user's own with its source; None where it cannot be told."""
+    found = []
+    for owner in type(method).__mro__:
+        written = [made for name, made in vars(owner).items() if isinstance(made, FunctionType) and name[:2] != "__"]
+        if written and owner is not Mitigation and owner.__module__ not in sys.stdlib_module_names:
+            found.append(code_identity(written[0]))
+    known = [one for one in found if one is not None]
+    return known if known and len(known) == len(found) else None
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuse by name a parameter that is no finite number above 0."""
+    if not check_finite(name, value) > 0.0:
+        raise UsageError(f"`{name}` must be above 0, got {value!r}.")

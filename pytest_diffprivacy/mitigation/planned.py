@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.mitigation.compare import MitigationComparison
-from pytest_diffprivacy.mitigation.method import MitigationCard, Sampling
+from pytest_diffprivacy.mitigation.method import DdimSampling, MitigationCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class PlannedComparison:
     others: int
     excluded: int
     images: int
-    sampling: Sampling
+    sampling: DdimSampling
     cards: tuple[MitigationCard, ...]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""RTA and RNA: does the memory stay silent when random tokens or numbers stand between the prompt's words?"""
+"""RTA and RNA: random tokens or numbers between the prompt's words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Final, final
 
 import numpy as np
 
-from pytest_diffprivacy.mitigation.method import Mitigated, MitigationCard, Sampling, parameters_of
-from pytest_diffprivacy.mitigation.sampling import (
-    prompt_conditioning,
-    sample_images,
-    seeded_noise,
-)
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, mitigation
+from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted, require_vocabulary
 from pytest_diffprivacy.statistics.arguments import check_count
 
@@ -57,9 +54,10 @@ def random_numbers_added(prompt: str, additions: int, generator: np.random.Gener
     return insert_words(prompt, additions, lambda: str(generator.integers(NUMBERS)), _uniform(generator))
 
 
+@mitigation("rta", "Random tokens (RTA)", access=Access.BLACK_BOX, source="Somepalli et al. 2023", version=1)
 @final
 @dataclass(frozen=True, slots=True)
-class RandomTokenAddition:
+class RandomTokenAddition(Mitigation):
     """RTA: each image's prompt has its own random tokens, drawn from the prompt and the image's seed.
 
     Args:
@@ -73,31 +71,20 @@ class RandomTokenAddition:
     def __post_init__(self) -> None:
         check_count("additions", self.additions, least=1)
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        return MitigationCard(
-            "rta", "Random tokens (RTA)", "black box", "Somepalli et al. 2023", parameters_of(self), 1
-        )
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts, or shows no vocabulary.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "Random token addition")
         vocabulary = require_vocabulary(model, "Random token addition").vocabulary
         prompts = [
             random_tokens_added(prompt, self.additions, vocabulary, _generator("rta", prompt, seed)) for seed in seeds
         ]
-        return _sampled(denoiser, prompts, seeds, sampling)
+        return sample_prompt(denoiser, prompts, seeds, sampling)
 
 
+@mitigation("rna", "Random numbers (RNA)", access=Access.BLACK_BOX, source="Somepalli et al. 2023", version=1)
 @final
 @dataclass(frozen=True, slots=True)
-class RandomNumberAddition:
+class RandomNumberAddition(Mitigation):
     """RNA: each image's prompt has its own random numbers, drawn from the prompt and the image's seed.
 
     Args:
@@ -111,27 +98,11 @@ class RandomNumberAddition:
     def __post_init__(self) -> None:
         check_count("additions", self.additions, least=1)
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        return MitigationCard(
-            "rna", "Random numbers (RNA)", "black box", "Somepalli et al. 2023", parameters_of(self), 1
-        )
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "Random number addition")
         prompts = [random_numbers_added(prompt, self.additions, _generator("rna", prompt, seed)) for seed in seeds]
-        return _sampled(denoiser, prompts, seeds, sampling)
-
-
-def _sampled(model: PromptedDenoiser, prompts: Sequence[str], seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-    return sample_images(model, seeded_noise(model, seeds), prompt_conditioning(model, prompts), sampling)
+        return sample_prompt(denoiser, prompts, seeds, sampling)
 
 
 def _uniform(generator: np.random.Generator) -> Callable[[int], int]:

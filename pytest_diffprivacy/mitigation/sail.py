@@ -1,4 +1,4 @@
-"""SAIL: start from noise at which the prompt's landscape is not sharp, found by gradient descent."""
+"""SAIL: start noise at which the prompt's landscape is not sharp, found by gradient descent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.mitigation.method import Cost, Mitigated, MitigationCard, Sampling, parameters_of
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigated,
+    Mitigation,
+    SamplingCost,
+    check_positive,
+    mitigation,
+)
 from pytest_diffprivacy.mitigation.sampling import (
     Difference,
-    check_positive,
     eps_difference,
     first_timestep,
     prompt_conditioning,
@@ -113,9 +120,10 @@ def sail_paper(
     return StartNoise(best, values, values <= threshold, updates, 0, evaluations, backward)
 
 
+@mitigation("sail", "SAIL", access=Access.WHITE_BOX, source="Jeon et al. 2025, Algorithm 2", version=1)
 @final
 @dataclass(frozen=True, slots=True)
-class Sail:
+class Sail(Mitigation):
     """SAIL as the paper writes it: each seed's noise is moved to where the objective is at most the threshold.
 
     Args:
@@ -140,19 +148,8 @@ class Sail:
         check_finite("alpha", self.alpha)
         check_count("max_steps", self.max_steps, least=1)
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        source = "Jeon et al. 2025, Algorithm 2"
-        return MitigationCard("sail", "SAIL", "white box", source, parameters_of(self), 1)
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt; image i depends on seeds[i] alone.
-
-        Raises:
-            ModelError: the model takes no texts.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt; image i depends on seeds[i] alone."""
         denoiser = require_prompted(model, "SAIL")
         conditioning = prompt_conditioning(denoiser, [prompt])
         t = first_timestep(denoiser, sampling)
@@ -170,10 +167,10 @@ class Sail:
         return sample_from(denoiser, noise, prompt, sampling)
 
 
-def sample_from(model: PromptedDenoiser, noise: StartNoise, prompt: str, sampling: Sampling) -> Mitigated:
+def sample_from(model: PromptedDenoiser, noise: StartNoise, prompt: str, sampling: DdimSampling) -> Mitigated:
     """The images of a prompt from the noise that a search found, and what both cost."""
     images = sample_images(model, noise.x_T, prompt_conditioning(model, [prompt] * len(noise.x_T)), sampling)
-    search = Cost(noise.evaluations, noise.backward, noise.restarts, int((~noise.accepted).sum()))
+    search = SamplingCost(noise.evaluations, noise.backward, noise.restarts, int((~noise.accepted).sum()))
     return Mitigated(images.images, search + images.cost)
 
 

@@ -1,4 +1,4 @@
-"""SAIL as released: the same search as the authors' code, slips included, so that its start noise is reproduced."""
+"""SAIL as released: the search of the authors' code, slips included, so that its start noise is reproduced."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.mitigation.method import Mitigated, MitigationCard, Sampling, parameters_of
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_positive, mitigation
 from pytest_diffprivacy.mitigation.sail import StartNoise, norms, sample_from, unit
 from pytest_diffprivacy.mitigation.sampling import (
     Difference,
-    check_positive,
     eps_difference,
     first_timestep,
     prompt_conditioning,
@@ -96,43 +96,40 @@ def sail_reference(
                     found.append(x.detach()[i])  # a view: later updates still move it, as in the released code
                     values.append(value)
             if len(found) == wanted:
-                return _start_noise(found, values, wanted, steps, attempt, evaluations, backward)
+                break
             optimizer.zero_grad(set_to_none=True)
             objective.sum().backward()  # type: ignore[no-untyped-call]
             backward += 4 * len(x)
             optimizer.step()
+        if len(found) == wanted:
+            break
     accepted = len(found)
     order = [i for i in np.argsort(last, kind="stable").tolist() if i not in taken]
     for k in range(wanted - accepted):
         i = order[k % len(order)] if order else k % len(last)
         found.append(x.detach()[i])
         values.append(last[i])
-    return _start_noise(found, values, accepted, max_steps, attempt, evaluations, backward)
-
-
-def _start_noise(
-    found: list[Tensor],
-    values: list[float],
-    accepted: int,
-    updates: int,
-    restarts: int,
-    evaluations: int,
-    backward: int,
-) -> StartNoise:
     return StartNoise(
         torch.stack(found).clone(),
         np.asarray(values),
         np.arange(len(found)) < accepted,
-        updates,
-        restarts,
-        evaluations,
-        backward,
+        updates=steps if accepted == wanted else max_steps,
+        restarts=attempt,
+        evaluations=evaluations,
+        backward=backward,
     )
 
 
+@mitigation(
+    "sail-reference",
+    "SAIL (released code)",
+    access=Access.WHITE_BOX,
+    source="code released with Jeon et al. 2025",
+    version=1,
+)
 @final
 @dataclass(frozen=True, slots=True)
-class SailReference:
+class SailReference(Mitigation):
     """SAIL as the released code runs it, slips included; its images depend on all seeds together.
 
     Args:
@@ -164,19 +161,8 @@ class SailReference:
         for name, least in (("max_steps", 1), ("budget", 1), ("max_restarts", 0)):
             check_count(name, getattr(self, name), least=least)
 
-    @property
-    def card(self) -> MitigationCard:
-        """What a record says of it."""
-        source = "code released with Jeon et al. 2025"
-        return MitigationCard("sail-reference", "SAIL (released code)", "white box", source, parameters_of(self), 1)
-
-    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: Sampling) -> Mitigated:
-        """The images of a prompt, as many as seeds; all of them depend on all seeds.
-
-        Raises:
-            ModelError: the model takes no texts.
-            UsageError: an empty prompt.
-        """
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt, as many as seeds; all of them depend on all seeds."""
         denoiser = require_prompted(model, "SAIL")
         t = first_timestep(denoiser, sampling)
         eps = eps_difference(denoiser, t, prompt_conditioning(denoiser, [prompt]))

@@ -1,22 +1,37 @@
-"""How do a mitigation's start noise and conditioning become images? Deterministic guided DDIM, counted."""
+"""Sampling of a prompt's images from start noise: deterministic guided DDIM, counted; without mitigation, as it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.mitigation.method import Cost, Mitigated, Sampling
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, SamplingCost, mitigation
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import GuidanceRule, ddim_sample, guided_ddim, predict_pair
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.protocols import PromptedDenoiser
-from pytest_diffprivacy.statistics.arguments import check_finite
+from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 
 Difference = Callable[[Tensor], Tensor]
+
+
+@mitigation("none", "Original", access=Access.GREY_BOX, source="DDIM with classifier-free guidance", version=1)
+@final
+@dataclass(frozen=True, slots=True)
+class Unmitigated(Mitigation):
+    """Plain guided sampling from the same seeds: the side that every mitigation is compared with.
+
+    Source: Implements Ho and Salimans 2022 (classifier-free guidance) with DDIM.
+    """
+
+    def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
+        """The images of a prompt, one a seed."""
+        return sample_prompt(require_prompted(model, "Sampling a prompt"), prompt, seeds, sampling)
 
 
 def prompt_conditioning(model: PromptedDenoiser, prompts: Sequence[str]) -> Conditioning:
@@ -37,7 +52,7 @@ def seeded_noise(model: PromptedDenoiser, seeds: Sequence[int]) -> Tensor:
     return start_noise(seeds, model.sample_shape).to(device=model.device, dtype=model.dtype)
 
 
-def first_timestep(model: PromptedDenoiser, sampling: Sampling) -> int:
+def first_timestep(model: PromptedDenoiser, sampling: DdimSampling) -> int:
     """The timestep at which sampling starts."""
     return model.schedule.sampling_timesteps(sampling.steps)[0]
 
@@ -52,12 +67,27 @@ def eps_difference(model: PromptedDenoiser, timestep: int, conditioning: Conditi
     return difference
 
 
+def sample_prompt(
+    model: PromptedDenoiser,
+    prompts: str | Sequence[str],
+    seeds: Sequence[int],
+    sampling: DdimSampling,
+    *,
+    rule: GuidanceRule | None = None,
+    pairs: bool = False,
+) -> Mitigated:
+    """Images of a prompt, or of one prompt a seed, from the noise of the seeds; see `sample_images`."""
+    texts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
+    conditioning = prompt_conditioning(model, texts)
+    return sample_images(model, seeded_noise(model, seeds), conditioning, sampling, rule=rule, pairs=pairs)
+
+
 @torch.no_grad()
 def sample_images(
     model: PromptedDenoiser,
     x_T: Tensor,
     conditioning: Conditioning,
-    sampling: Sampling,
+    sampling: DdimSampling,
     *,
     rule: GuidanceRule | None = None,
     pairs: bool = False,
@@ -75,14 +105,8 @@ def sample_images(
     count, scale = len(x_T), sampling.guidance_scale
     if rule is None and not pairs and scale == 1.0:
         x = ddim_sample(model, x_T, steps=sampling.steps, conditioning=conditioning)
-        return Mitigated(model.decode(x), Cost(evaluations=count * sampling.steps))
+        return Mitigated(model.decode(x), SamplingCost(evaluations=count * sampling.steps))
     x = x_T
     for step in guided_ddim(model, x_T, conditioning, steps=sampling.steps, guidance_scale=rule or scale):
         x = step.x_next
-    return Mitigated(model.decode(x), Cost(evaluations=2 * count * sampling.steps))
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuse by name a parameter that is no finite number above 0."""
-    if not check_finite(name, value) > 0.0:
-        raise UsageError(f"`{name}` must be above 0, got {value!r}.")
+    return Mitigated(model.decode(x), SamplingCost(evaluations=2 * count * sampling.steps))

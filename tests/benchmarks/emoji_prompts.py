@@ -10,7 +10,8 @@ import numpy as np
 from emoji_data import draw_panels, emoji_names, render
 
 from pytest_diffprivacy import load_model
-from pytest_diffprivacy.mitigation import TextImageMap, fit_text_image_map
+from pytest_diffprivacy.mitigation import fit_text_image_map
+from pytest_diffprivacy.mitigation.alignment import TextImageMap
 from pytest_diffprivacy.models import StableDiffusion
 from pytest_diffprivacy.probes import ImageSet
 

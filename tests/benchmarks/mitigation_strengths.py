@@ -11,15 +11,15 @@ import torch
 
 from pytest_diffprivacy.mitigation import (
     AttentionRescaling,
+    DdimSampling,
     EmbeddingOptimization,
     MitigationComparison,
     RandomNumberAddition,
     RandomTokenAddition,
     Sail,
     SailReference,
-    Sampling,
-    optimize_embedding,
 )
+from pytest_diffprivacy.mitigation.embedding_optimization import optimize_embedding
 from pytest_diffprivacy.mitigation.sail import sharpness_objective
 from pytest_diffprivacy.mitigation.sail_reference import reference_objective
 from pytest_diffprivacy.mitigation.sampling import (
@@ -45,7 +45,7 @@ class Start:
     embedding: float
 
 
-def start_of(model: StableDiffusion, prompts: Sequence[str], sampling: Sampling, images: int) -> Start:
+def start_of(model: StableDiffusion, prompts: Sequence[str], sampling: DdimSampling, images: int) -> Start:
     """Measure the objectives at plain start noise; the embedding's loss grows with the images of a prompt."""
     t = first_timestep(model, sampling)
     sigma = model.schedule.at(t)[1]

@@ -28,14 +28,14 @@ from typing import Any
 from pytest_diffprivacy import Auditor, compare_mitigations
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.mitigation import (
+    DdimSampling,
     DelayedGuidance,
     DynamicGuidance,
-    Generated,
     Mitigation,
     MitigationComparison,
     PixelDistance,
-    Sampling,
 )
+from pytest_diffprivacy.mitigation.compare import Generated
 from pytest_diffprivacy.statistics import PairedChange, mcnemar, mean_over_prompts, relative_loss, share_left
 from tests.benchmarks import ROOT
 from tests.benchmarks.emoji_prompts import EmojiPrompts, emoji_prompts
@@ -168,7 +168,7 @@ def main() -> int:
     if sweep[f"{guidance:g}"]["copies"] == 0.0:
         targets = {"The model copies without mitigation": False}
         return conclude(__doc__ or "", COLUMNS, [], targets, json_path=given.json, facts={"guidance sweep": sweep})
-    start = start_of(data.model, data.tuning.prompts, Sampling(STEPS, guidance), TUNING_IMAGES)
+    start = start_of(data.model, data.tuning.prompts, DdimSampling(STEPS, guidance), TUNING_IMAGES)
     methods: list[Any] = []
     tuned: dict[str, Any] = {}
     for name, tried in strengths(start).items():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.mitigation import AttentionRescaling, Sampling, Unmitigated
+from pytest_diffprivacy.mitigation import AttentionRescaling, DdimSampling, Unmitigated
 from pytest_diffprivacy.mitigation.attention_rescaling import rescale_start_token
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
 from pytest_diffprivacy.models.ddim import guided_ddim
@@ -40,7 +40,7 @@ def test_only_the_conditional_half_is_rescaled_and_both_are_masked():
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 def test_images_change_at_the_price_of_plain_guided_sampling(guidance_scale):
     model, prompt = golden_text_model("eps"), text_inputs()["prompts"][0]
-    sampling = Sampling(steps=2, guidance_scale=guidance_scale)
+    sampling = DdimSampling(steps=2, guidance_scale=guidance_scale)
     found = AttentionRescaling().sample(model, prompt, [1, 2], sampling)
     shorter = AttentionRescaling(keep="prompt without end").sample(model, prompt, [1, 2], sampling)
     plain = Unmitigated().sample(model, prompt, [1, 2], sampling)
@@ -54,7 +54,7 @@ def test_images_change_at_the_price_of_plain_guided_sampling(guidance_scale):
 
 def test_the_model_s_attention_is_put_back():
     model, prompt = golden_text_model("eps"), text_inputs()["prompts"][0]
-    sampling = Sampling(steps=2)
+    sampling = DdimSampling(steps=2)
     before = Unmitigated().sample(model, prompt, [1], sampling).images
     AttentionRescaling(factor=1.5).sample(model, prompt, [1], sampling)
     assert torch.equal(Unmitigated().sample(model, prompt, [1], sampling).images, before)
@@ -62,7 +62,7 @@ def test_the_model_s_attention_is_put_back():
 
 def test_what_cannot_be_done_is_refused():
     with pytest.raises(ModelError, match="Attention rescaling needs cross-attention access"):
-        AttentionRescaling().sample(prompted_mixtures(), "needle", [1], Sampling(steps=2))
+        AttentionRescaling().sample(prompted_mixtures(), "needle", [1], DdimSampling(steps=2))
     with pytest.raises(UsageError, match="`keep` must be 'prompt' or 'prompt without end', got 'all'"):
         AttentionRescaling(keep="all")
     with pytest.raises(UsageError, match="`factor` must be above 0, got 0"):

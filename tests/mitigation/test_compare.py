@@ -1,23 +1,19 @@
 """The comparison: the same seeds for all methods, units that resume, and what is measured of the images."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
 from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Store
-from pytest_diffprivacy.mitigation import (
-    ComparedPrompts,
-    DelayedGuidance,
-    PixelDistance,
-    Sampling,
-    Unmitigated,
-    image_seeds,
-    run_comparison,
-)
+from pytest_diffprivacy.mitigation import DdimSampling, DelayedGuidance, PixelDistance, Unmitigated
+from pytest_diffprivacy.mitigation.compare import ComparedPrompts, image_seeds, run_comparison
 from tests.mitigation.needles import OTHERS, PROMPTS, Brightness, Forgetful, needle_model, training_images
 
-SAMPLING = Sampling(steps=6, guidance_scale=1.0)
+SAMPLING = DdimSampling(steps=6, guidance_scale=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +78,52 @@ def test_finished_prompts_are_not_sampled_again(model, tmp_path):
     np.testing.assert_array_equal(first.original.memorized.images, again.original.memorized.images)
     own = compared(model, [Forgetful()], engine=engine)
     assert compared(model, [Forgetful()], engine=engine).work.computed == own.work.computed == prompts
+
+
+OWN = """
+from dataclasses import dataclass
+
+from pytest_diffprivacy.methods import Access
+from pytest_diffprivacy.mitigation import Mitigation, Unmitigated, mitigation
+
+
+@mitigation("own", "Own", access=Access.GREY_BOX, source="these tests", version={version})
+@dataclass(frozen=True)
+class Own(Mitigation):
+    shift: int = 0
+
+    def sample(self, model, prompt, seeds, sampling):
+        return Unmitigated().sample(model, prompt, [seed + {added} for seed in seeds], sampling)
+"""
+
+
+def own(monkeypatch, folder, name, **made):
+    """A user's own mitigation, in a file of its own."""
+    (folder / f"{name}.py").write_text(OWN.format(**made), "utf-8")
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module(name).Own()
+
+
+@pytest.mark.parametrize(("version", "reused"), [(None, False), (1, True)])
+def test_a_user_s_own_mitigation_is_stored_only_with_a_version(model, tmp_path, monkeypatch, version, reused):
+    engine, prompts = Engine(Store(tmp_path / "store")), len(PROMPTS) + len(OTHERS)
+    for computed in (2 * prompts, 0 if reused else prompts):
+        mitigation = own(monkeypatch, tmp_path, f"own_version_{version}", version=version, added=0)
+        assert compared(model, [mitigation], engine=engine).work.computed == computed
+
+
+def test_an_edited_mitigation_is_not_answered_by_its_former_edition(model, tmp_path, monkeypatch):
+    """Its name, version, parameters and qualified name are the same."""
+    engine, found = Engine(Store(tmp_path / "store")), []
+    for added in (0, 1):
+        mitigation = own(monkeypatch, tmp_path, "own_edited", version=1, added=added)
+        found.append(compared(model, [mitigation], engine=engine))
+        monkeypatch.delitem(sys.modules, "own_edited")
+        importlib.invalidate_caches()
+    assert found[1].work.computed == len(PROMPTS) + len(OTHERS)
+    assert mitigation.card.parameters == {"shift": 0}
+    first, second = (one.outcome("own").others.images for one in found)
+    assert not np.array_equal(first, second)
 
 
 def test_other_prompts_may_be_left_out(model):

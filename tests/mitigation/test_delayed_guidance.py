@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.mitigation import DelayedGuidance, DynamicGuidance, Sampling, Unmitigated
+from pytest_diffprivacy.mitigation import DdimSampling, DelayedGuidance, DynamicGuidance, Unmitigated
 from pytest_diffprivacy.mitigation.delayed_guidance import TransitionPoint
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, seeded_noise
 from pytest_diffprivacy.models import ddim_step
 from tests.models.text_builders import prompted_mixtures
 
-SAMPLING = Sampling(steps=10, guidance_scale=3.0)
+SAMPLING = DdimSampling(steps=10, guidance_scale=3.0)
 SEEDS = [1, 2]
 
 
@@ -51,7 +51,7 @@ def test_without_delay_it_is_plain_guidance(mixtures):
 
 
 def test_at_guidance_one_the_unconditional_branch_is_not_asked(mixtures):
-    found = Unmitigated().sample(mixtures, "needle", SEEDS, Sampling(steps=10, guidance_scale=1.0))
+    found = Unmitigated().sample(mixtures, "needle", SEEDS, DdimSampling(steps=10, guidance_scale=1.0))
     assert found.cost.evaluations == 2 * 10
     torch.testing.assert_close(found.images, by_hand(mixtures, lambda t: 1.0))
 
@@ -65,7 +65,7 @@ def test_the_transition_is_the_first_local_minimum_of_each_image():
 
 
 def test_an_image_without_a_minimum_is_counted(mixtures):
-    found = DynamicGuidance().sample(mixtures, "needle", SEEDS, Sampling(steps=2, guidance_scale=3.0))
+    found = DynamicGuidance().sample(mixtures, "needle", SEEDS, DdimSampling(steps=2, guidance_scale=3.0))
     assert found.cost.over_budget == 2  # two steps have no minimum between them
     torch.testing.assert_close(found.images, by_hand(mixtures, lambda t: 1.0, steps=2))
 

@@ -5,21 +5,15 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.mitigation import (
-    EmbeddingOptimization,
-    Sampling,
-    Unmitigated,
-    optimize_embedding,
-    token_gradients,
-)
-from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name
+from pytest_diffprivacy.mitigation import DdimSampling, EmbeddingOptimization, Unmitigated, token_gradients
+from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name, optimize_embedding
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
 from pytest_diffprivacy.models.conditioning import Conditioning
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
 
 FIRST = 981
 PROMPTS = (0, 3)
-SETTINGS = Sampling(steps=2, guidance_scale=2.0)
+SETTINGS = DdimSampling(steps=2, guidance_scale=2.0)
 
 
 def case(number):

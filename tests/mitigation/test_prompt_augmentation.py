@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.mitigation import RandomNumberAddition, RandomTokenAddition, Sampling, Unmitigated
+from pytest_diffprivacy.mitigation import DdimSampling, RandomNumberAddition, RandomTokenAddition, Unmitigated
 from pytest_diffprivacy.mitigation.prompt_augmentation import (
     insert_words,
     random_numbers_added,
@@ -17,7 +17,7 @@ from pytest_diffprivacy.mitigation.prompt_augmentation import (
 from tests.models.text_builders import TEXT_GOLDEN, golden_text_model, prompted_mixtures, text_inputs
 
 CASES = json.loads((TEXT_GOLDEN / "prompt_augmentation.json").read_text("utf-8"))
-SAMPLING = Sampling(steps=2, guidance_scale=2.0)
+SAMPLING = DdimSampling(steps=2, guidance_scale=2.0)
 
 
 @pytest.mark.parametrize("style", ["rand_word_add", "rand_numb_add"])

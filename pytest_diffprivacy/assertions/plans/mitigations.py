@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_diffprivacy.assertions.plans.planned import Planned
 from pytest_diffprivacy.evidence.records import Claim
-from pytest_diffprivacy.mitigation import PlannedComparison
+from pytest_diffprivacy.mitigation.planned import PlannedComparison
 from pytest_diffprivacy.statistics.paired import RelativeLossStatistic, ShareLeftStatistic
 
 

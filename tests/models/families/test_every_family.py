@@ -12,9 +12,9 @@ from pytest_diffprivacy.membership import loss_scores, secmi_scores
 from pytest_diffprivacy.memorization import bright_ending_scores, layerwise_entropy_scores, score_difference_scores
 from pytest_diffprivacy.mitigation import (
     AttentionRescaling,
+    DdimSampling,
     EmbeddingOptimization,
     RandomNumberAddition,
-    Sampling,
     Unmitigated,
 )
 from pytest_diffprivacy.models import (
@@ -164,7 +164,7 @@ def test_detectors_score_prompts_the_same_in_any_batch(case, loaded):
 @pytest.mark.parametrize("case", MITIGATED, ids=str)
 def test_mitigations_change_what_the_network_is_told_or_says(case, loaded):
     _, model = loaded(case)
-    sampling = Sampling(steps=2, guidance_scale=3.0)
+    sampling = DdimSampling(steps=2, guidance_scale=3.0)
     plain = Unmitigated().sample(model, TEXTS[0], SEEDS, sampling).images
     for name, mitigation in MITIGATIONS.items():
         if name not in case.mitigation:
