@@ -222,6 +222,7 @@ class _AuditRun:
         asked = self.settings.origin("report") == "command line"
         if session.config.option.collectonly or not (self.expected or asked or self._has_records()):
             return
+        from pytest_diffprivacy.audit.catalogue import known_methods
         from pytest_diffprivacy.evidence.pictures import redacted_command
         from pytest_diffprivacy.evidence.runs import conclude_run
         from pytest_diffprivacy.report.lines import run_lines
@@ -236,6 +237,7 @@ class _AuditRun:
                 outcomes=self.outcomes,
                 happened=self._incidents(),
                 policy=self.limits,
+                catalogue=known_methods(),
             )
             red = self.lost_workers or run.verdict == "FAIL" or (run.verdict != "PASS" and self._repeated(run))
             if session.exitstatus == pytest.ExitCode.OK and red:

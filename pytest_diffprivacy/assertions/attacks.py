@@ -81,6 +81,13 @@ def _planned(model: Denoiser, member: Configured, seed: int) -> PlannedAttack:
         parameters=member.parameters,
         timesteps=member.timesteps(model.schedule),
         evaluations=member.evaluations,
-    ).model_copy(update={"label": member.label, "function": member.function, "version": member.method.version})
+    ).model_copy(
+        update={
+            "kind": member.method.kind.value,
+            "label": member.label,
+            "function": member.function,
+            "version": member.method.version,
+        }
+    )
     least = member.least_timestep(model.schedule)
     return PlannedAttack(member, member.task(seed), method, member.method.uncontrolled, least)

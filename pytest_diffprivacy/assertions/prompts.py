@@ -182,7 +182,7 @@ def prompt_method(plan: PromptPlan, threshold: str) -> Method:
         evaluations=plan.asked.cost(sampling.sampling_steps),
         threshold=threshold,
         label_use="which prompts are the reference; orientation, timesteps and parameters were fixed before",
-    )
+    ).model_copy(update={"kind": "memorization"})
 
 
 def _notes(plan: PromptPlan, arrays: Arrays) -> list[str]:

@@ -50,6 +50,8 @@ UNPAIRED: Final[Mapping[str, str]] = {
     "one_run": "canaries are tossed anew for each training run, so no canary is the same probe twice",
     "one_run_gaussian": "canaries are tossed anew for each training run, so no canary is the same probe twice",
 }
+NOT_COMPARED: Final = {"kind", "label", "function", "version"}
+"""What records say of a method since baselines are committed; its name, title and parameters tell it as before."""
 
 
 class Ranked(Record):
@@ -232,7 +234,7 @@ def _flags(recipe: Recipe, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.boo
 def _asked(method: Method) -> str:
     """The attack and its parameters; of a score table its column, since every release has another file."""
     own = {key: value for key, value in method.parameters.items() if key not in ("table", "sha256")}
-    return method.model_copy(update={"parameters": own}).model_dump_json()
+    return method.model_copy(update={"parameters": own}).model_dump_json(exclude=NOT_COMPARED)
 
 
 def _set_digest(digests: Sequence[bytes]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 SCHEMA_VERSION: Final = 1
@@ -75,11 +76,17 @@ class Method(Record):
     parameters: dict[str, str]
     timesteps: tuple[Timestep, ...] = ()
     evaluations_per_image: int | None = None
+    kind: str = Field(default="", description="What it finds out; empty: what its claim is about.")
     label: str = Field(default="", description="What tells it from other members of its family.")
     function: str = Field(default="", description="Qualified name of the function; empty where it has none.")
     version: int | None = Field(default=None, description="Of its scores; none where they are never stored.")
     label_use: str = Field(description="What the labels were used for.")
     threshold: str = Field(description="Where the decision threshold comes from.")
+
+    @property
+    def family(self) -> str:
+        """Its name without the label that tells it from other members of its family."""
+        return self.name.removesuffix(f" {self.label}") if self.label else self.name
 
 
 class Adapter(Record):
@@ -392,6 +399,20 @@ class OptionValue(Record):
     origin: str
 
 
+class KnownMethod(Record):
+    """One row of the catalogue: a published way to find out whether training images leak."""
+
+    name: str = Field(description="As `Method.name` records it, without its label.")
+    kind: str = Field(description="What it finds out: extraction, membership, sharpness, memorization, ...")
+    title: str
+    question: str = Field(description="What it asks about the model.")
+    access: Access | None = Field(description="The least that it needs of a model; none: the caller chose.")
+    needs: tuple[str, ...] = Field(default=(), description="What it needs besides the model and the probes.")
+    source: str
+    claim: str = Field(default="", description="Name of the claim that is this method, whatever it was judged from.")
+    missing: str = Field(default="", description="Why no audit of this package can run it; empty: one can.")
+
+
 class Run(Record):
     """A whole run: what was asked, what was judged, with what."""
 
@@ -417,6 +438,9 @@ class Run(Record):
     versions: dict[str, str]
     platform: str
     seals: dict[str, str] = Field(default={}, description="Other files of the run -> sha256 of each.")
+    catalogue: tuple[KnownMethod, ...] = Field(
+        default=(), description="The methods that were known when the run ended, whether or not it used them."
+    )
 
     @property
     def expected_failures(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from pytest_diffprivacy.evidence.records import (
     Claim,
     ComparisonOutcome,
     Family,
+    KnownMethod,
     OptionValue,
     Policy,
     Run,
@@ -42,6 +43,7 @@ def conclude_run(
     outcomes: Mapping[str, Mapping[str, Any]],
     happened: Sequence[str] = (),
     policy: limits.Policy | None = None,
+    catalogue: tuple[KnownMethod, ...] = (),
 ) -> Run:
     """Join the claims of a run with the outcomes of their tests, judge the run and store its record.
 
@@ -54,6 +56,7 @@ def conclude_run(
         outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
         happened: incidents that pytest saw, such as a rerun or a lost worker.
         policy: the limits that bound the run; what no claim covers makes it FAIL.
+        catalogue: the methods that are known, for the threat model of a report.
     """
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
@@ -99,6 +102,7 @@ def conclude_run(
         versions=dict(library_versions()),
         platform=f"{platform.system()} {platform.machine()}",
         seals=folder.seals(),
+        catalogue=catalogue,
     )
     seal_run(run, folder.folder)
     return run

@@ -43,6 +43,7 @@ RECONSTRUCTION = Published(
     source="Carlini et al. 2023, section 5.4; honest choice and control of METHODS 2.2",
     kind=Kind.EXTRACTION,
     built_by="assert_no_reconstruction(model, probes)",
+    claim="no_reconstruction",
     asks="Can the hidden part of a training image be filled in?",
 )
 register(RECONSTRUCTION)

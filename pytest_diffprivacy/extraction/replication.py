@@ -35,6 +35,7 @@ REPLICATION = Published(
     source="METHODS 6.2 to 6.5; Meehan et al. 2020, Alaa et al. 2022, Somepalli et al. 2023",
     kind=Kind.EXTRACTION,
     built_by="assert_not_closer_to_members(model, probes)",
+    claim="not_closer_to_members",
     asks="Are generations closer to training images than to images that were never used?",
 )
 register(REPLICATION)

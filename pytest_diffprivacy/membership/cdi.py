@@ -8,11 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.methods import Access, Published, register
 from pytest_diffprivacy.statistics.control_splits import ControlSplit
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits
 
 TOLERANCE = 1e-6
 MOST_STEPS = 10_000
+
+CDI = Published(
+    name="cdi",
+    title="CDI dataset inference",
+    access=Access.GREY_BOX,
+    source="Dubinski et al. 2025",
+    built_by="assert_dataset_not_inferable(model, probes)",
+    claim="dataset_not_inferable",
+    asks="Was this set of images used in training?",
+)
+register(CDI)
 
 
 def cdi_logits(

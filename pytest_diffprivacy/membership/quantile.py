@@ -24,7 +24,7 @@ from pytest_diffprivacy.membership.loss import loss
 from pytest_diffprivacy.membership.pia import pia
 from pytest_diffprivacy.membership.secmi import secmi
 from pytest_diffprivacy.membership.sima import sima
-from pytest_diffprivacy.methods import Method
+from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
@@ -37,6 +37,16 @@ SIDE = 8
 SMALLEST = 1e-300
 VERSION = 1
 MODELS_KEPT = 4
+
+QUANTILE = Published(
+    name="quantile",
+    title="Quantile regression",
+    access=Access.GREY_BOX,
+    source="Tang et al. 2023",
+    needs=frozenset({Need.NONMEMBERS}),
+    built_by="quantile_attack(calibration_images, fpr=...)",
+)
+register(QUANTILE)
 
 Bag: TypeAlias = list[Any]  # of scikit-learn's gradient boosting
 

@@ -1,8 +1,8 @@
 """Methods: how a published attack, detector or score is registered, found, configured and run."""
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.methods.decorator import method, score_function
 from pytest_diffprivacy.methods.method import (
-    Access,
     Configured,
     Kind,
     Method,

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.methods.method import (
-    Access,
     EvidenceHook,
     Kind,
     Method,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.engine.code_identity import code_identity
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.evidence.records import Chart, Estimate, Strip
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import MatchedTimestep, NoiseSchedule
@@ -49,14 +50,6 @@ _QUESTIONS: Final = {
     Kind.MEMORIZATION: "Does this prompt bring back one image?",
     Kind.MITIGATION: "Does the mitigation keep memorized images from coming back?",
 }
-
-
-class Access(StrEnum):
-    """What a method must be able to ask a model; less access is smaller: compared as text, which is that order."""
-
-    BLACK_BOX = "black box"
-    GREY_BOX = "grey box"
-    WHITE_BOX = "white box"
 
 
 class Need(StrEnum):
@@ -104,6 +97,7 @@ class Published:
         needs: what it needs besides the model and the images.
         built_by: the call that makes it, for a method that cannot be had by its name alone; "" where it can.
         asks: its own question about the model; "" where it is that of its kind.
+        claim: name of the claim that is this method, whatever it is judged from; "" where none is.
     """
 
     name: str
@@ -114,6 +108,7 @@ class Published:
     needs: frozenset[Need] = frozenset()
     built_by: str = ""
     asks: str = ""
+    claim: str = ""
 
     @property
     def question(self) -> str:

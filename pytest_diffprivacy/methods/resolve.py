@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.engine.code_identity import takes_prompts
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.methods.method import Access, Configured, Kind, Method, Need
+from pytest_diffprivacy.evidence.access import Access
+from pytest_diffprivacy.methods.method import Configured, Kind, Method, Need
 from pytest_diffprivacy.methods.registry import built_methods, find_method, methods_of
 from pytest_diffprivacy.methods.shared_predictions import SharedPredictions
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser

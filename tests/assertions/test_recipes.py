@@ -21,6 +21,7 @@ from pytest_diffprivacy import (
     assert_sharpness_below,
     plant_canaries,
 )
+from pytest_diffprivacy.audit.catalogue import known_methods
 from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.records import Claim
@@ -83,6 +84,9 @@ def test_a_claim_is_judged_again_from_its_stored_arrays(name, model, judge, prob
     with contextlib.suppress(ClaimNotProven):
         CLAIMS[name](request.getfixturevalue(model), probes, judge)
     (claim,) = judge.claims
+    for method in claim.methods:
+        rows = [r for r in known_methods() if (r.kind, r.name) == (method.kind or claim.kind, method.family)]
+        assert rows or any(r.claim == claim.name for r in known_methods())
     assert judge.run is not None
     checks = list(verify_claim(claim, judge.run.root))
     assert [check.problem for check in checks] == [""] * len(checks)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import (
     Adapter,
@@ -20,6 +21,7 @@ from pytest_diffprivacy.evidence.records import (
     FamilyMember,
     Histogram,
     Images,
+    KnownMethod,
     Method,
     Model,
     OptionValue,
@@ -77,6 +79,28 @@ CONTROLS = (
         done="The attack was asked to tell the halves apart.",
         outcome=ControlOutcome.NOT_APPLICABLE,
         meaning="There are too few non-members for this control.",
+    ),
+)
+
+
+def known(kind, name, title, access=Access.GREY_BOX, **fields):
+    about = {"question": f"Is {title} a question?", "source": f"{title} 2025"}
+    return KnownMethod(kind=kind, name=name, title=title, access=access, **about, **fields)
+
+
+CATALOGUE = (
+    known("membership", "secmi", "SecMI (statistic)"),
+    known("membership", "pian", "PIAN"),
+    known("membership", "lira", "LiRA", needs=("shadow models",)),
+    known("membership", "cdi", "CDI", claim="dataset_not_inferable"),
+    known("extraction", "extraction-prompted", "Generate and filter by prompts", Access.BLACK_BOX),
+    known("sharpness", "hessian_score", "Hessian-score product", Access.WHITE_BOX),
+    known("memorization", "hessian_score", "Hessian-weighted score difference"),
+    known(
+        "attribute inference",
+        "attribute-inference",
+        "Attribute inference",
+        missing="not in this package, as of 2025-03-01",
     ),
 )
 
@@ -323,4 +347,5 @@ def finished_run() -> Run:
         ),
         versions={"python": "3.11.7", "pytest-diffprivacy": "0.1.0", "torch": "2.6.0", "numpy": "2.2.0"},
         platform="Linux x86_64, glibc 2.36",
+        catalogue=CATALOGUE,
     )

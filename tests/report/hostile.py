@@ -39,6 +39,8 @@ def with_text(run: Run, text: str) -> Run:
             claim["comparison"]["outcome"] = original["comparison"]["outcome"]
         for control, one in zip(claim["controls"], original["controls"], strict=True):
             control |= {"kind": one["kind"], "outcome": one["outcome"]}
+    for row, one in zip(after["catalogue"], before["catalogue"], strict=True):
+        row["access"] = one["access"]
     after["missing"] = [text]
     return Run.model_validate(after)
 

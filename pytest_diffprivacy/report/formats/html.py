@@ -22,12 +22,13 @@ HELP: Final = (
 
 def render(run: Run) -> str:
     """The run as one HTML document; the same run gives the same text under every locale and time zone."""
+    from pytest_diffprivacy.evidence.access import Access
     from pytest_diffprivacy.evidence.seals import record_digest
     from pytest_diffprivacy.report.limitations import limitations
     from pytest_diffprivacy.report.rows import comparison_rows, control_rows, family_rows, file_rows
     from pytest_diffprivacy.report.sections import sections, summary
     from pytest_diffprivacy.report.selection import select
-    from pytest_diffprivacy.report.threats import SEES, threats
+    from pytest_diffprivacy.report.threats import threats
 
     chosen, known = select(run), threats(run)
     page = (
@@ -39,7 +40,7 @@ def render(run: Run) -> str:
             summary=summary(run),
             chosen=chosen,
             threats=known,
-            sees=SEES,
+            access=list(Access),
             limitations=limitations(run, known),
             controls=control_rows(run),
             family=family_rows(run),

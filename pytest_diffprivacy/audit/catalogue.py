@@ -1,0 +1,110 @@
+"""The catalogue of a run's record: every published way that is known to find out whether training images leak.
+
+Methods are taken from the registry. What a claim is whichever method scores for it, and what this package does not
+have, is listed here. A record carries the whole list, so that its report can say what did not run, and why.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pytest_diffprivacy.evidence.access import Access
+from pytest_diffprivacy.evidence.records import KnownMethod
+from pytest_diffprivacy.methods import Kind, catalogue
+
+BLACK, GREY = Access.BLACK_BOX, Access.GREY_BOX
+PRIVACY: Final = "differential privacy"
+ABSENT: Final = "not in this package, as of 2026-11-30"
+REFERENCES: Final = "reference models"
+CANARIES: Final = "canaries that were planted by coin before training"
+
+CLAIMS: Final = (
+    KnownMethod(
+        kind=Kind.MEMBERSHIP,
+        name="finetune",
+        title="Increase of membership scores over the base model",
+        question="Does fine-tuning make its images recognisable?",
+        access=GREY,
+        needs=("the base model",),
+        source="Watson et al. 2022",
+        claim="finetune_adds_no_leak",
+    ),
+    KnownMethod(
+        kind=PRIVACY,
+        name="epsilon",
+        title="Audit in one training run",
+        question="How large is the epsilon of the training at least?",
+        access=GREY,
+        needs=(CANARIES,),
+        source="Steinke, Nasr and Jagielski 2023; Dong, Roth and Su 2022",
+        claim="epsilon_lower_bound_below",
+    ),
+)
+"""What claims are by themselves, whichever scores they are judged from."""
+
+
+def _absent(kind: str, name: str, title: str, question: str, source: str, *needs: str) -> KnownMethod:
+    return KnownMethod(
+        kind=kind, name=name, title=title, question=question, access=GREY, needs=needs, source=source, missing=ABSENT
+    )
+
+
+MEMBER: Final = Kind.MEMBERSHIP.question
+MISSING: Final = (
+    _absent(Kind.MEMBERSHIP, "fremia", "Frequency-filtered scores (FreMIA)", MEMBER, "arXiv 2505.20955"),
+    _absent(Kind.MEMBERSHIP, "latent-mask", "Latent-dimension mask", MEMBER, "Rao, Qu and Moyer 2026"),
+    _absent(Kind.MEMBERSHIP, "rmia", "Ratio attack (RMIA)", MEMBER, "Zarifzadeh et al. 2024", REFERENCES),
+    _absent(
+        Kind.MEMBERSHIP, "duci", "Usage share (DUCI)", "How much of a set was used in training?",
+        "Tong et al. 2025", REFERENCES,
+    ),
+    _absent(
+        Kind.MEMBERSHIP, "ramia", "Range membership (RaMIA)", "Was anything in a range around this image used?",
+        "Tao and Shokri 2024",
+    ),
+    _absent(
+        Kind.MEMBERSHIP, "black-box-reconstruction", "Black-box reconstruction membership", MEMBER,
+        "Pang and Wang 2025", "the images' prompts",
+    ).model_copy(update={"access": BLACK}),
+    _absent(
+        Kind.EXTRACTION, "finextract", "Extraction from a fine-tune (FineXtract)", Kind.EXTRACTION.question,
+        "Wu et al. 2025", "the base model",
+    ),
+    _absent(
+        PRIVACY, "one-run-f-dp", "One-run bound of a trade-off curve",
+        "How large is the epsilon of the training at least?", "Mahloujifar et al. 2025",
+        CANARIES,
+    ),
+    _absent(
+        "attribute inference", "attribute-inference", "Attribute inference",
+        "Can a hidden property of a person in a training image be guessed?", "Fredrikson et al. 2014; Yeom et al. 2018",
+    ),
+    _absent(
+        "model inversion", "model-inversion", "Model inversion",
+        "Can a picture of a class or person be made from outputs?", "Fredrikson et al. 2015",
+    ),
+)  # fmt: skip
+"""Published methods without an implementation here."""
+
+
+def known_methods() -> tuple[KnownMethod, ...]:
+    """Every known attack, detector and measure; what this package does not have comes last.
+
+    Mitigations are left out: they defend, and are no way to find a leak.
+    """
+    attacks = [
+        KnownMethod(
+            kind=method.kind,
+            name=method.name,
+            title=method.title,
+            question=method.question,
+            access=method.access,
+            needs=tuple(sorted(method.needs)),
+            source=method.source,
+            claim=method.claim,
+        )
+        for method in catalogue()
+        if method.kind is not Kind.MITIGATION
+    ]
+    own = {(row.kind, row.name) for row in attacks}
+    return (*attacks, *CLAIMS, *(row for row in MISSING if (row.kind, row.name) not in own))
