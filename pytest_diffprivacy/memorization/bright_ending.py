@@ -62,14 +62,9 @@ bright_ending_scores = bright_ending.scores
 
 
 def end_token_mask(attention: Attention, token_counts: Tensor, size: tuple[int, int]) -> Tensor:
-    """Attention to the end token, averaged over the layers, (rows, 1, height, width) of the latent.
+    """Attention to the last of each row's tokens, averaged over the layers: (rows, 1, *size) of the latent.
 
     Layers that look at fewer positions than the first one are left out; a mask coarser than the latent is repeated.
-
-    Args:
-        attention: of the last step.
-        token_counts: (rows,), tokens with their ends, at most as many as the encoder takes.
-        size: height and width of the latent.
     """
     finest = attention.maps[0].shape[1]
     layers = [kept for kept in attention.maps if kept.shape[1] == finest]

@@ -80,19 +80,7 @@ def hessian_score_difference(
     derivative: Derivative = "central",
     change: float | Tensor | None = None,
 ) -> Tensor:
-    """H_Delta s_Delta at x_t, same shape.
-
-    Args:
-        model: grey-box access; white-box for derivative="forward".
-        x_t: (rows, *model.sample_shape).
-        timestep: the model's own.
-        conditioning: of the prompts, a row each.
-        s_delta: -(eps_c - eps_u) / sigma at x_t.
-        derivative: "central" or "forward".
-        change: RMS change of x in a central difference, one for all or (rows,); None: the precision's own.
-
-    Raises:
-        ModelError: less access than needed, or half precision.
+    """H_Delta s_Delta at x_t, same shape, s_delta being -(eps_c - eps_u) / sigma there and `change` one or (rows,).
 
     Source: Implements the product of Jeon et al. 2025, Eq. 8 (METHODS 4.2).
     """
@@ -112,11 +100,7 @@ def hessian_score_difference(
 
 
 def default_change(dtype: torch.dtype) -> float:
-    """RMS change of x that balances truncation and rounding in this precision.
-
-    Raises:
-        ModelError: half precision, in which a difference of two predictions is rounding.
-    """
+    """RMS change of x that balances truncation and rounding; in half precision a difference would be rounding."""
     if dtype not in CHANGES:
         raise ModelError(
             f"Finite differences need float32 or float64, got a model in {str(dtype).removeprefix('torch.')}. Load it "

@@ -56,12 +56,7 @@ tiled_l2_scores = tiled_l2.scores
 
 
 def pair_distances(images: NDArray[np.uint8], tile: int | str = GRID4) -> NDArray[np.float64]:
-    """Tiled distances of every pair of a prompt's images, float64 (prompts, pairs).
-
-    Args:
-        images: (prompts, images, channels, height, width).
-        tile: "grid4" for a quarter of each side, or the side in pixels.
-    """
+    """Tiled distances of every pair of images (prompts, images, channels, height, width): float64 (prompts, pairs)."""
     first, second = np.triu_indices(images.shape[1], 1)
     pixels = images.astype(np.float32) / np.float32(255.0)
     return np.stack([pairwise_tiled_l2(rows, tile=tile)[first, second] for rows in pixels])

@@ -111,11 +111,7 @@ def joined_units(parts: Iterable[Mapping[str, Any]]) -> dict[str, Arrays]:
 
 
 def checked_prompts(prompts: Sequence[str]) -> list[str]:
-    """The prompts as a list.
-
-    Raises:
-        UsageError: none, one text instead of a list of them, or an empty one.
-    """
+    """The prompts as a list; refuses none, one text instead of a list of them, or an empty one."""
     if isinstance(prompts, str) or not isinstance(prompts, Iterable):
         raise UsageError(f"`prompts` must be a list of at least one text, got {prompts!r}.")
     texts = list(prompts)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access, Need
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_positive, mitigation
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
 from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.attention import Edit
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention, require_prompted
@@ -60,7 +60,7 @@ class AttentionRescaling(Mitigation):
     keep: Kept = "prompt"
 
     def __post_init__(self) -> None:
-        check_positive("factor", self.factor)
+        check_settings(self, positive=("factor",))
         if self.keep not in ("prompt", "prompt without end"):
             raise UsageError(f"`keep` must be 'prompt' or 'prompt without end', got {self.keep!r}.")
 

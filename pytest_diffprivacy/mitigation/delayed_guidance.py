@@ -17,11 +17,11 @@ from pytest_diffprivacy.mitigation.method import (
     MitigationCard,
     SamplingCost,
     card_of,
+    check_settings,
     mitigation,
 )
 from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
-from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 SOURCE = "Jain et al. 2025"
 
@@ -44,8 +44,7 @@ class DelayedGuidance(Mitigation):
     before: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("until", self.until, least=0)
-        check_finite("before", self.before)
+        check_settings(self, finite=("before",), counts={"until": 0})
 
     @classmethod
     def opposite(cls) -> DelayedGuidance:
@@ -86,7 +85,7 @@ class DynamicGuidance(Mitigation):
     before: float = 1.0
 
     def __post_init__(self) -> None:
-        check_finite("before", self.before)
+        check_settings(self, finite=("before",))
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt; image i depends on seeds[i] alone."""

@@ -20,14 +20,13 @@ from pytest_diffprivacy.mitigation.method import (
     MitigationCard,
     SamplingCost,
     card_of,
-    check_positive,
+    check_settings,
     mitigation,
 )
 from pytest_diffprivacy.mitigation.sampling import first_timestep, prompt_conditioning, sample_images, seeded_noise
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
-from pytest_diffprivacy.statistics.arguments import check_count
 
 WEIGHT_DECAY: Final = 0.01
 Mask = Callable[[PromptedDenoiser, str, Tensor, DdimSampling], Tensor]
@@ -41,62 +40,13 @@ class OptimizedEmbedding:
         conditioning: one row.
         losses: float64 (evaluations,), before each update and, if the target was met, at the end.
         updates: how many updates were made.
-        reached: whether the loss fell to the target; False where there is none.
+        reached: whether the loss fell to the target.
     """
 
     conditioning: Conditioning
     losses: NDArray[np.float64]
     updates: int
     reached: bool
-
-
-def optimize_embedding(
-    model: PromptedDenoiser,
-    x_T: Tensor,
-    conditioning: Conditioning,
-    *,
-    timestep: int,
-    target_loss: float | None,
-    lr: float = 0.05,
-    iterations: int = 10,
-    mask: Tensor | None = None,
-) -> OptimizedEmbedding:
-    """Descend `|| eps_c - eps_u ||_2` over the whole batch with AdamW; stop before an update once it is low enough.
-
-    Args:
-        model: the text-to-image model; gradients go through `predict_eps` to the embedding.
-        x_T: (n, *model.sample_shape), the noise that is sampled from later. One norm over the batch: it grows like
-            sqrt(n).
-        conditioning: of the prompt, one row.
-        timestep: of the first sampling step.
-        target_loss: loss that is enough; None: every iteration is made.
-        lr: of AdamW, whose weight decay of 0.01 also moves the start token; its gradient does not.
-        iterations: updates at the most.
-        mask: (n, 1, height, width); the loss becomes `|| (eps_c - eps_u) * mask ||_2 / mean(mask)`.
-
-    Raises:
-        ModelError: the conditioning holds no token embedding.
-
-    Source: Implements Wen et al. 2024, section 5, as in its code; masked, Chen et al. 2025 (BE) (METHODS 5.2).
-    """
-    name = embedding_name(conditioning)
-    embedding = conditioning[name].detach().clone().requires_grad_(True)
-    optimizer = torch.optim.AdamW([embedding], lr=lr, weight_decay=WEIGHT_DECAY)
-    losses: list[float] = []
-    reached = False
-    for _ in range(iterations):
-        loss = _loss(model, x_T, conditioning.replaced(**{name: embedding}), timestep, mask)
-        losses.append(float(loss.detach()))
-        reached = target_loss is not None and losses[-1] <= target_loss
-        if reached:
-            break
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        assert embedding.grad is not None
-        embedding.grad[:, 0] = 0.0
-        optimizer.step()
-    updates = len(losses) - int(reached)
-    return OptimizedEmbedding(conditioning.replaced(**{name: embedding.detach()}), np.asarray(losses), updates, reached)
 
 
 def token_gradients(
@@ -163,12 +113,12 @@ class EmbeddingOptimization(Mitigation):
     Args:
         target_loss: loss over the batch that is enough. It belongs to a model and a batch size: 3 for 4 images of
             Stable Diffusion 1.4 in the authors' README.
-        lr: of AdamW.
+        lr: of AdamW, whose weight decay of 0.01 also moves the start token; its gradient does not.
         iterations: updates at the most.
         mask: (model, prompt, x_T, sampling) -> (n, 1, height, width): the part of the image that counts, as in the
             variant of Chen et al. 2025 for locally memorized images; None: all of it.
 
-    Source: Implements Wen et al. 2024, section 5 (METHODS 5.2).
+    Source: Implements Wen et al. 2024, section 5, as in its code; masked, Chen et al. 2025 (BE) (METHODS 5.2).
     """
 
     target_loss: float
@@ -177,9 +127,7 @@ class EmbeddingOptimization(Mitigation):
     mask: Mask | None = None
 
     def __post_init__(self) -> None:
-        for name in ("target_loss", "lr"):
-            check_positive(name, getattr(self, name))
-        check_count("iterations", self.iterations, least=1)
+        check_settings(self, positive=("target_loss", "lr"), counts={"iterations": 1})
 
     @property
     def card(self) -> MitigationCard:
@@ -195,14 +143,11 @@ class EmbeddingOptimization(Mitigation):
         """The images of a prompt, one a seed."""
         denoiser = require_prompted(model, "Embedding optimization")
         x_T = seeded_noise(denoiser, seeds)
-        optimized = optimize_embedding(
+        optimized = self.optimize(
             denoiser,
             x_T,
             prompt_conditioning(denoiser, [prompt]),
             timestep=first_timestep(denoiser, sampling),
-            target_loss=self.target_loss,
-            lr=self.lr,
-            iterations=self.iterations,
             mask=None if self.mask is None else self.mask(denoiser, prompt, x_T, sampling),
         )
         count = len(seeds)
@@ -213,3 +158,46 @@ class EmbeddingOptimization(Mitigation):
             over_budget=0 if optimized.reached else count,
         )
         return Mitigated(images.images, search + images.cost)
+
+    def optimize(
+        self,
+        model: PromptedDenoiser,
+        x_T: Tensor,
+        conditioning: Conditioning,
+        *,
+        timestep: int,
+        mask: Tensor | None = None,
+    ) -> OptimizedEmbedding:
+        """Descend `|| eps_c - eps_u ||_2` over the whole batch; stop before an update once it is low enough.
+
+        Args:
+            model: the text-to-image model; gradients go through `predict_eps` to the embedding.
+            x_T: (n, *model.sample_shape), the noise that is sampled from later. One norm over the batch: it grows like
+                sqrt(n).
+            conditioning: of the prompt, one row.
+            timestep: of the first sampling step.
+            mask: (n, 1, height, width); the loss becomes `|| (eps_c - eps_u) * mask ||_2 / mean(mask)`.
+
+        Raises:
+            ModelError: the conditioning holds no token embedding.
+        """
+        name = embedding_name(conditioning)
+        embedding = conditioning[name].detach().clone().requires_grad_(True)
+        optimizer = torch.optim.AdamW([embedding], lr=self.lr, weight_decay=WEIGHT_DECAY)
+        losses: list[float] = []
+        reached = False
+        for _ in range(self.iterations):
+            loss = _loss(model, x_T, conditioning.replaced(**{name: embedding}), timestep, mask)
+            losses.append(float(loss.detach()))
+            reached = losses[-1] <= self.target_loss
+            if reached:
+                break
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert embedding.grad is not None
+            embedding.grad[:, 0] = 0.0
+            optimizer.step()
+        updates = len(losses) - int(reached)
+        return OptimizedEmbedding(
+            conditioning.replaced(**{name: embedding.detach()}), np.asarray(losses), updates, reached
+        )

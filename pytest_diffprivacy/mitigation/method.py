@@ -14,7 +14,7 @@ from pytest_diffprivacy.engine.code_identity import code_identity
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access, Kind, Need, Published, register
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
-from pytest_diffprivacy.statistics.arguments import check_finite
+from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,14 @@ def code_of(method: Mitigation) -> list[dict[str, str]] | None:
     return known if known and len(known) == len(found) else None
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Refuse by name a parameter that is no finite number above 0."""
-    if not check_finite(name, value) > 0.0:
-        raise UsageError(f"`{name}` must be above 0, got {value!r}.")
+def check_settings(
+    method: Any, *, positive: Sequence[str] = (), finite: Sequence[str] = (), counts: Mapping[str, int] | None = None
+) -> None:
+    """Refuse by name a field that is no finite number above 0, no finite number, or no count of at least so many."""
+    for name in positive:
+        if not check_finite(name, value := getattr(method, name)) > 0.0:
+            raise UsageError(f"`{name}` must be above 0, got {value!r}.")
+    for name in finite:
+        check_finite(name, getattr(method, name))
+    for name, least in (counts or {}).items():
+        check_count(name, getattr(method, name), least=least)

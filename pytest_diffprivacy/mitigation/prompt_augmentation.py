@@ -10,10 +10,9 @@ from typing import Final, final
 import numpy as np
 
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, mitigation
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
 from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted, require_vocabulary
-from pytest_diffprivacy.statistics.arguments import check_count
 
 NUMBERS: Final = 100_000
 
@@ -69,7 +68,7 @@ class RandomTokenAddition(Mitigation):
     additions: int = 4
 
     def __post_init__(self) -> None:
-        check_count("additions", self.additions, least=1)
+        check_settings(self, counts={"additions": 1})
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt; image i depends on seeds[i] alone."""
@@ -96,7 +95,7 @@ class RandomNumberAddition(Mitigation):
     additions: int = 4
 
     def __post_init__(self) -> None:
-        check_count("additions", self.additions, least=1)
+        check_settings(self, counts={"additions": 1})
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt; image i depends on seeds[i] alone."""

@@ -17,7 +17,7 @@ from pytest_diffprivacy.mitigation.method import (
     Mitigated,
     Mitigation,
     SamplingCost,
-    check_positive,
+    check_settings,
     mitigation,
 )
 from pytest_diffprivacy.mitigation.sampling import (
@@ -29,7 +29,6 @@ from pytest_diffprivacy.mitigation.sampling import (
     seeded_noise,
 )
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
-from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,55 +70,6 @@ def sharpness_objective(difference: Difference, x: Tensor, *, delta: float, alph
     return norms(moved - s) ** 2 + alpha * norms(x) ** 2
 
 
-def sail_paper(
-    difference: Difference,
-    x_T: Tensor,
-    *,
-    delta: float,
-    alpha: float,
-    threshold: float,
-    lr: float = 0.05,
-    max_steps: int = 10,
-) -> StartNoise:
-    """Descend from each x_T on its own until its objective is at most the threshold, or the budget is used up.
-
-    Noise that passes at once is returned as it is; noise that never passes, at its best point.
-
-    Args:
-        difference: x -> s_D(x), differentiable.
-        x_T: (n, *shape).
-        delta: length of the finite difference; the paper does not state it.
-        alpha: weight of the prior.
-        threshold: the objective that is enough.
-        lr: of Adam.
-        max_steps: gradient steps at the most.
-
-    Source: Implements Jeon et al. 2025, Algorithm 2, with a budget (METHODS 5.1).
-    """
-    points = [x.clone().requires_grad_(True) for x in x_T]
-    optimizer = torch.optim.Adam(points, lr=lr)
-    best, values = x_T.clone(), np.full(len(x_T), np.inf)
-    active, updates, evaluations, backward = list(range(len(points))), 0, 0, 0
-    while True:
-        objective = sharpness_objective(difference, torch.stack([points[i] for i in active]), delta=delta, alpha=alpha)
-        evaluations += 4 * len(active)
-        for i, value in zip(active, objective.detach().double().tolist(), strict=True):
-            if value < values[i]:
-                best[i], values[i] = points[i].detach(), value
-        active_before, active = active, [i for i in active if not values[i] <= threshold]
-        if not active or updates == max_steps:
-            break
-        left = torch.tensor([i in set(active) for i in active_before], device=objective.device)
-        optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
-        objective[left].sum().backward()  # type: ignore[no-untyped-call]
-        backward += 4 * len(active_before)
-        for i in set(active_before) - set(active):
-            points[i].grad = None
-        optimizer.step()
-        updates += 1
-    return StartNoise(best, values, values <= threshold, updates, 0, evaluations, backward)
-
-
 @mitigation("sail", "SAIL", access=Access.WHITE_BOX, source="Jeon et al. 2025, Algorithm 2", version=1)
 @final
 @dataclass(frozen=True, slots=True)
@@ -143,10 +93,7 @@ class Sail(Mitigation):
     max_steps: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("delta", "threshold", "lr"):
-            check_positive(name, getattr(self, name))
-        check_finite("alpha", self.alpha)
-        check_count("max_steps", self.max_steps, least=1)
+        check_settings(self, positive=("delta", "threshold", "lr"), finite=("alpha",), counts={"max_steps": 1})
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt; image i depends on seeds[i] alone."""
@@ -155,16 +102,42 @@ class Sail(Mitigation):
         t = first_timestep(denoiser, sampling)
         sigma = denoiser.schedule.at(t)[1]
         eps = eps_difference(denoiser, t, conditioning)
-        noise = sail_paper(
-            lambda x: -eps(x) / sigma,
-            seeded_noise(denoiser, seeds),
-            delta=self.delta,
-            alpha=self.alpha,
-            threshold=self.threshold,
-            lr=self.lr,
-            max_steps=self.max_steps,
-        )
+        noise = self.search(lambda x: -eps(x) / sigma, seeded_noise(denoiser, seeds))
         return sample_from(denoiser, noise, prompt, sampling)
+
+    def search(self, difference: Difference, x_T: Tensor) -> StartNoise:
+        """Descend from each x_T on its own until its objective is at most the threshold, or the budget is used up.
+
+        Noise that passes at once is returned as it is; noise that never passes, at its best point.
+
+        Args:
+            difference: x -> s_D(x), differentiable.
+            x_T: (n, *shape).
+        """
+        points = [x.clone().requires_grad_(True) for x in x_T]
+        optimizer = torch.optim.Adam(points, lr=self.lr)
+        best, values = x_T.clone(), np.full(len(x_T), np.inf)
+        active, updates, evaluations, backward = list(range(len(points))), 0, 0, 0
+        while True:
+            objective = sharpness_objective(
+                difference, torch.stack([points[i] for i in active]), delta=self.delta, alpha=self.alpha
+            )
+            evaluations += 4 * len(active)
+            for i, value in zip(active, objective.detach().double().tolist(), strict=True):
+                if value < values[i]:
+                    best[i], values[i] = points[i].detach(), value
+            active_before, active = active, [i for i in active if not values[i] <= self.threshold]
+            if not active or updates == self.max_steps:
+                break
+            left = torch.tensor([i in set(active) for i in active_before], device=objective.device)
+            optimizer.zero_grad(set_to_none=True)  # Adam leaves alone what has no gradient
+            objective[left].sum().backward()  # type: ignore[no-untyped-call]
+            backward += 4 * len(active_before)
+            for i in set(active_before) - set(active):
+                points[i].grad = None
+            optimizer.step()
+            updates += 1
+        return StartNoise(best, values, values <= self.threshold, updates, 0, evaluations, backward)
 
 
 def sample_from(model: PromptedDenoiser, noise: StartNoise, prompt: str, sampling: DdimSampling) -> Mitigated:

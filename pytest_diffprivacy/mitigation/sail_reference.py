@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_positive, mitigation
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
 from pytest_diffprivacy.mitigation.sail import StartNoise, norms, sample_from, unit
 from pytest_diffprivacy.mitigation.sampling import (
     Difference,
@@ -22,7 +22,6 @@ from pytest_diffprivacy.mitigation.sampling import (
     seeded_noise,
 )
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
-from pytest_diffprivacy.statistics.arguments import check_count, check_finite
 
 ATTEMPTS_PER_DRAW: Final = 3
 EASIER: Final = 0.1
@@ -44,80 +43,6 @@ def reference_objective(difference: Difference, x: Tensor, base: Tensor, *, alph
     """
     stale = base.detach() + (x - x.detach())
     return norms(difference(x + unit(difference(stale)))) + alpha * norms(x)
-
-
-def sail_reference(
-    difference: Difference,
-    draw: Callable[[int], Tensor],
-    wanted: int,
-    *,
-    alpha: float,
-    threshold: float = REFERENCE_THRESHOLD,
-    lr: float = 0.05,
-    max_steps: int = 10,
-    max_restarts: int = 8,
-) -> StartNoise:
-    """Search as the released code does, with its two slips, so that its start noise is reproduced.
-
-    The direction stays that of the initial noise, and an accepted point is moved on by later updates until its search
-    ends. The search restarts from the same noise twice, so that one point may be returned several times; every third
-    restart takes new noise and a threshold raised by 0.1. Unlike the released code it ends: after `max_restarts` the
-    best points of the last search fill the places that are left, and are not `accepted`.
-
-    Args:
-        difference: x -> D(x), differentiable: eps_c - eps_u for eps-models, s_D for v-models.
-        draw: number of a draw -> its start noise (budget, *shape).
-        wanted: points to find.
-        alpha: weight of the prior.
-        threshold: the objective that is enough.
-        lr: of Adam.
-        max_steps: gradient steps of a search.
-        max_restarts: searches after the first.
-
-    Source: Implements the search of the code released with Jeon et al. 2025 (METHODS 5.1).
-    """
-    found: list[Tensor] = []
-    values: list[float] = []
-    evaluations = backward = attempt = steps = 0
-    for attempt in range(max_restarts + 1):
-        start = draw(attempt // ATTEMPTS_PER_DRAW)
-        limit = threshold + EASIER * (attempt // ATTEMPTS_PER_DRAW)
-        x = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([x], lr=lr)
-        taken: set[int] = set()
-        last: list[float] = []
-        for step in range(max_steps):
-            objective = reference_objective(difference, x, start, alpha=alpha)
-            evaluations += 4 * len(x)
-            last, steps = objective.detach().double().tolist(), max(steps, step)
-            for i, value in enumerate(last):
-                if value <= limit and i not in taken and len(found) < wanted:
-                    taken.add(i)
-                    found.append(x.detach()[i])  # a view: later updates still move it, as in the released code
-                    values.append(value)
-            if len(found) == wanted:
-                break
-            optimizer.zero_grad(set_to_none=True)
-            objective.sum().backward()  # type: ignore[no-untyped-call]
-            backward += 4 * len(x)
-            optimizer.step()
-        if len(found) == wanted:
-            break
-    accepted = len(found)
-    order = [i for i in np.argsort(last, kind="stable").tolist() if i not in taken]
-    for k in range(wanted - accepted):
-        i = order[k % len(order)] if order else k % len(last)
-        found.append(x.detach()[i])
-        values.append(last[i])
-    return StartNoise(
-        torch.stack(found).clone(),
-        np.asarray(values),
-        np.arange(len(found)) < accepted,
-        updates=steps if accepted == wanted else max_steps,
-        restarts=attempt,
-        evaluations=evaluations,
-        backward=backward,
-    )
 
 
 @mitigation(
@@ -155,11 +80,8 @@ class SailReference(Mitigation):
     def __post_init__(self) -> None:
         if self.sd_version not in (1, 2):
             raise UsageError(f"`sd_version` must be 1 or 2, got {self.sd_version!r}.")
-        for name in ("threshold", "lr"):
-            check_positive(name, getattr(self, name))
-        check_finite("alpha", self.alpha)
-        for name, least in (("max_steps", 1), ("budget", 1), ("max_restarts", 0)):
-            check_count(name, getattr(self, name), least=least)
+        counts = {"max_steps": 1, "budget": 1, "max_restarts": 0}
+        check_settings(self, positive=("threshold", "lr"), finite=("alpha",), counts=counts)
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt, as many as seeds; all of them depend on all seeds."""
@@ -174,14 +96,61 @@ class SailReference(Mitigation):
             own = list(seeds) if number == 0 else []
             return seeded_noise(denoiser, own + [spare + i for i in range(width - len(own))])
 
-        noise = sail_reference(
-            lambda x: factor * eps(x),
-            draw,
-            len(seeds),
-            alpha=self.alpha,
-            threshold=self.threshold,
-            lr=self.lr,
-            max_steps=self.max_steps,
-            max_restarts=self.max_restarts,
-        )
+        noise = self.search(lambda x: factor * eps(x), draw, len(seeds))
         return sample_from(denoiser, noise, prompt, sampling)
+
+    def search(self, difference: Difference, draw: Callable[[int], Tensor], wanted: int) -> StartNoise:
+        """Search as the released code does, with its two slips, so that its start noise is reproduced.
+
+        The direction stays that of the initial noise, and an accepted point is moved on by later updates until its
+        search ends. The search restarts from the same noise twice, so that one point may be returned several times;
+        every third restart takes new noise and a threshold raised by 0.1. Unlike the released code it ends: after
+        `max_restarts` the best points of the last search fill the places that are left, and are not `accepted`.
+
+        Args:
+            difference: x -> D(x), differentiable: eps_c - eps_u for eps-models, s_D for v-models.
+            draw: number of a draw -> its start noise (budget, *shape).
+            wanted: points to find.
+        """
+        found: list[Tensor] = []
+        values: list[float] = []
+        evaluations = backward = attempt = steps = 0
+        for attempt in range(self.max_restarts + 1):
+            start = draw(attempt // ATTEMPTS_PER_DRAW)
+            limit = self.threshold + EASIER * (attempt // ATTEMPTS_PER_DRAW)
+            x = start.clone().requires_grad_(True)
+            optimizer = torch.optim.Adam([x], lr=self.lr)
+            taken: set[int] = set()
+            last: list[float] = []
+            for step in range(self.max_steps):
+                objective = reference_objective(difference, x, start, alpha=self.alpha)
+                evaluations += 4 * len(x)
+                last, steps = objective.detach().double().tolist(), max(steps, step)
+                for i, value in enumerate(last):
+                    if value <= limit and i not in taken and len(found) < wanted:
+                        taken.add(i)
+                        found.append(x.detach()[i])  # a view: later updates still move it, as in the released code
+                        values.append(value)
+                if len(found) == wanted:
+                    break
+                optimizer.zero_grad(set_to_none=True)
+                objective.sum().backward()  # type: ignore[no-untyped-call]
+                backward += 4 * len(x)
+                optimizer.step()
+            if len(found) == wanted:
+                break
+        accepted = len(found)
+        order = [i for i in np.argsort(last, kind="stable").tolist() if i not in taken]
+        for k in range(wanted - accepted):
+            i = order[k % len(order)] if order else k % len(last)
+            found.append(x.detach()[i])
+            values.append(last[i])
+        return StartNoise(
+            torch.stack(found).clone(),
+            np.asarray(values),
+            np.arange(len(found)) < accepted,
+            updates=steps if accepted == wanted else self.max_steps,
+            restarts=attempt,
+            evaluations=evaluations,
+            backward=backward,
+        )

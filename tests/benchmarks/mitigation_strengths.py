@@ -19,7 +19,6 @@ from pytest_diffprivacy.mitigation import (
     Sail,
     SailReference,
 )
-from pytest_diffprivacy.mitigation.embedding_optimization import optimize_embedding
 from pytest_diffprivacy.mitigation.sail import sharpness_objective
 from pytest_diffprivacy.mitigation.sail_reference import reference_objective
 from pytest_diffprivacy.mitigation.sampling import (
@@ -60,7 +59,7 @@ def start_of(model: StableDiffusion, prompts: Sequence[str], sampling: DdimSampl
             for delta, values in sharpness.items():
                 values += sharpness_objective(scored(eps, sigma), noise, delta=delta, alpha=0.0).tolist()
             reference += reference_objective(eps, noise, noise, alpha=REFERENCE_PRIOR).tolist()
-        once = optimize_embedding(model, noise, conditioning, timestep=t, target_loss=None, iterations=1)
+        once = EmbeddingOptimization(1e-9, iterations=1).optimize(model, noise, conditioning, timestep=t)
         embedding.append(float(once.losses[0]))
     medians = {delta: float(np.median(values)) for delta, values in sharpness.items()}
     return Start(medians, float(np.median(reference)), float(np.median(embedding)))

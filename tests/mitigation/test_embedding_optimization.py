@@ -6,12 +6,13 @@ import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, EmbeddingOptimization, Unmitigated, token_gradients
-from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name, optimize_embedding
+from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
 from pytest_diffprivacy.models.conditioning import Conditioning
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
 
 FIRST = 981
+NEVER = 1e-9  # a target that is not met
 PROMPTS = (0, 3)
 SETTINGS = DdimSampling(steps=2, guidance_scale=2.0)
 
@@ -32,7 +33,7 @@ def relative(ours, expected):
 @pytest.mark.parametrize("number", PROMPTS)
 def test_the_authors_embedding_and_losses_are_reproduced(number):
     model, x_T, conditioning = case(number)
-    found = optimize_embedding(model, x_T, conditioning, timestep=FIRST, target_loss=None, iterations=6)
+    found = EmbeddingOptimization(NEVER, iterations=6).optimize(model, x_T, conditioning, timestep=FIRST)
     np.testing.assert_allclose(found.losses, text_values()["wen.aug_prompt.loss"][number], rtol=1e-10)
     embedding = found.conditioning[embedding_name(conditioning)][0]
     assert relative(embedding, text_values()["wen.aug_prompt.embedding"][number]) < 1e-10
@@ -44,7 +45,7 @@ def test_the_authors_embedding_and_losses_are_reproduced(number):
 def test_it_stops_before_the_update_once_the_target_is_met(number):
     model, x_T, conditioning = case(number)
     target = text_inputs()["aug_prompt"]["target_losses"][number]
-    found = optimize_embedding(model, x_T, conditioning, timestep=FIRST, target_loss=target, iterations=6)
+    found = EmbeddingOptimization(target, iterations=6).optimize(model, x_T, conditioning, timestep=FIRST)
     assert found.updates == int(text_values()["wen.aug_prompt_target.updates"][number])
     assert found.reached == (found.losses[-1] <= target)
     embedding = found.conditioning[embedding_name(conditioning)][0]
@@ -54,7 +55,7 @@ def test_it_stops_before_the_update_once_the_target_is_met(number):
 def test_the_variant_for_a_part_of_the_image_is_reproduced():
     model, x_T, conditioning = case(0)
     mask = text_values()["be.mask"][0].double()
-    found = optimize_embedding(model, x_T, conditioning, timestep=FIRST, target_loss=None, iterations=3, mask=mask)
+    found = EmbeddingOptimization(NEVER, iterations=3).optimize(model, x_T, conditioning, timestep=FIRST, mask=mask)
     # The authors' code rounds mean(mask) to float32.
     np.testing.assert_allclose(found.losses, text_values()["be.aug_prompt.loss"][0][:3], rtol=1e-6)
 

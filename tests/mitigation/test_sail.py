@@ -6,8 +6,8 @@ import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, Sail, SailReference, Unmitigated
-from pytest_diffprivacy.mitigation.sail import sail_paper, sharpness_objective
-from pytest_diffprivacy.mitigation.sail_reference import reference_objective, sail_reference
+from pytest_diffprivacy.mitigation.sail import sharpness_objective
+from pytest_diffprivacy.mitigation.sail_reference import reference_objective
 from pytest_diffprivacy.mitigation.sampling import eps_difference, prompt_conditioning
 from pytest_diffprivacy.models.noise import start_noise
 from tests.models.builders import population_model
@@ -42,14 +42,11 @@ SAIL_CASES = [
 @pytest.mark.slow
 def test_the_released_code_s_start_noise_is_reproduced(case, number):
     kind = "v" if case["sd_ver"] == 2 else "eps"
-    found = sail_reference(
+    settings = {name: case[name] for name in ("alpha", "lr", "max_steps")}
+    found = SailReference(**settings, threshold=case["thresholds"][number]).search(
         golden_difference(kind, text_inputs()["prompts"][number], score=kind == "v"),
         lambda draw: text_inputs()["sail_init"],
         case["n_images"],
-        alpha=case["alpha"],
-        threshold=case["thresholds"][number],
-        lr=case["lr"],
-        max_steps=case["max_steps"],
     )
     expected = text_values()[f"jeon.sail.{case['name']}.x_T"][number]
     assert relative(found.x_T, expected) < 1e-6
@@ -89,7 +86,7 @@ def test_the_paper_s_objective_and_its_descent_are_replayed(kind, delta):
         objective.sum().backward()
         optimizer.step()
     assert relative(x.detach(), text_values()[f"{name}_x_after3"][1]) < 1e-6
-    found = sail_paper(difference, text_inputs()["sail_init"], delta=delta, alpha=alpha, threshold=1e-9, max_steps=3)
+    found = Sail(delta, alpha, threshold=1e-9, max_steps=3).search(difference, text_inputs()["sail_init"])
     best = text_values()[f"{name}_loss"][1].min(0).values
     assert (found.objective <= best.numpy() * (1 + 1e-6)).all()
     assert not found.accepted.any()
@@ -116,7 +113,7 @@ def test_a_prompt_that_changes_nothing_returns_its_start_noise(mixtures):
     def nearly(x):  # exactly zero has no direction
         return difference(x) + 1e-9 * x
 
-    found = sail_paper(nearly, x_T, delta=0.1, alpha=0.0, threshold=1e-12)
+    found = Sail(delta=0.1, alpha=0.0, threshold=1e-12).search(nearly, x_T)
     assert torch.equal(found.x_T, x_T)
     assert found.updates == 0
 
@@ -127,11 +124,11 @@ def test_the_objective_falls_and_each_image_searches_alone(mixtures):
     x_T = start_noise([1, 2, 3], mixtures.sample_shape)
     start = sharpness_objective(difference, x_T, delta=0.5, alpha=0.001).detach().numpy()
     limit = float(np.sort(start)[1]) * 0.9
-    together = sail_paper(difference, x_T, delta=0.5, alpha=0.001, threshold=limit, max_steps=200)
+    together = Sail(delta=0.5, alpha=0.001, threshold=limit, max_steps=200).search(difference, x_T)
     assert together.accepted.all()
     assert (together.objective <= limit).all()
     assert start.max() > limit
-    alone = sail_paper(difference, x_T[1:2], delta=0.5, alpha=0.001, threshold=limit, max_steps=200)
+    alone = Sail(delta=0.5, alpha=0.001, threshold=limit, max_steps=200).search(difference, x_T[1:2])
     torch.testing.assert_close(alone.x_T[0], together.x_T[1])
 
 
@@ -162,7 +159,9 @@ def test_every_third_restart_takes_new_noise_and_an_easier_threshold():
         draws.append(number)
         return torch.full((1, 1, 1, 2), 3.0 - 1.0 * number, dtype=torch.float64)
 
-    found = sail_reference(lambda x: x + 1.0, draw, 1, alpha=0.0, threshold=5.3, lr=1e-9, max_steps=1, max_restarts=20)
+    found = SailReference(alpha=0.0, threshold=5.3, lr=1e-9, max_steps=1, max_restarts=20).search(
+        lambda x: x + 1.0, draw, 1
+    )
     assert draws == [0, 0, 0, 1]
     assert found.restarts == 3
     assert found.objective[0] <= 5.4
