@@ -138,9 +138,9 @@ def evaluation_bytes(model: Denoiser) -> int:
     Compiled code's tensors cannot be counted; those of the network itself are no fewer.
     """
     x_t = torch.zeros((1, *model.sample_shape), device=model.device, dtype=model.dtype)
-    told = plain_condition(model, 1)
+    conditioning = plain_condition(model, 1)
     with as_it_is(), torch.no_grad():
-        return peak_bytes(lambda: model.predict_eps(x_t, 0, told))
+        return peak_bytes(lambda: model.predict_eps(x_t, 0, conditioning))
 
 
 def peak_bytes(function: Callable[[], object]) -> int:

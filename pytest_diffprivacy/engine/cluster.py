@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, final
@@ -131,10 +131,10 @@ class RayExecutor:
             AuditError: the cluster was lost.
         """
         self._idle.remove(worker)
-        model, units = self._sent.model(task.model), self._sent.units(task.units)
+        packed = {name: self._sent.packed(name) for name in (task.model, task.units)}
         with _connected():
-            # In lists, so that Ray hands the references over and the actor fetches only what it does not hold.
-            answer = self._actors[worker].compute.remote(task, [model], [units])
+            # In a mapping, so that Ray hands the references over and the actor fetches only what it does not hold.
+            answer = self._actors[worker].compute.remote(task, packed)
         self._pending[answer] = (worker, True)
 
     def receive(self) -> tuple[int, Answer] | None:
@@ -187,11 +187,8 @@ class _Actor:
         """Say that it has started."""
         return b""
 
-    def compute(self, task: Task, model: Sequence[Any], units: Sequence[Any]) -> bytes:
+    def compute(self, task: Task, packed: Mapping[int, Any]) -> bytes:
         """The answer to a task, pickled here: what Ray unpickles itself cannot be written to."""
         import ray
 
-        def fetch(reference: Any) -> Any:
-            return ray.cloudpickle.loads(ray.get(reference))
-
-        return pickle.dumps(self._worker.compute(task, lambda: fetch(model[0]), lambda: fetch(units[0])))
+        return pickle.dumps(self._worker.compute(task, lambda name: ray.cloudpickle.loads(ray.get(packed[name]))))

@@ -8,7 +8,7 @@ import signal
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -54,13 +54,11 @@ def places(count: int, device: str, environment: Mapping[str, str] | None = None
 
 @dataclass(slots=True)
 class _Process:
-    """One worker process and what it knows."""
+    """One worker process."""
 
     process: BaseProcess
     connection: Connection
     busy: bool = False
-    models: set[int] = field(default_factory=set)
-    units: int = 0
 
 
 @final
@@ -86,7 +84,7 @@ class ProcessExecutor:
         return len(self._workers)
 
     def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
-        """Names under which the workers know a model and its units; each is sent to a worker that needs it.
+        """Names under which the workers ask for a model and its units.
 
         Raises:
             CannotSend: it holds something that cannot be pickled, such as a lambda.
@@ -98,29 +96,29 @@ class ProcessExecutor:
         return [number for number, worker in enumerate(self._workers) if not worker.busy]
 
     def submit(self, worker: int, task: Task) -> None:
-        """Give an idle worker a task, and before it what it needs."""
-        chosen = self._workers[worker]
-        chosen.busy = True
+        """Give an idle worker a task."""
+        self._workers[worker].busy = True
         with suppress(OSError):  # it is gone, which is seen when its answer is waited for
-            model = None if task.model in chosen.models else self._sent.model(task.model)
-            units = None if task.units == chosen.units else self._sent.units(task.units)
-            chosen.connection.send((task, model, units))
-            chosen.models, chosen.units = chosen.models | {task.model}, task.units
+            self._workers[worker].connection.send(task)
 
     def receive(self) -> tuple[int, Answer]:
-        """Wait until a worker answers or is lost; a new one takes the place of a lost one."""
+        """Wait until a worker answers or is lost, and give what is asked for; a new one takes a lost one's place."""
         busy = {worker.connection: number for number, worker in enumerate(self._workers) if worker.busy}
-        connection = wait(list(busy))[0]
-        assert isinstance(connection, Connection)
-        number = busy[connection]
-        try:
-            answer: Answer = connection.recv()
-        except (EOFError, OSError, pickle.UnpicklingError):
-            _stop([self._workers[number]])
-            self._workers[number] = _start(self._places[number])
-            return number, Answer(lost=True)
-        self._workers[number].busy = False
-        return number, answer
+        while True:
+            connection = wait(list(busy))[0]
+            assert isinstance(connection, Connection)
+            number = busy[connection]
+            try:
+                said: int | Answer = connection.recv()
+                if isinstance(said, int):
+                    connection.send_bytes(self._sent.packed(said))
+                    continue
+            except (EOFError, OSError, pickle.UnpicklingError):
+                _stop([self._workers[number]])
+                self._workers[number] = _start(self._places[number])
+                return number, Answer(lost=True)
+            self._workers[number].busy = False
+            return number, said
 
     def close(self) -> None:
         """End the processes."""
@@ -149,16 +147,12 @@ def _serve(connection: Connection, place: Place) -> None:
     if place.visible is not None:
         os.environ[VISIBLE] = place.visible
     worker = Worker(place.threads)
+
+    def fetch(name: int) -> Any:
+        connection.send(name)
+        return pickle.loads(connection.recv_bytes())
+
     with suppress(EOFError, OSError):
         while True:
-            task, model, units = connection.recv()
-            answer = worker.compute(task, _unpacking(model), _unpacking(units))
-            connection.send(answer)
-
-
-def _unpacking(content: bytes | None) -> Any:
-    def unpack() -> Any:
-        assert content is not None, "what a worker does not hold comes with the task"
-        return pickle.loads(content)
-
-    return unpack
+            task = connection.recv()
+            connection.send(worker.compute(task, fetch))

@@ -1,4 +1,4 @@
-"""Which units make up the scoring of an image set, and which the generation of images?"""
+"""Tasks: the units of work that score an image set or generate images."""
 
 from __future__ import annotations
 
@@ -92,14 +92,11 @@ class GenerationTask:
     label: str = "generations"
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def conditions(self) -> dict[str, Any]:
         """Everything besides the seeds that the images depend on."""
-        asked: dict[str, Any] = {"steps": self.steps}
-        if self.prompt is not None:
-            asked["prompt"] = self.prompt
-        if self.guidance_scale is not None:
-            asked["guidance_scale"] = float(self.guidance_scale)
-        return asked
+        guidance = None if self.guidance_scale is None else float(self.guidance_scale)
+        conditions = {"steps": self.steps, "prompt": self.prompt, "guidance_scale": guidance}
+        return {name: value for name, value in conditions.items() if value is not None}
 
 
 def generation_units(task: GenerationTask) -> list[Unit]:
@@ -107,9 +104,9 @@ def generation_units(task: GenerationTask) -> list[Unit]:
     units = []
     for part in in_batches(len(task.seeds), UNIT_IMAGES):
         seeds = task.seeds[part]
-        depends = {"method": "generate", "version": 1, **task.asked, "seeds": [seeds.start, seeds.stop]}
+        depends = {"method": "generate", "version": 1, **task.conditions, "seeds": [seeds.start, seeds.stop]}
         label = f"{task.label} {part.start}-{part.stop - 1}"
-        units.append(Unit(label, depends, partial(_generate_part, seeds, task.asked), len(seeds)))
+        units.append(Unit(label, depends, partial(_generate_part, seeds, task.conditions), len(seeds)))
     return units
 
 
@@ -127,29 +124,33 @@ def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model:
     return {"scores": values}
 
 
-def _generate_part(seeds: range, asked: Mapping[str, Any], model: Generator, batch_size: int) -> Arrays:
+def _generate_part(seeds: range, conditions: Mapping[str, Any], model: Generator, batch_size: int) -> Arrays:
+    options = {name: value for name, value in conditions.items() if name != "prompt"}
     parts = []
     for part in in_batches(len(seeds), batch_size):
         batch = list(seeds[part])
-        options = {name: value for name, value in asked.items() if name != "prompt"}
-        if "prompt" in asked:
-            options["prompts"] = [asked["prompt"]] * len(batch)
-        images: Any = model.generate(batch, **options)
-        if not isinstance(images, torch.Tensor):
-            cure = "torch.stack" if isinstance(images, list | tuple) else "torch.as_tensor"
-            raise AuditError(f"The model must generate a tensor, got {type(images).__name__}. {cure} makes one.")
-        if images.ndim != 4 or len(images) != len(batch):
-            raise AuditError(
-                f"The model must generate {len(batch)} images (n, channels, height, width), got shape "
-                f"{tuple(images.shape)}. Return one image a seed."
-            )
-        if not bool(torch.isfinite(images).all()):
-            raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
-        low, high = float(images.min()), float(images.max())
-        if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
-            raise AuditError(
-                f"The model must generate images in [0, 1], got [{low:g}, {high:g}]. Rescale them: (x + 1) / 2 brings "
-                "[-1, 1] there, x / 255 brings bytes."
-            )
+        if "prompt" in conditions:
+            options["prompts"] = [conditions["prompt"]] * len(batch)
+        images = _checked_images(model.generate(batch, **options), len(batch))
         parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
     return {"images": np.concatenate(parts)}
+
+
+def _checked_images(images: Any, count: int) -> torch.Tensor:
+    if not isinstance(images, torch.Tensor):
+        remedy = "torch.stack" if isinstance(images, list | tuple) else "torch.as_tensor"
+        raise AuditError(f"The model must generate a tensor, got {type(images).__name__}. {remedy} makes one.")
+    if images.ndim != 4 or len(images) != count:
+        raise AuditError(
+            f"The model must generate {count} images (n, channels, height, width), got shape "
+            f"{tuple(images.shape)}. Return one image a seed."
+        )
+    if not bool(torch.isfinite(images).all()):
+        raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
+    low, high = float(images.min()), float(images.max())
+    if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
+        raise AuditError(
+            f"The model must generate images in [0, 1], got [{low:g}, {high:g}]. Rescale them: (x + 1) / 2 brings "
+            "[-1, 1] there, x / 255 brings bytes."
+        )
+    return images

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pytest_diffprivacy.errors import AuditError, DiffPrivacyError
 from pytest_diffprivacy.evidence import Arrays
 
 MODELS_KEPT = 2
-"""The audited one and a control, which are asked in turn; older ones make room."""
+"""The audited one and a control, which are evaluated in turn; older ones make room."""
 
 _at_work = False
 
@@ -94,40 +93,39 @@ class Worker:
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._models: OrderedDict[int, Any] = OrderedDict()
-        self._units: tuple[int, Sequence[Unit]] | None = None
+        self._models: dict[int, Any] = {}
+        self._units: dict[int, Sequence[Unit]] = {}
 
-    def compute(
-        self, task: Task, fetch_model: Callable[[], Identified], fetch_units: Callable[[], Sequence[Unit]]
-    ) -> Answer:
-        """The answer to a task; a model or units that this worker does not hold are fetched."""
+    def compute(self, task: Task, fetch: Callable[[int], Any]) -> Answer:
+        """The answer to a task; a model or units that this worker does not hold are fetched by their names."""
         with warnings.catch_warnings(record=True) as caught, _working():
             warnings.simplefilter("default")
-            answer = _answer(lambda: self._computed(task, fetch_model, fetch_units))
+            answer = _answer(lambda: self._computed(task, fetch))
         error = None if answer.error is None else sendable(answer.error)
         return replace(answer, error=error, warned=tuple(w.message for w in caught if isinstance(w.message, Warning)))
 
-    def _computed(
-        self, task: Task, fetch_model: Callable[[], Identified], fetch_units: Callable[[], Sequence[Unit]]
-    ) -> Arrays:
-        if task.model not in self._models:
-            while len(self._models) >= MODELS_KEPT:
-                self._models.popitem(last=False)
-            self._models[task.model] = _read(fetch_model)
-        self._models.move_to_end(task.model)
-        if self._units is None or self._units[0] != task.units:
-            self._units = (task.units, _read(fetch_units))
-        return self._units[1][task.index].compute(self._models[task.model], task.batch_size)
+    def _computed(self, task: Task, fetch: Callable[[int], Any]) -> Arrays:
+        model = _latest(self._models, task.model, MODELS_KEPT, lambda: _read(fetch, task.model))
+        units = _latest(self._units, task.units, 1, lambda: _read(fetch, task.units))
+        return units[task.index].compute(model, task.batch_size)
 
 
-def _read(fetch: Callable[[], Any]) -> Any:
+def _latest(kept: dict[int, Any], name: int, size: int, make: Callable[[], Any]) -> Any:
+    """What is kept under a name, which is the latest now; where it must be made, the oldest makes room before."""
+    while name not in kept and len(kept) >= size:
+        del kept[next(iter(kept))]
+    kept[name] = kept.pop(name) if name in kept else make()
+    return kept[name]
+
+
+def _read(fetch: Callable[[int], Any], name: int) -> Any:
     """What was sent, whose modules are imported here.
 
     Raises:
         AuditError: one of them cannot be.
     """
     try:
-        return fetch()
+        return fetch(name)
     except DiffPrivacyError:
         raise
     except Exception as error:
@@ -157,9 +155,9 @@ class Sent:
 
     def __init__(self, pack: Callable[[object], Any]) -> None:
         self._pack = pack
-        self._models: OrderedDict[int, tuple[Identified, Any]] = OrderedDict()
+        self._models: dict[int, tuple[Identified, Any]] = {}
         self._units: tuple[int, Any] = (0, None)
-        self._latest = 0
+        self._count = 0
 
     def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
         """Names of a model and its units, packed.
@@ -167,28 +165,22 @@ class Sent:
         Raises:
             CannotSend: it holds something that no other process can be given.
         """
+        known = next((name for name, (other, _) in self._models.items() if other is model), None)
+        name = self._next() if known is None else known
         try:
-            name = next((n for n, (known, _) in self._models.items() if known is model), 0)
-            if not name:
-                name = self._next()
-                self._models[name] = (model, self._pack(model))
-            self._models.move_to_end(name)
-            while len(self._models) > MODELS_KEPT:
-                self._models.popitem(last=False)
+            _latest(self._models, name, MODELS_KEPT, lambda: (model, self._pack(model)))
             self._units = (self._next(), self._pack(list(units)))
         except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
             raise CannotSend(str(error)) from error
         return name, self._units[0]
 
-    def model(self, name: int) -> Any:
-        """A packed model."""
-        return self._models[name][1]
-
-    def units(self, name: int) -> Any:
-        """The packed units."""
+    def packed(self, name: int) -> Any:
+        """A model or the units, packed."""
+        if name in self._models:
+            return self._models[name][1]
         assert self._units[0] == name, "units of a run that is over are not asked for"
         return self._units[1]
 
     def _next(self) -> int:
-        self._latest += 1
-        return self._latest
+        self._count += 1
+        return self._count

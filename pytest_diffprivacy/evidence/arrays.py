@@ -1,4 +1,4 @@
-"""How are arrays kept so that damage is noticed? Safetensors with a digest of their own content, written atomically."""
+"""Arrays: safetensors with a digest of their own content, written atomically, so that damage is noticed."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            told = json.loads((file.metadata() or {}).get("evidence", "{}"))
+            kept = json.loads((file.metadata() or {}).get("evidence", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise EvidenceError(_damaged(path, str(error))) from error
-    about = told if isinstance(told, dict) else {}
+    about = kept if isinstance(kept, dict) else {}
     if content_digest(arrays, about.get("description", "")) != about.get("content_sha256"):
         raise EvidenceError(_damaged(path, "its content does not match its digest"))
     return arrays

@@ -1,4 +1,4 @@
-"""What of a release may be committed, so that the next one can be compared with it on the same probes?
+"""Baseline: what of a release may be committed, so that the next one can be compared with it on the same probes.
 
 A baseline holds no image, no name, no digest of an image and no score. A score at full precision would be as good as a
 digest: whoever has the model and an image computes it and looks it up. What is kept of each probe is its *rank* among
@@ -152,8 +152,8 @@ def claims_gone(baseline: Baseline, claims: Sequence[Claim]) -> tuple[str, ...]:
     gone = []
     for standing_ in baseline.claims:
         node, slug, number = standing_.key.rsplit(" ", 2)
-        alike = sum(claim.node_id == node and claim.id.startswith(f"{slug}-") for claim in claims)
-        if alike < int(number):
+        similar = sum(claim.node_id == node and claim.id.startswith(f"{slug}-") for claim in claims)
+        if similar < int(number):
             gone.append(f"{node} ({standing_.sentence})")
     return tuple(gone)
 
@@ -172,7 +172,7 @@ def standing(
     recipe = claim.recipe
     if recipe is None or not sides or recipe.statistic not in PAIRED:
         return None
-    method = "|".join([*(_asked(m) for m in claim.methods), str(claim.seed)])
+    method = "|".join([*(_method_text(m) for m in claim.methods), str(claim.seed)])
     members, nonmembers = [*sides, ()][:2]
     shared: dict[str, Any] = {
         "key": key,
@@ -184,13 +184,12 @@ def standing(
     }
     if recipe.statistic == "copy_rate":
         return Standing(**shared, copies=tuple(arrays["copy"].astype(bool).tolist()))
-    orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in (members, nonmembers)]
+    orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
     if recipe.statistic == "rate" or claim.prompts:
         flags = _flags(recipe, arrays)
         if flags is None or len(flags) != len(members):
             return None
         return Standing(**shared, flagged=tuple(flags[orders[0]].tolist()))
-    orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
     names = [method.name for method in claim.methods]
     pairs = list(zip(*(recipe.arrays[role] for role in PAIRED[recipe.statistic]), strict=True))
     ranked = {}
@@ -225,13 +224,16 @@ def _flags(recipe: Recipe, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.boo
         (hits,) = recipe.arrays["hits"]
         return arrays[hits].astype(bool)
     (scores,), (reference,) = recipe.arrays["members"], recipe.arrays["nonmembers"]
-    place = math.floor(float(recipe.arguments["max_fpr"]) * (arrays[reference].size + 1))
-    if place < 1:
-        return None
-    return np.asarray(arrays[scores] > np.sort(arrays[reference])[::-1][place - 1])
+    return beyond(arrays[scores], arrays[reference], float(recipe.arguments["max_fpr"]))
 
 
-def _asked(method: Method) -> str:
+def beyond(scores: NDArray[Any], reference: NDArray[Any], max_fpr: float) -> NDArray[np.bool_] | None:
+    """Which scores are above the reference's quantile at a false positive rate; None: it is too small for one."""
+    place = math.floor(max_fpr * (reference.size + 1))
+    return None if place < 1 else np.asarray(scores > np.sort(reference)[::-1][place - 1])
+
+
+def _method_text(method: Method) -> str:
     """The attack and its parameters; of a score table its column, since every release has another file."""
     own = {key: value for key, value in method.parameters.items() if key not in ("table", "sha256")}
     return method.model_copy(update={"parameters": own}).model_dump_json(exclude=NOT_COMPARED)

@@ -1,4 +1,4 @@
-"""What lies in the cache, what of it may go, and is it whole? Listing, pruning and checking of stored results."""
+"""Cache: what lies in it, what of it may go, and whether it is whole: listing, pruning and checking stored results."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
-"""Does this release leak more than the last one? Paired, on the same probes with the same noise."""
+"""Comparison with the last release: does this one leak more? Paired, on the same probes with the same noise."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.evidence.baseline import Baseline, Ranked, Standing
+from pytest_diffprivacy.evidence.baseline import Baseline, Ranked, Standing, beyond
 from pytest_diffprivacy.evidence.records import Comparison, ComparisonOutcome, Estimate
 from pytest_diffprivacy.options import CompareRule
 from pytest_diffprivacy.statistics import McNemar, Verdict, auroc_difference, decide, mcnemar
@@ -18,6 +17,12 @@ OUTCOMES = {
     Verdict.FAIL: ComparisonOutcome.WORSE,
     Verdict.PASS: ComparisonOutcome.NOT_WORSE,
     Verdict.INCONCLUSIVE: ComparisonOutcome.UNDECIDED,
+}
+BESIDE = {
+    ComparisonOutcome.WORSE: "worse than",
+    ComparisonOutcome.NOT_WORSE: "not worse than",
+    ComparisonOutcome.UNDECIDED: "neither worse nor shown not to be worse than",
+    ComparisonOutcome.NOT_COMPARABLE: "not compared with",
 }
 
 
@@ -165,18 +170,15 @@ def _of_auroc(old: Standing, new: Standing, confidence: float) -> _Increase:
 
 
 def _flags(old: Standing, new: Standing, name: str, confidence: float) -> McNemar | None:
-    """Exact McNemar test of flagged probes or of copies; None where the non-members are too few for a threshold."""
+    """Exact McNemar test of flagged probes or of copies; None where the non-members are too few for a threshold.
+
+    The threshold is set for each release by every second non-member, in order of their digests.
+    """
     if not new.ranked:
         return mcnemar(_answers(old), _answers(new), confidence=confidence)
-    flagged = [_flagged(s.ranked[name], s.max_fpr or 0.0) for s in (old, new)]
-    return None if flagged[0] is None or flagged[1] is None else mcnemar(flagged[0], flagged[1], confidence=confidence)
-
-
-def _flagged(ranked: Ranked, max_fpr: float) -> NDArray[np.bool_] | None:
-    """Members above the threshold that every second non-member, in order of their digests, sets for this release."""
-    calibration = np.sort(np.array(ranked.nonmembers)[::2])[::-1]
-    place = math.floor(max_fpr * (calibration.size + 1))
-    return None if place < 1 else np.asarray(np.array(ranked.members) > calibration[place - 1])
+    scores = [(*_scores(standing.ranked[name]), standing.max_fpr or 0.0) for standing in (old, new)]
+    before, now = (beyond(members, nonmembers[::2], max_fpr) for members, nonmembers, max_fpr in scores)
+    return None if before is None or now is None else mcnemar(before, now, confidence=confidence)
 
 
 def _scores(ranked: Ranked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -185,12 +187,7 @@ def _scores(ranked: Ranked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def comparison_lines(comparison: Comparison) -> Mapping[str, str]:
     """The comparison as a block of the terminal shows it: label -> text."""
-    text = f"{comparison.outcome.value} than the last release: {comparison.reason}"
-    if comparison.outcome is ComparisonOutcome.UNDECIDED:
-        text = f"neither worse nor shown not to be worse than the last release: {comparison.reason}"
-    if comparison.outcome is ComparisonOutcome.NOT_COMPARABLE:
-        text = f"not compared with the last release: {comparison.reason}"
-    lines = {"compared": text}
+    lines = {"compared": f"{BESIDE[comparison.outcome]} the last release: {comparison.reason}"}
     if comparison.p_worse is not None:
         lines["flagged"] = (
             f"{comparison.old_only} probes in the last release only, {comparison.new_only} in this one only "

@@ -1,4 +1,4 @@
-"""What is written down so that another person can redo a verdict? One schema behind terminal, JSON and HTML."""
+"""Records: what is written down so that another person can redo a verdict; one schema for terminal, JSON and HTML."""
 
 from __future__ import annotations
 

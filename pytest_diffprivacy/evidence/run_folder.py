@@ -1,4 +1,4 @@
-"""What happened in a run? An append-only events file, a line a finished unit, and the records of its claims."""
+"""Run folder: an append-only events file, a line a finished unit, and the records of its claims."""
 
 from __future__ import annotations
 

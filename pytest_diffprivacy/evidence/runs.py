@@ -1,4 +1,4 @@
-"""What is the conclusion of a whole run? Its claims, what became of their tests, and what never ran."""
+"""Runs: the conclusion of a whole run from its claims, what became of their tests, and what never ran."""
 
 from __future__ import annotations
 

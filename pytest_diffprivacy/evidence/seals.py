@@ -1,4 +1,4 @@
-"""What ties the files of a run together? One text for a record, and one sha256 that covers everything below it.
+"""Seals: one text for a record, and one sha256 that covers everything below it, tie the files of a run together.
 
 A claim's record holds the sha256 of its evidence files. The run's record holds all claims, and the sha256 of every
 other file of its folder. The sha256 of the run's record, which is also that of the JSON report, therefore covers all of

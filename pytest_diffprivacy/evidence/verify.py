@@ -1,4 +1,4 @@
-"""Does a record follow from its evidence? Every digest is checked, every verdict computed again without the model."""
+"""Verification: does a record follow from its evidence? Every digest is checked, every verdict computed again."""
 
 from __future__ import annotations
 

@@ -59,3 +59,11 @@ def test_each_process_sees_its_own_device_only(monkeypatch):
     monkeypatch.setattr(processes, "Worker", lambda threads: seen.append((threads, os.environ["CUDA_VISIBLE_DEVICES"])))
     processes._serve(Silent(), Place(3, "1"))
     assert seen == [(3, "1")]
+
+
+def test_models_that_are_asked_in_any_turn_come_to_a_worker_again_when_it_let_them_go(crew):
+    audited, control, other = golden_model(), work.model(), work.model()
+    engine = Engine(start=lambda: crew)
+    for model in (audited, control, audited, other, audited, control):
+        found = work.values(engine, model, work.units(1))
+        np.testing.assert_allclose(found, work.values(Engine(), model, work.units(1)), rtol=1e-6)

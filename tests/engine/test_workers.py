@@ -47,8 +47,7 @@ class Crew:
         if task.index in self.lose:
             self.lose.remove(task.index)
             return worker, Answer(lost=True)
-        model, units = partial(self._sent.model, task.model), partial(self._sent.units, task.units)
-        return worker, self._workers[worker].compute(task, model, units)
+        return worker, self._workers[worker].compute(task, self._sent.packed)
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +181,7 @@ def test_what_a_worker_cannot_read_is_said_with_its_remedy(model):
     class Elsewhere(Crew):
         def receive(self):
             worker, task = self._tasks.popitem()
-            return worker, self._workers[worker].compute(task, lambda: __import__("audits_elsewhere"), list)
+            return worker, self._workers[worker].compute(task, lambda name: __import__("audits_elsewhere"))
 
     with pytest.raises(AuditError, match=r"cannot read what it is sent: ModuleNotFoundError: .*Keep functions and"):
         work.values(pooled(Elsewhere()), model, work.units(1))
@@ -239,15 +238,10 @@ def test_what_is_brief_is_done_here(model):
 def test_a_worker_keeps_the_latest_two_models():
     worker, fetched = Worker(1), []
 
-    def ask(model):
-        def fetch():
-            fetched.append(model)
-            return population_model()
-
-        answer = worker.compute(Task(model, 1, 0, 8), fetch, lambda: work.units(1))
-        assert isinstance(answer, Answer)
-        assert answer.arrays is not None
+    def fetch(name):
+        fetched.append(name)
+        return work.units(1) if name == 9 else population_model()
 
     for model in (1, 2, 1, 3, 1, 2):
-        ask(model)
-    assert fetched == [1, 2, 3, 2]
+        assert worker.compute(Task(model, 9, 0, 8), fetch).arrays is not None
+    assert fetched == [1, 9, 2, 3, 2]

@@ -102,10 +102,10 @@ def test_what_a_killed_process_had_measured_is_kept(crew, folder, tmp_path, expe
 
 
 def test_a_module_that_trains_when_it_is_imported_is_told_so_by_the_worker_that_imports_it(folder):
-    def imported():
+    def imported(name):
         return shadows(partial(work.train, folder), work.measures())
 
-    answer = Worker(1).compute(Task(1, 1, 0, 8), imported, list)
+    answer = Worker(1).compute(Task(1, 2, 0, 8), imported)
     assert isinstance(answer.error, UsageError)
     assert "put the call into a fixture" in str(answer.error)
     assert list(folder.iterdir()) == []
