@@ -106,7 +106,7 @@ class Worker:
 
     def _computed(self, task: Task, fetch: Callable[[int], Any]) -> Arrays:
         model = _latest(self._models, task.model, MODELS_KEPT, lambda: _read(fetch, task.model))
-        units = _latest(self._units, task.units, 1, lambda: _read(fetch, task.units))
+        units: Sequence[Unit] = _latest(self._units, task.units, 1, lambda: _read(fetch, task.units))
         return units[task.index].compute(model, task.batch_size)
 
 
