@@ -35,20 +35,13 @@ def base_tensors(network: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def adapter_facts(parts: Mapping[str, Any]) -> list[dict[str, object]]:
     """What a model's digest must hold of its adapters: their weights and the scale in every layer, not their names."""
-    facts: list[dict[str, object]] = []
-    for name in _active(parts):
-        digest = weights_digest(_lora_tensors(parts, name).items(), {})
-        facts.append({"digest": digest, "scales": _lora_scales(parts, name)})
+    facts: list[dict[str, object]] = [{"digest": lora.digest, "scales": scales} for lora, scales in _loras(parts)]
     return sorted(facts, key=lambda fact: str(fact["digest"]))
 
 
 @final
 class AdapterGuard:
-    """Remembers which adapters a pipeline held when it was identified, and refuses to answer for another one.
-
-    Args:
-        parts: the pipeline's components by name.
-        name: what records call the model.
+    """Remembers which adapters a pipeline's parts held when it was identified, and refuses to answer for another one.
 
     Attributes:
         loaded: the adapters that it held, LoRA first.
@@ -56,7 +49,7 @@ class AdapterGuard:
 
     def __init__(self, parts: Mapping[str, Any], name: str) -> None:
         self._parts, self._name = dict(parts), name
-        self.loaded = (*_loras(parts), *_inversions(parts))
+        self.loaded = (*(lora for lora, _ in _loras(parts)), *_inversions(parts))
         self._before = self._state()
 
     def check(self) -> None:
@@ -80,13 +73,17 @@ class AdapterGuard:
         return layers, tuple((name, len(tokenizer)) for name, tokenizer in _tokenizers(self._parts).items())
 
 
-def _loras(parts: Mapping[str, Any]) -> Iterator[Adapter]:
-    for name in _active(parts):
-        tensors = _lora_tensors(parts, name)
-        scales = sorted(set(_lora_scales(parts, name).values()))
-        scale = f"{scales[0]:g}" if len(scales) == 1 else f"{scales[0]:g} to {scales[-1]:g}"
+def _loras(parts: Mapping[str, Any]) -> Iterator[tuple[Adapter, dict[str, float]]]:
+    """The adapters that are switched on in any layer, in the order of their first layer, and their factors in each."""
+    scales: dict[str, dict[str, float]] = {}
+    for where, layer in _all_layers(parts):
+        for name in _switched_on(layer):
+            scales.setdefault(name, {})[where] = float(_scales(layer).get(name, 1.0))
+    for name, factors in scales.items():
+        tensors, several = _lora_tensors(parts, name), sorted(set(factors.values()))
+        scale = f"{several[0]:g}" if len(several) == 1 else f"{several[0]:g} to {several[-1]:g}"
         parameters = sum(tensor.numel() for tensor in tensors.values())
-        yield Adapter(name, LORA, weights_digest(tensors.items(), {}), scale, parameters)
+        yield Adapter(name, LORA, weights_digest(tensors.items(), {}), scale, parameters), factors
 
 
 def _inversions(parts: Mapping[str, Any]) -> Iterator[Adapter]:
@@ -142,11 +139,6 @@ def _all_layers(parts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{part}.{name}", layer
 
 
-def _active(parts: Mapping[str, Any]) -> list[str]:
-    """Names of the adapters that are switched on in any layer, in the order of their first layer."""
-    return list(dict.fromkeys(name for _, layer in _all_layers(parts) for name in _switched_on(layer)))
-
-
 def _switched_on(layer: Any) -> list[str]:
     if layer.disable_adapters or layer.merged:
         return []
@@ -157,12 +149,6 @@ def _switched_on(layer: Any) -> list[str]:
 def _scales(layer: Any) -> dict[str, float]:
     """Factor of each adapter; layers of other kinds than LoRA have none."""
     return dict(getattr(layer, "scaling", {}))
-
-
-def _lora_scales(parts: Mapping[str, Any], name: str) -> dict[str, float]:
-    """Factor of one adapter in every layer where it is switched on."""
-    layers = [(where, _scales(layer)) for where, layer in _all_layers(parts) if name in _switched_on(layer)]
-    return {where: float(scales.get(name, 1.0)) for where, scales in layers}
 
 
 def _lora_tensors(parts: Mapping[str, Any], name: str) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
-"""Where does the network look in the prompt? Cross-attention that is read, or edited, while the network runs."""
+"""Cross-attention between positions and prompt tokens, read or edited while the network runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, final
 
@@ -70,7 +70,8 @@ def watch_cross_attention(
     Raises:
         ModelError: the network has no cross-attention, or it runs through processors other than diffusers' plain ones.
     """
-    layers = _cross_attention_modules(unet)
+    named = {f"{name}.processor": module for name, module in unet.named_modules() if name.endswith(".attn2")}
+    layers = [named[name] for name in cross_attention_layers(named)]
     before = [module.get_processor() for module in layers]
     odd = sorted({type(processor).__name__ for processor in before} - set(PLAIN))
     if not layers or odd:
@@ -92,7 +93,7 @@ def watch_cross_attention(
             module.set_processor(processor)
 
 
-def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[str]:
+def cross_attention_layers(names: Iterable[str]) -> list[str]:
     """Names of the cross-attention processors in the order in which the network runs them: down, mid, up."""
     order = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
@@ -100,13 +101,7 @@ def cross_attention_layers(processors: Sequence[str] | dict[str, Any]) -> list[s
         head, *rest = name.split(".")
         return order[head], *(int(part) for part in rest if part.isdigit())
 
-    return sorted((name for name in processors if name.split(".")[-2] == "attn2"), key=place)
-
-
-def _cross_attention_modules(unet: Any) -> list[Any]:
-    """The cross-attention layers in the order in which the network runs them."""
-    modules = {f"{name}.processor": module for name, module in unet.named_modules() if name.endswith(".attn2")}
-    return [modules[name] for name in cross_attention_layers(list(modules))]
+    return sorted((name for name in names if name.split(".")[-2] == "attn2"), key=place)
 
 
 @final
@@ -128,23 +123,21 @@ class _Watched:
         assert encoder_hidden_states is not None, "cross-attention has something to attend to"
         if attn.norm_cross:
             encoder_hidden_states = attn.norm_encoder_hidden_states(encoder_hidden_states)
-        query, key, value = (
-            _by_head(project(states), attn.heads)
-            for project, states in (
-                (attn.to_q, hidden_states),
-                (attn.to_k, encoder_hidden_states),
-                (attn.to_v, encoder_hidden_states),
-            )
-        )
+        query = _by_head(attn.to_q(hidden_states), attn.heads)
+        key, value = (_by_head(project(encoder_hidden_states), attn.heads) for project in (attn.to_k, attn.to_v))
         mask = None
         if attention_mask is not None:
             mask = attn.prepare_attention_mask(attention_mask, key.shape[2], len(query))
             mask = mask.view(len(query), attn.heads, -1, key.shape[2])
-        given = (query, key, value, mask)
-        mixed = self._watched(attn.scale, *_rows(slice(self._skip, None), given))
+        first, rest = slice(self._skip), slice(self._skip, None)
+        masks = (None, None) if mask is None else (mask[first], mask[rest])
+        mixed = self._watched(attn.scale, query[rest], key[rest], value[rest], masks[1])
         if self._skip:
-            unwatched = _fused(attn.scale, *_rows(slice(self._skip), given))
-            mixed = torch.cat([unwatched, mixed])
+            # As the network's own processor computes it.
+            fused = torch.nn.functional.scaled_dot_product_attention(
+                query[first], key[first], value[first], masks[0], scale=attn.scale
+            )
+            mixed = torch.cat([fused, mixed])
         mixed = mixed.transpose(1, 2).flatten(2)
         output = attn.to_out[1](attn.to_out[0](mixed))
         if attn.residual_connection:
@@ -164,16 +157,6 @@ class _Watched:
         probabilities = logits.softmax(-1)
         self._record.keep(self._layer, probabilities.detach())
         return probabilities.to(value.dtype) @ value
-
-
-def _fused(scale: float, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention as the network's own processor computes it."""
-    mixed: Tensor = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scale)
-    return mixed
-
-
-def _rows(part: slice, tensors: Sequence[Tensor | None]) -> list[Any]:
-    return [None if tensor is None else tensor[part] for tensor in tensors]
 
 
 def _by_head(states: Tensor, heads: int) -> Tensor:

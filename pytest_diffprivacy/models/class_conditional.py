@@ -16,7 +16,7 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import DenoisingNetwork, each_row
 from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.noise import sampler_generators, start_noise
-from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, unet_shape
+from pytest_diffprivacy.models.parts import FrozenPipeline, settle_networks, unet_shape
 from pytest_diffprivacy.models.prompts import LABELS, ClassLabels
 from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of, walk
@@ -161,9 +161,7 @@ class ClassToImage:
     ) -> None:
         self.schedule = schedule_of(pipeline.scheduler)
         parametrization = parametrization_of(pipeline.scheduler)
-        digest = pipeline_digest(pipeline)
-        self._guard = AdapterGuard(pipeline.components, name)
-        settle_networks(networks_of(pipeline), device, dtype)
+        self._frozen = FrozenPipeline(pipeline, name, device=device, dtype=dtype)
         transformer, self._scheduler = pipeline.transformer, pipeline.scheduler
         self.network: torch.nn.Module = transformer
         self.device, self.dtype = transformer.device, transformer.dtype
@@ -175,12 +173,12 @@ class ClassToImage:
         classes = int(config.num_embeds_ada_norm)
         self.condition = ClassLabels(classes, classes, self.device).condition
         part = DenoisingNetwork(
-            self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
+            self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._frozen.guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
         family = f"class-conditional latents, {parametrization.name}"
-        self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
+        self.identity = part.identity(name, family, self._frozen.digest, dtype=self.dtype, device=self.device)
 
     @torch.no_grad()
     def generate(
@@ -197,7 +195,7 @@ class ClassToImage:
         Returns:
             (n, channels, height, width) in [0, 1] in the model's precision.
         """
-        self._guard.check()
+        self._frozen.guard.check()
         count = len(seeds)
         given, blank = self.condition(prompts, count), self.condition(None, count)
         assert given is not None, "the model has classes"

@@ -1,4 +1,4 @@
-"""How does a network run as compiled code? Through torch.compile, and as it is wherever that cannot follow.
+"""A network as compiled code: through torch.compile, and as it is wherever that cannot follow.
 
 Compiled code answers plain predictions. Derivatives and the capture of attention go on asking the network itself, so
 that compilation changes nothing about them.
@@ -24,7 +24,7 @@ from pytest_diffprivacy.errors import ModelError
 
 BACKEND = "inductor"
 COMPILED = "compiled (not for derivatives and attention)"
-CURE = (
+REMEDY = (
     "Leave out `compile` (--diffprivacy-compile), or install what the compiler needs: a C++ compiler such as g++ on "
     "a CPU, Triton on a GPU."
 )
@@ -43,11 +43,7 @@ def as_it_is() -> Iterator[None]:
 
 
 def compile_network(network: torch.nn.Module) -> None:
-    """Let a network answer by compiled code from now on; it is compiled when it is first asked.
-
-    Args:
-        network: frozen, where it will run. Its class, weights and configuration stay as they are.
-    """
+    """Let a frozen network, where it will run, answer by compiled code; it is compiled when it is first evaluated."""
     network.forward = CompiledForward(network, BACKEND)
 
 
@@ -57,10 +53,6 @@ class CompiledForward:
 
     Code is compiled for any number of rows; a single row, and a number from which a network computes otherwise, compile
     again. It stays in its process: what another one unpickles compiles anew.
-
-    Args:
-        network: whose forward it is.
-        backend: of torch.compile.
     """
 
     def __init__(self, network: torch.nn.Module, backend: str) -> None:
@@ -135,7 +127,7 @@ def _mark_rows(*arguments: Any) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of what the compiler stumbled over, and the cure."""
+    """The first line of what the compiler stumbled over, and the remedy."""
     inner = getattr(error, "inner_exception", error)
     line = next(iter(str(inner).strip().splitlines()), "").rstrip(".")
-    return f"{type(inner).__name__}{': ' if line else ''}{line}. {CURE}"
+    return f"{type(inner).__name__}{': ' if line else ''}{line}. {REMEDY}"

@@ -1,4 +1,4 @@
-"""What is the network told besides x_t and the timestep? Named tensors with one row an image, treated as one thing."""
+"""Conditioning: what a network takes besides x_t and the timestep, as named tensors with one row an image."""
 
 from __future__ import annotations
 

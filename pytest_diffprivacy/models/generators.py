@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 import warnings
@@ -15,10 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, dtype_name
 from pytest_diffprivacy.models.noise import sampler_generators
-from pytest_diffprivacy.models.parts import networks_of, pipeline_digest, settle_networks, without_capture
+from pytest_diffprivacy.models.parts import FrozenPipeline
 from pytest_diffprivacy.models.protocols import Prompt, Prompts
 from pytest_diffprivacy.models.refusals import refuse_editing
 
@@ -61,28 +59,17 @@ class PipelineGenerator:
                 f"`pipeline` must make images of prompts and seeds alone, got a {type(pipeline).__name__}: {lacks}. "
                 "Audit the whole text-to-image pipeline, or wrap what makes its images in models.CallableGenerator."
             )
-        networks = networks_of(pipeline)
-        if not networks:
-            raise ModelError(f"`pipeline` must hold networks, got a {type(pipeline).__name__} without any.")
-        digest = pipeline_digest(pipeline, resolution=resolution)
-        self._guard = AdapterGuard(pipeline.components, name)
-        settle_networks(networks, device, dtype)
-        # A shallow copy shares every part; only its progress bar is not the user's.
-        self._pipeline = copy.copy(pipeline)
-        self._pipeline.set_progress_bar_config(disable=True)
+        family = type(pipeline).__name__
+        if not any(isinstance(part, torch.nn.Module) for part in pipeline.components.values()):
+            raise ModelError(f"`pipeline` must hold networks, got a {family} without any.")
+        frozen = self._frozen = FrozenPipeline(pipeline, name, resolution=resolution, device=device, dtype=dtype)
         self._size = {} if resolution is None else {"height": resolution, "width": resolution}
-        parameter = next(next(iter(networks.values())).parameters())
-        self._device = parameter.device
-        count = sum(one.numel() for network in networks.values() for one in network.parameters())
-        family, dtype_given = type(pipeline).__name__, dtype_name(parameter.dtype)
+        weights = [weight for network in frozen.networks.values() for weight in network.parameters()]
+        count, precision = sum(weight.numel() for weight in weights), dtype_name(weights[0].dtype)
+        self._device = weights[0].device
         self.identity = ModelIdentity(
-            name, family, digest, count, dtype_given, self._device.type, "black box", self._guard.loaded
+            name, family, frozen.digest, count, precision, self._device.type, "black box", frozen.guard.loaded
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What another process needs."""
-        without_capture(networks_of(self._pipeline))
-        return self.__dict__
 
     @torch.no_grad()
     def generate(
@@ -95,14 +82,14 @@ class PipelineGenerator:
         Raises:
             ModelError: another number of prompts, or one that is no text.
         """
-        self._guard.check()
+        self._frozen.guard.check()
         texts = [""] * len(seeds) if prompts is None else list(prompts)
         if len(texts) != len(seeds) or not all(isinstance(text, str) for text in texts):
             raise ModelError(f"`prompts` must be {len(seeds)} texts, one for each seed, got {len(texts)}.")
         with warnings.catch_warnings():
             # Kandinsky's pipeline calls its own decoder with an argument that diffusers has deprecated.
             warnings.filterwarnings("ignore", "`callback_steps` is deprecated", FutureWarning)
-            images = self._pipeline(
+            images = self._frozen.call(
                 prompt=texts,
                 num_inference_steps=steps,
                 guidance_scale=1.0 if prompts is None else guidance_scale,

@@ -1,4 +1,4 @@
-"""Where does the noise come from? From the run's seed and the image's own digest, never from position, label or batch.
+"""Noise from the run's seed and the image's own digest, never from position, label or batch.
 
 Common random numbers: the same image gets the same noise in every attack, model, release, batch size and worker, so
 that comparisons are paired and a score can be recomputed alone. Drawn in float64, so float32 and float64 models see
@@ -58,7 +58,7 @@ def sampler_seed(seed: int) -> int:
 
 
 def prompt_noise(prompts: Sequence[str], images: int, shape: Sequence[int], seed: int) -> Tensor:
-    """x_T of the images that prompts are asked for.
+    """x_T of the images of prompts.
 
     Args:
         prompts: texts; the same text gets the same noise in every run of this seed, whatever stands beside it.

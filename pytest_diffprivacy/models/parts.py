@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, final
 
 import torch
 from safetensors import SafetensorError
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.adapters import adapter_facts, base_tensors
+from pytest_diffprivacy.models.adapters import AdapterGuard, adapter_facts, base_tensors
 from pytest_diffprivacy.models.identity import public, weights_digest
 from pytest_diffprivacy.models.running import refuse_offloaded, refuse_unreadable, tiled
 
@@ -38,7 +38,7 @@ def assemble_pipeline(
     Args:
         folder: holds a folder for each part.
         index: what its model_index.json says.
-        scheduler: stands in place of the saved one.
+        scheduler: in place of the saved one.
         left_out: parts that are not loaded, and what stands in their place.
 
     Raises:
@@ -101,18 +101,18 @@ def load_network(kind: Any, folder: Path, library: str = "diffusers") -> Any:
     read_json(folder / "config.json")
     precision = {"dtype" if library == "transformers" else "torch_dtype": torch.float32}
     variant = _variant(folder, WEIGHTS[library], kind.__name__)
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would write into a test's output
     try:
-        with _silently():
-            network, found = kind.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                variant=variant,
-                **precision,
-            )
+        settings = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, "variant": variant}
+        network, found = kind.from_pretrained(folder, **settings, **precision)
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(f"The network in {str(folder)!r} cannot be loaded: {error} {AGAIN}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     if found["missing_keys"]:  # the libraries would fill them with random numbers and go on
         raise ModelError(
             f"The weights in {str(folder)!r} lack {len(found['missing_keys'])} of the network's tensors, such as "
@@ -122,11 +122,7 @@ def load_network(kind: Any, folder: Path, library: str = "diffusers") -> Any:
 
 
 def load_scheduler(folder: Path) -> Any:
-    """The scheduler that a saved pipeline names, one of diffusers' own.
-
-    Raises:
-        ModelError: the configuration is missing or damaged, or names another class.
-    """
+    """The scheduler that a saved pipeline names, one of diffusers' own."""
     import diffusers
 
     config = read_json(folder / "scheduler_config.json")
@@ -149,11 +145,7 @@ def _tokenizer(kind: Any, folder: Path) -> Any:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        ModelError: the file is missing, or holds anything else.
-    """
+    """The JSON object in a file, or a ModelError that says what is there."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -179,20 +171,6 @@ def _refuse_pickles(folder: Path, kind: str) -> None:
         )
 
 
-@contextmanager
-def _silently() -> Iterator[None]:
-    """Without transformers' progress bar, which would write into a test's output."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def _variant(folder: Path, stem: str, kind: str) -> str | None:
     """The variant to read: None for the plain weights, else the only one there is."""
     found = sorted(p.name for p in folder.glob(f"{stem}*.safetensors*"))
@@ -216,18 +194,65 @@ def _infix(name: str, stem: str) -> str:
     return rest.partition("-")[0].strip(".")
 
 
-def networks_of(pipeline: Any, left_out: Mapping[str, Any] = NOTHING_LEFT_OUT) -> dict[str, Any]:
-    """The parts with weights that images depend on, by name."""
-    parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
-    return {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+@final
+class FrozenPipeline:
+    """A pipeline that was identified, then frozen in eval mode and brought to a device and precision.
+
+    Args:
+        pipeline: a diffusers pipeline; nothing in it is changed but its networks.
+        name: what records call it.
+        left_out: parts that are no part of the model under audit.
+        configuration: entries of its own configuration that its images depend on.
+        resolution: pixels a side, where it is not the pipeline's own.
+        device: where to run.
+        dtype: precision to run in.
+
+    Attributes:
+        networks: the parts with weights that images depend on, by name.
+        digest: of all parts.
+        guard: refuses to answer for another pipeline.
+        call: the pipeline, without its progress bar.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        name: str,
+        *,
+        left_out: Mapping[str, Any] = NOTHING_LEFT_OUT,
+        configuration: tuple[str, ...] = (),
+        resolution: int | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
+        self.networks = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
+        further = {name: pipeline.config[name] for name in configuration}
+        self.digest = _digest(
+            pipeline, self.networks, further if resolution is None else further | {"resolution": resolution}
+        )
+        self.guard = AdapterGuard(pipeline.components, name)
+        settle_networks(self.networks, device, dtype)
+        self.call = copy.copy(pipeline)  # it shares every part; only its progress bar is not the user's
+        self.call.set_progress_bar_config(disable=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs, without what cannot be pickled.
+
+        transformers hangs that on a text encoder that was asked for hidden states; it comes back by itself when they
+        are asked for again.
+        """
+        for module in (module for network in self.networks.values() for module in network.modules()):
+            for key, hook in list(module._forward_hooks.items()):
+                if getattr(hook, "__module__", "") == CAPTURING:
+                    del module._forward_hooks[key]
+            if CAPTURES in module.__dict__:
+                setattr(module, CAPTURES, False)
+        return self.__dict__
 
 
 def refuse_incomplete(pipeline: Any, left_out: Mapping[str, Any]) -> None:
-    """Refuse a text-to-image pipeline that lacks a part which it needs.
-
-    Raises:
-        ModelError: a part is None; the third text encoder of Stable Diffusion 3 may be.
-    """
+    """Refuse a text-to-image pipeline that lacks a part which it needs; the third text encoder may be None."""
     optional = {*left_out, "image_encoder", "feature_extractor", "text_encoder_3", "tokenizer_3"}
     lacking = [name for name, part in pipeline.components.items() if part is None and name not in optional]
     if lacking:
@@ -238,11 +263,7 @@ def refuse_incomplete(pipeline: Any, left_out: Mapping[str, Any]) -> None:
 
 
 def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype | None) -> None:
-    """Freeze networks in eval mode, and bring them to a device and precision where one is given.
-
-    Raises:
-        ModelError: a precision for a quantized network, or networks in several precisions and none to bring them to.
-    """
+    """Freeze networks in eval mode, and bring them to a device and to one precision where they are given."""
     refuse_unreadable(networks, dtype)
     for network in networks.values():
         torch.nn.Module.to(network.eval().requires_grad_(False), device=device, dtype=dtype)
@@ -255,41 +276,12 @@ def settle_networks(networks: Mapping[str, Any], device: Any, dtype: torch.dtype
         )
 
 
-def without_capture(networks: Mapping[str, Any]) -> None:
-    """Take off what transformers hangs on a text encoder that was asked for hidden states, which cannot be pickled.
-
-    It comes back by itself when they are asked for again.
-    """
-    for network in networks.values():
-        for module in network.modules():
-            for key, hook in list(module._forward_hooks.items()):
-                if getattr(hook, "__module__", "") == CAPTURING:
-                    del module._forward_hooks[key]
-            if CAPTURES in module.__dict__:
-                setattr(module, CAPTURES, False)
-
-
-def pipeline_digest(
-    pipeline: Any,
-    left_out: Mapping[str, Any] = NOTHING_LEFT_OUT,
-    *,
-    settings: tuple[str, ...] = (),
-    resolution: int | None = None,
-) -> str:
-    """sha256 over the weights and configurations of all parts, tokenizers and schedulers included.
-
-    Raises:
-        ModelError: a part is offloaded, or quantized so that its weights have no digest.
-    """
-    networks = networks_of(pipeline, left_out)
+def _digest(pipeline: Any, networks: Mapping[str, Any], further: Mapping[str, Any]) -> str:
+    """sha256 over the weights and configurations of all parts, tokenizers and schedulers included."""
     refuse_offloaded(networks)
     refuse_unreadable(networks, None)
     tensors = ((f"{name}.{key}", t) for name, part in networks.items() for key, t in base_tensors(part))
-    configuration: dict[str, Any] = {}
-    for name, network in networks.items():
-        # A transformers configuration is an object, one of diffusers a mapping.
-        own = network.config if isinstance(network.config, Mapping) else _architecture(network.config.to_dict())
-        configuration[name] = dict(own)
+    configuration: dict[str, Any] = {name: _architecture(network.config) for name, network in networks.items()}
     for name, part in pipeline.components.items():
         if part is not None and name.endswith("scheduler"):
             configuration[name] = dict(part.config)
@@ -299,19 +291,16 @@ def pipeline_digest(
                 "special": {k: str(v) for k, v in part.special_tokens_map.items()},
                 "length": part.model_max_length,
             }
-    configuration |= {name: pipeline.config[name] for name in settings}
-    if resolution is not None:
-        configuration["resolution"] = resolution
-    if tiled(networks):
-        configuration["tiles"] = tiled(networks)
-    facts = adapter_facts(pipeline.components)
-    if facts:
-        configuration["adapters"] = facts
-    return weights_digest(tensors, public(configuration))
+    found = {"tiles": tiled(networks), "adapters": adapter_facts(pipeline.components)}
+    present = {name: facts for name, facts in found.items() if facts}
+    return weights_digest(tensors, public(configuration | dict(further) | present))
 
 
-def _architecture(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in config.items() if key not in DEPENDENT}
+def _architecture(config: Any) -> dict[str, Any]:
+    """A configuration of diffusers, which is a mapping, or one of transformers without what depends on loading."""
+    if isinstance(config, Mapping):
+        return dict(config)
+    return {key: value for key, value in config.to_dict().items() if key not in DEPENDENT}
 
 
 def unet_shape(config: Mapping[str, Any]) -> tuple[int, int, int]:

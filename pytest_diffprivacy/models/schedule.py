@@ -1,4 +1,4 @@
-"""How much signal and noise does x_t hold at timestep t, and which timestep of another schedule equals it?"""
+"""NoiseSchedule: signal and noise in x_t at timestep t, and the timestep of another schedule that equals it."""
 
 from __future__ import annotations
 

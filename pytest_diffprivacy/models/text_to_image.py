@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, final
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.attention import watch_cross_attention
 from pytest_diffprivacy.models.codec import LatentCodec
 from pytest_diffprivacy.models.conditioning import Conditioning
@@ -19,13 +17,7 @@ from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
 from pytest_diffprivacy.models.families import family_of
 from pytest_diffprivacy.models.families.family import Family, Size
 from pytest_diffprivacy.models.noise import sampler_generators, start_noise
-from pytest_diffprivacy.models.parts import (
-    networks_of,
-    pipeline_digest,
-    refuse_incomplete,
-    settle_networks,
-    without_capture,
-)
+from pytest_diffprivacy.models.parts import FrozenPipeline, refuse_incomplete
 from pytest_diffprivacy.models.prompts import PromptEncoder
 from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.scheduler import check_steps, parametrization_of, schedule_of
@@ -70,12 +62,15 @@ class TextToImage:
         self._family = family
         self.schedule = schedule_of(pipeline.scheduler)
         parametrization = parametrization_of(pipeline.scheduler)
-        digest = pipeline_digest(pipeline, family.left_out, settings=family.configuration, resolution=resolution)
-        self._guard = AdapterGuard(pipeline.components, name)
-        settle_networks(networks_of(pipeline, family.left_out), device, dtype)
-        # A shallow copy shares every part; only its progress bar is not the user's.
-        self._pipeline = copy.copy(pipeline)
-        self._pipeline.set_progress_bar_config(disable=True)
+        self._frozen = FrozenPipeline(
+            pipeline,
+            name,
+            left_out=family.left_out,
+            configuration=family.configuration,
+            resolution=resolution,
+            device=device,
+            dtype=dtype,
+        )
         network = getattr(pipeline, family.network)
         self.network: torch.nn.Module = network
         self.device, self.dtype = network.device, network.dtype
@@ -89,17 +84,12 @@ class TextToImage:
         if family.maps:  # without this attribute, the model does not satisfy CrossAttention
             self.cross_attention = partial(watch_cross_attention, network)
         part = DenoisingNetwork(
-            network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
+            network, self._predict, self.condition, self.schedule, parametrization, codec, self._frozen.guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
         kind = f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}"
-        self.identity = part.identity(name, kind, digest, dtype=self.dtype, device=self.device)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What another process needs."""
-        without_capture(networks_of(self._pipeline, self._family.left_out))
-        return self.__dict__
+        self.identity = part.identity(name, kind, self._frozen.digest, dtype=self.dtype, device=self.device)
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Conditioning of texts: embeddings (count, tokens, width) and what else the family's network takes.
@@ -112,7 +102,7 @@ class TextToImage:
         Warns:
             PromptTruncated: a prompt is longer than the text encoder takes.
         """
-        self._guard.check()
+        self._frozen.guard.check()
         return self._prompts.condition(prompts, count)
 
     @property
@@ -146,8 +136,8 @@ class TextToImage:
             ModelError: a negative prompt for a network that guidance was distilled into.
             UsageError: the scheduler does not go so many steps.
         """
-        self._guard.check()
-        check_steps(self._pipeline.scheduler, steps)
+        self._frozen.guard.check()
+        check_steps(self._frozen.call.scheduler, steps)
         count = len(seeds)
         if negative_prompt is not None and self.substitute:
             raise ModelError(
@@ -158,7 +148,7 @@ class TextToImage:
         away = None
         if guided and not self.substitute:
             away = self.condition(None if negative_prompt is None else [negative_prompt] * count, count)
-        images: Tensor = self._pipeline(
+        images: Tensor = self._frozen.call(
             **self._family.pipeline_arguments(self.condition(prompts, count), away, guidance_scale if guided else 1.0),
             height=self.image_shape[1],
             width=self.image_shape[2],

@@ -38,7 +38,7 @@ def test_an_adapter_is_named_hashed_and_part_of_the_digest(base):
     model = load_model(with_lora(text=True))
     (adapter,) = model.identity.adapters
     assert (adapter.name, adapter.kind, adapter.scale) == ("style", "LoRA", "1")
-    tuned = [*model.named_parameters(), *model._pipeline.text_encoder.named_parameters()]
+    tuned = [*model.named_parameters(), *model._frozen.call.text_encoder.named_parameters()]
     assert adapter.parameters == sum(p.numel() for name, p in tuned if "lora_" in name)
     assert model.identity.digest != base.identity.digest
     assert base.identity.adapters == ()
