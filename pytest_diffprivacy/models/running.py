@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError, SharedDevice
 from pytest_diffprivacy.models.compiled import COMPILED, compile_network
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.protocols import Denoiser, Generator, WhiteBoxDenoiser
+from pytest_diffprivacy.models.protocols import Denoiser, Generator
 
 HASHED = "bitsandbytes"
 """The library whose quantized weights are plain bytes beside their scales."""
@@ -119,6 +119,15 @@ def refuse_autocast(name: str) -> None:
         )
 
 
+@runtime_checkable
+class _OneNetwork(Denoiser, Protocol):
+    """A denoiser of a network that can be laid out and compiled."""
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """What denoises."""
+
+
 def in_arithmetic(
     load: Callable[[torch.dtype | None], Generator],
     dtype: torch.dtype | None,
@@ -137,7 +146,7 @@ def in_arithmetic(
     if dtype not in HALVES and not channels_last and not compiled:
         return load(dtype)
     plain = load(torch.float32)
-    if not isinstance(plain, WhiteBoxDenoiser):
+    if not isinstance(plain, _OneNetwork):
         for name, given in (("channels_last", channels_last), ("compile", compiled)):
             if given:
                 raise ModelError(f"`{name}` must be left out for a model that only generates: its network is its own.")
