@@ -1,8 +1,6 @@
-"""Are the arguments of a statistic usable?
+"""Argument checks: each statistic checks its input here first, so that no formula sees a NaN or an empty array.
 
-Every public function of this room checks its input here first, so that the formulas below it never see a NaN,
-an empty array or a significance where a confidence was meant. What is wrong raises `UsageError`, which names
-the argument, the value and the cure.
+What is wrong raises `UsageError`, which names the argument, the value and the remedy.
 """
 
 from __future__ import annotations
@@ -22,19 +20,10 @@ Interval: TypeAlias = Literal["one-sided", "two-sided"]
 
 
 def check_scores(name: str, values: ArrayLike) -> FloatArray:
-    """Return finite float64 numbers in one dimension.
-
-    Args:
-        name: how the caller calls the argument.
-        values: one number an image, shape (n,), n >= 1.
-
-    Returns:
-        The numbers as a float64 array; a view where that is possible.
+    """Finite float64 numbers in one dimension, at least one; a view where that is possible.
 
     Raises:
-        UsageError: not numbers, not one-dimensional, empty, NaN or infinite.
-
-    Source: ours.
+        UsageError: not numbers, not one-dimensional, empty, NaN or infinite; `name` is how the caller calls them.
     """
     array = np.asarray(values)
     if array.dtype.kind not in "fiu":
@@ -56,13 +45,7 @@ def check_scores(name: str, values: ArrayLike) -> FloatArray:
 
 
 def check_count(name: str, value: int, *, least: int) -> int:
-    """Return a whole number that is at least `least`.
-
-    Raises:
-        UsageError: not a whole number (a bool is none), or too small.
-
-    Source: ours.
-    """
+    """A whole number of at least `least` (a bool is none), or UsageError."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -73,13 +56,7 @@ def check_count(name: str, value: int, *, least: int) -> int:
 
 
 def check_fraction(name: str, value: float, *, zero: bool = False) -> float:
-    """Return a number strictly between 0 and 1; with `zero`, 0 is allowed as well.
-
-    Raises:
-        UsageError: outside that range, NaN, or not a number.
-
-    Source: ours.
-    """
+    """A number strictly between 0 and 1, with `zero` 0 as well, or UsageError."""
     number = as_number(name, value)
     if not (0.0 < number < 1.0 or (zero and number == 0.0)):
         allowed = "at least 0 and below 1" if zero else "strictly between 0 and 1"
@@ -88,13 +65,7 @@ def check_fraction(name: str, value: float, *, zero: bool = False) -> float:
 
 
 def as_number(name: str, value: float) -> float:
-    """Return `value` as a Python float, NaN and infinity included.
-
-    Raises:
-        UsageError: not a real number.
-
-    Source: ours.
-    """
+    """A real number as a float, NaN and infinity included, or UsageError; texts and bools become NaN."""
     try:
         return math.nan if isinstance(value, (str, bytes, bool)) else float(value)
     except (TypeError, ValueError):
@@ -102,13 +73,7 @@ def as_number(name: str, value: float) -> float:
 
 
 def check_finite(name: str, value: float) -> float:
-    """Return a finite number.
-
-    Raises:
-        UsageError: NaN, infinite, or not a real number (a text that holds one is none).
-
-    Source: ours.
-    """
+    """A finite number, or UsageError (a text that holds one is none)."""
     number = as_number(name, value)
     if not math.isfinite(number):
         raise UsageError(f"`{name}` must be a finite number, got {value!r}. Give one float.")
@@ -116,14 +81,9 @@ def check_finite(name: str, value: float) -> float:
 
 
 def check_significance(confidence: float, interval: Interval = "one-sided") -> float:
-    """Return the significance of each of the two bounds.
+    """The significance of each of two bounds: the whole 1 - confidence (`"one-sided"`) or half of it (`"two-sided"`).
 
-    `"one-sided"` gives each bound the whole 1 - confidence, `"two-sided"` half of it. A confidence of at most
-    0.5 is
-    refused: the two bounds would cross, and it is nearly always a significance passed by mistake.
-
-    Raises:
-        UsageError: `confidence` is not in (0.5, 1), or `interval` is unknown.
+    A confidence of at most 0.5 is refused: the bounds would cross, and it is nearly always a significance by mistake.
 
     Source: METHODS 7, verdict rule.
     """
@@ -136,3 +96,8 @@ def check_significance(confidence: float, interval: Interval = "one-sided") -> f
     if interval not in ("one-sided", "two-sided"):
         raise UsageError(f"`interval` must be 'one-sided' or 'two-sided', got {interval!r}. Choose one of them.")
     return (1.0 - number) if interval == "one-sided" else (1.0 - number) / 2.0
+
+
+def check_sides(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Scores of members and of non-members, as `check_scores` does."""
+    return check_scores("member_scores", member_scores), check_scores("nonmember_scores", nonmember_scores)

@@ -20,36 +20,30 @@ from pytest_diffprivacy.statistics.arguments import (
     Interval,
     check_count,
     check_fraction,
-    check_scores,
+    check_sides,
     check_significance,
 )
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, about, both_sides, search_size
+from pytest_diffprivacy.statistics.sample_size import MOST, POWER, Plan, about, both_sides, search_size
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
-from pytest_diffprivacy.statistics.verdict import Verdict, decide
+from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
 
 LOGITS, STEPS = 8.0, 1601
 
 
 @dataclass(frozen=True, slots=True)
-class Auroc:
+class Auroc(Bounded):
     """AUROC (0.5 = the attack knows nothing) with its bounds.
 
     Attributes:
         value: share of pairs in which the member scores higher, ties counted one half.
-        low: lower confidence bound.
-        high: upper confidence bound.
         variance: DeLong's, of `value`; 0 if the sets are perfectly separated (the bounds are then exact
             instead).
         confidence: of each bound (`"one-sided"`) or of both together (`"two-sided"`).
     """
 
-    value: float
-    low: float
-    high: float
     variance: float
     members: int
     nonmembers: int
-    confidence: float
     interval: Interval
 
 
@@ -82,8 +76,7 @@ def auroc(
     for the cap at the exact bounds of a perfect separation.
     """
     significance = check_significance(confidence, interval)
-    member = check_scores("member_scores", member_scores)
-    nonmember = check_scores("nonmember_scores", nonmember_scores)
+    member, nonmember = check_sides(member_scores, nonmember_scores)
     if min(member.size, nonmember.size) < 2:
         raise InsufficientProbes(
             f"Cannot bound AUROC from {member.size} members and {nonmember.size} non-members: "
@@ -141,39 +134,8 @@ def probes_needed_for_auroc(measured: Auroc, limit: float, *, power: float = 0.8
     return max(n, least) if n <= MOST else None
 
 
-@dataclass(frozen=True, slots=True)
-class AurocPlan:
-    """What members and non-members of these numbers can show about an AUROC.
-
-    Attributes:
-        pass_chance: chance that a model without any leak passes.
-        pass_needs: members, and as many non-members, with which it passes with probability `power`; None: never.
-        fail_needs: probes of the smaller side without which no claim can fail.
-        smallest: the smallest true AUROC that fails with probability `power`; None: not even 1, a perfect attack, does.
-        power: the probability of both.
-    """
-
-    pass_chance: float
-    pass_needs: int | None
-    fail_needs: int
-    smallest: float | None
-    power: float
-
-
-def plan_auroc(
-    members: int, nonmembers: int, *, limit: float, confidence: float = 0.95, power: float = POWER
-) -> AurocPlan:
-    """Plan a claim about an AUROC; a leak is that of two normal distributions of equal width.
-
-    Args:
-        members: how many there are, at least 2.
-        nonmembers: how many there are, at least 2.
-        limit: the largest AUROC allowed, in [0.5, 1).
-        confidence: of each bound, in (0.5, 1).
-        power: probability that a plan asks for, in (0, 1).
-
-    Raises:
-        UsageError: an argument is out of range.
+def plan_auroc(members: int, nonmembers: int, *, limit: float, confidence: float = 0.95, power: float = POWER) -> Plan:
+    """Plan an AUROC by so many members and non-members; a leak is that of two normal distributions of equal width.
 
     Source: Follows METHODS 7.13 with the bounds of 7.3 (logit scale, Student's quantile) by normal approximation; the
     variance of normal scores is exact.
@@ -190,7 +152,7 @@ def plan_auroc(
         gap = float(special.logit(area)) - bar
         return float(special.ndtr(gap / _error(area, n1, n0) - _quantile(n1, n0, significance)))
 
-    return AurocPlan(
+    return Plan(
         pass_chance=passes(n1, n0),
         pass_needs=None if allowed <= 0.5 else search_size(lambda n: passes(n, n), goal, 2),
         fail_needs=fail_needs,
@@ -226,19 +188,7 @@ def auroc_facts(counts: tuple[int, ...], limit: float, confidence: float, *, loo
     facts = {"probes": both_sides(first, second)}
     if min(counts) < 2:
         return facts | dict.fromkeys(("to pass", "to fail"), "at least 2 images a side are needed")
-    found = plan_auroc(first, second, limit=limit, confidence=confidence)
-    enough = (
-        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
-    )
-    smallest = (
-        "these can show none"
-        if found.smallest is None
-        else f"the smallest AUROC that these show {look}with probability {found.power:g} is {found.smallest:.3g}"
-    )
-    return facts | {
-        "to pass": f"{look}a model without a leak passes with probability {found.pass_chance:.2f}; {enough}",
-        "to fail": f"at least {found.fail_needs} of each; {smallest}",
-    }
+    return facts | plan_auroc(first, second, limit=limit, confidence=confidence).facts("AUROC", "of each", look)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials,
 from pytest_diffprivacy.statistics.sample_size import both_sides
 from pytest_diffprivacy.statistics.sequential import sequential_mean
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 EARLY = "no early stop: a FAIL may need fewer generations, and all of them together show somewhat less"
 
@@ -114,24 +115,19 @@ def _below(distances: FloatArray, rank: int, rate: float, confidence: float, cei
 
 
 @dataclass(frozen=True, slots=True)
-class CopyRate:
+class CopyRate(Bounded):
     """The share of generations that are copies: plain upper bound, lower bound after the control's false matches.
 
     Attributes:
         value: copies / generations.
         low: lower bound of the rate that the control does not explain.
         high: upper bound of the plain rate.
-        confidence: of each bound.
         copies: generations that copy a member.
         compared_copies: those that copy one of the members the control is compared with.
         false_matches: generations that "copy" a control image, which the model never saw.
         generations: how many there were.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     copies: int
     compared_copies: int
     false_matches: int

@@ -12,27 +12,21 @@ from scipy import special
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_scores, check_significance
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class DataCopying:
+class DataCopying(Bounded):
     """Meehan's statistic over cells, turned round so that more copying is larger.
 
     Attributes:
         value: minus C_T; **higher = more copying**, 3 is the usual mark; far below 0 means underfitting.
-        low: lower bound from its deviation without copying ...
-        high: ... and upper bound ...
-        confidence: ... each at this confidence.
         p_value: one-sided, of "generations are no nearer to training images than unseen images are".
         z: the Z of every used cell.
         weights: their normalized weights, the shares of the test images.
         skipped: cells left out: too few generations, or no test image.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     p_value: float
     z: tuple[float, ...]
     weights: tuple[float, ...]

@@ -41,6 +41,7 @@ from pytest_diffprivacy.statistics.mean_difference import (
 from pytest_diffprivacy.statistics.p_values import COMBINERS, Combine, combined_p_value
 from pytest_diffprivacy.statistics.sample_size import MOST, POWER, both_sides
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, recorded_arguments, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 BISECTIONS = 200
 
@@ -56,17 +57,7 @@ class SplitLogits:
 
 
 @dataclass(frozen=True, slots=True)
-class LogitDifference:
-    """Mean logit of members minus mean logit of non-members: median over the splits, bounds as for the effect."""
-
-    value: float
-    low: float
-    high: float
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInference:
+class DatasetInference(Bounded):
     """How far a scorer sets members and non-members apart as sets; 0 = not at all.
 
     Attributes:
@@ -74,10 +65,9 @@ class DatasetInference:
         low: lower bound; above 0 iff `p_value` is below the significance 1 - confidence.
         high: upper bound of the effect's size in either direction, since a reversed scorer sets apart as well; the
             largest of the splits', so it is never 0.
-        confidence: of each bound.
         p_value: against "no scorer sets members higher"; of several splits twice their mean (or median), at most 1.
         split_p_values: one a split.
-        difference: the same in logits.
+        difference: mean logit of members minus that of non-members, median over splits, bounds as for the effect.
         member_mean: mean logit of the members, median over splits.
         nonmember_mean: mean logit of the non-members, median over splits.
         members: test members of a split.
@@ -86,13 +76,9 @@ class DatasetInference:
         combine: "mean" or "median".
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     p_value: float
     split_p_values: tuple[float, ...]
-    difference: LogitDifference
+    difference: Bounded
     member_mean: float
     nonmember_mean: float
     members: int
@@ -152,7 +138,7 @@ def dataset_inference(
         max(shift.upper(significance), -shift.lower(significance)) / spread
         for shift, spread in zip(shifts, spreads, strict=True)
     )
-    difference = LogitDifference(
+    difference = Bounded(
         value=float(np.median(effects * spreads)),
         low=_lower(shifts, ones, significance, combine),
         high=max(shift.upper(significance) for shift in shifts),

@@ -18,7 +18,8 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
 from pytest_diffprivacy.statistics.rate import Trials, rate_facts, trials_needed
 from pytest_diffprivacy.statistics.sample_size import both_sides
-from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 PERMUTATIONS = 9_999
 CHUNK_VALUES = 2**22
@@ -29,14 +30,11 @@ INDEPENDENT = (
 
 
 @dataclass(frozen=True, slots=True)
-class DcrShare:
+class DcrShare(Bounded):
     """The share of generations that are nearer to the training set, with one-sided bounds at `confidence`.
 
     Attributes:
         value: the share; ties count one half.
-        low: lower bound from effective counts.
-        high: upper bound from effective counts.
-        confidence: of each bound.
         p_value: of "the split into training set and holdout does not matter", one-sided, by permutation.
         nearer: V, generations nearer to the training set, ties one half.
         generations: m.
@@ -45,10 +43,6 @@ class DcrShare:
         records: of each side.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     p_value: float
     nearer: float
     generations: int
@@ -182,9 +176,31 @@ def _positions(name: str, values: ArrayLike, records: int, count: int) -> np.nda
     return positions
 
 
+class NearestRecord(Statistic):
+    """A DCR share; plans for (generations, members, non-members)."""
+
+    __slots__ = ()
+
+    def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
+        """Generations that would decide."""
+        return generations_needed(measured, limit)
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """As if each generation had a nearest record of its own."""
+        generations, members, nonmembers = counts
+        words = Trials(
+            name="generations",
+            clean="of which half are nearer",
+            unleaked=0.5,
+            beside=both_sides(members, nonmembers),
+            given=INDEPENDENT,
+        )
+        return rate_facts(max(1, generations), limit, self.confidence, words)
+
+
 @statistic("dcr_share")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DcrShareStatistic(Statistic):
+class DcrShareStatistic(NearestRecord):
     """The DCR share from distances and nearest records; arrays as the first four arguments of `dcr_share`.
 
     Attributes:
@@ -199,21 +215,12 @@ class DcrShareStatistic(Statistic):
     def measure(self, arrays: Stored) -> DcrShare:
         """`dcr_share` of the four arrays."""
         roles = ("training_distances", "holdout_distances", "nearest_training", "nearest_holdout")
-        found = [only(arrays, role) for role in roles]
-        return dcr_share(*found, records=self.records, confidence=self.confidence, seed=self.seed)
-
-    def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
-        """Generations that would decide."""
-        return generations_needed(measured, limit)
-
-    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """Plan for (generations, members, non-members)."""
-        return _facts(counts, limit, self.confidence)
+        return dcr_share(*(only(arrays, role) for role in roles), **recorded_arguments(self))
 
 
 @statistic("dcr_share_of_counts")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DcrCountsStatistic(Statistic):
+class DcrCountsStatistic(NearestRecord):
     """The DCR share from the generations of each record; arrays "training_counts" and "holdout_counts"."""
 
     confidence: float = 0.95
@@ -221,16 +228,8 @@ class DcrCountsStatistic(Statistic):
 
     def measure(self, arrays: Stored) -> DcrShare:
         """`dcr_share_of_counts` of both arrays."""
-        training, holdout = only(arrays, "training_counts"), only(arrays, "holdout_counts")
-        return dcr_share_of_counts(training, holdout, confidence=self.confidence, seed=self.seed)
-
-    def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
-        """Generations that would decide."""
-        return generations_needed(measured, limit)
-
-    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """Plan for (generations, members, non-members)."""
-        return _facts(counts, limit, self.confidence)
+        roles = ("training_counts", "holdout_counts")
+        return dcr_share_of_counts(*(only(arrays, role) for role in roles), **recorded_arguments(self))
 
 
 def generations_needed(share: DcrShare, limit: float) -> str:
@@ -251,15 +250,3 @@ def generations_needed(share: DcrShare, limit: float) -> str:
         )
     wanted = decided * (1.0 - shared) / (1.0 - decided * shared)
     return f"about {math.ceil(wanted)} generations, or more members and non-members, would decide"
-
-
-def _facts(counts: tuple[int, ...], limit: float, confidence: float) -> dict[str, str]:
-    generations, members, nonmembers = counts
-    words = Trials(
-        name="generations",
-        clean="of which half are nearer",
-        unleaked=0.5,
-        beside=both_sides(members, nonmembers),
-        given=INDEPENDENT,
-    )
-    return rate_facts(max(1, generations), limit, confidence, words)

@@ -11,6 +11,7 @@ from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, che
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
 from pytest_diffprivacy.statistics.sample_size import MOST
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 LEAST = 30
 LEAST_YOUDEN = 0.1
@@ -64,24 +65,17 @@ class Detector:
 
 
 @dataclass(frozen=True, slots=True)
-class CorrectedRate:
+class CorrectedRate(Bounded):
     """A rate corrected for its detector, with one-sided bounds at `confidence`.
 
     Attributes:
         value: the corrected rate, in [0, 1].
-        low: lower bound.
-        high: upper bound.
-        confidence: of each bound.
         observed: the share that the detector reported.
         successes: how often it did ...
         trials: ... of how many.
         detector: what it did on labelled pairs.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     observed: float
     successes: int
     trials: int

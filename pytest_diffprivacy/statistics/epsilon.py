@@ -23,7 +23,7 @@ from pytest_diffprivacy.statistics.arguments import (
     as_number,
     check_count,
     check_fraction,
-    check_scores,
+    check_sides,
     check_significance,
 )
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
@@ -92,8 +92,7 @@ def epsilon_lower_bound(
     Source: Implements METHODS 7.4. "every vertex" divides the significance as google-deepmind/jax_privacy does.
     """
     significance = check_significance(confidence)
-    member = check_scores("member_scores", member_scores)
-    nonmember = check_scores("nonmember_scores", nonmember_scores)
+    member, nonmember = check_sides(member_scores, nonmember_scores)
     delta = check_fraction("delta", delta, zero=True)
     if route not in ("rates", "gaussian"):
         raise UsageError(f"`route` must be 'rates' or 'gaussian', got {route!r}. Choose one of them.")

@@ -11,29 +11,24 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.statistics.family import probes_needed_for_tpr, tpr_facts, tpr_pass_needs
-from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class ExcessTpr:
+class ExcessTpr(Bounded):
     """The TPR at FPR <= `max_fpr` minus `max_fpr`, with bounds that include the error of its threshold.
 
     Attributes:
         value: between -max_fpr and 1 - max_fpr.
         low: lower confidence bound; -max_fpr if no order statistic bounds the threshold from above.
-        high: upper confidence bound.
-        confidence: of each bound.
         tpr: the TPR itself.
         max_fpr: what chance gives.
         members: their number.
         nonmembers: their number.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     tpr: float
     max_fpr: float
     members: int
@@ -80,19 +75,17 @@ class ExcessTprStatistic(Statistic):
 
     def measure(self, arrays: Stored) -> ExcessTpr:
         """`excess_tpr` of both arrays."""
-        members, nonmembers = only(arrays, "members"), only(arrays, "nonmembers")
-        return excess_tpr(members, nonmembers, max_fpr=self.max_fpr, confidence=self.confidence)
+        return excess_tpr(only(arrays, "members"), only(arrays, "nonmembers"), **recorded_arguments(self))
 
     def needed(self, arrays: Stored, measured: ExcessTpr, limit: float) -> str:
         """Probes a side that would decide, if there are non-members enough for any lower bound."""
-        max_fpr, confidence, rate = self.max_fpr, self.confidence, limit + self.max_fpr
-        scores = only(arrays, "members"), only(arrays, "nonmembers")
-        least = nonmembers_needed(max_fpr, confidence)
-        if len(scores[1]) < least:
+        members, nonmembers, rate = only(arrays, "members"), only(arrays, "nonmembers"), limit + self.max_fpr
+        least = nonmembers_needed(self.max_fpr, self.confidence)
+        if len(nonmembers) < least:
             return f"at least {least} non-members, below which no lower bound exists at this FPR"
-        decided = probes_needed_for_tpr(*scores, rate, max_fpr=max_fpr, confidence=confidence)
+        decided = probes_needed_for_tpr(members, nonmembers, rate, **recorded_arguments(self))
         if decided is None:
-            enough = tpr_pass_needs(rate, max_fpr, confidence) or "no number"
+            enough = tpr_pass_needs(rate, self.max_fpr, self.confidence) or "no number"
             return (
                 "no number of probes decides at the observed rate; a fine-tune without a leak passes with "
                 f"{enough} a side"

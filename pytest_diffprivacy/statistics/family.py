@@ -17,6 +17,7 @@ from pytest_diffprivacy.statistics.ranks import find_ranks
 from pytest_diffprivacy.statistics.roc import roc_curve
 from pytest_diffprivacy.statistics.sample_size import (
     POWER,
+    Plan,
     about,
     search_size,
     smallest_shown,
@@ -25,13 +26,13 @@ from pytest_diffprivacy.statistics.sample_size import (
 )
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, statistic
 from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
-from pytest_diffprivacy.statistics.verdict import Verdict, decide
+from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
 
 IMAGES = ("members", "non-members")
 
 
 @dataclass(frozen=True, slots=True)
-class FamilyTpr:
+class FamilyTpr(Bounded):
     """The largest TPR of a family of attacks, with bounds for the whole family.
 
     Attributes:
@@ -44,10 +45,6 @@ class FamilyTpr:
         worst: the attack with the largest lower bound; of equals the one with the largest point estimate.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     attacks: Mapping[str, TprAtFpr]
     worst: str
 
@@ -152,20 +149,9 @@ def tpr_facts(
 ) -> dict[str, str]:
     """What sides of these numbers can show about the share of the first beyond a threshold that the second sets."""
     first, second = counts
+    counted = ", duplicates counted" if sides == IMAGES else ""
     found = plan_tpr(first, second, limit=limit, max_fpr=max_fpr, confidence=confidence)
-    enough = (
-        f"{found.pass_needs} of each pass with probability {found.power:g}" if found.pass_needs else "no number passes"
-    )
-    smallest = (
-        "these can show none"
-        if found.smallest is None
-        else f"the smallest share that these show with probability {found.power:g} is {found.smallest:.3g}"
-    )
-    return {
-        "probes": f"{first} {sides[0]}, {second} {sides[1]}" + (", duplicates counted" if sides == IMAGES else ""),
-        "to pass": f"a model without a leak passes with probability {found.pass_chance:.2f}; {enough}",
-        "to fail": f"at least {found.fail_needs} {sides[1]}; {smallest}",
-    }
+    return {"probes": f"{first} {sides[0]}, {second} {sides[1]}{counted}"} | found.facts("share", sides[1])
 
 
 def probes_needed_for_tpr(
@@ -207,92 +193,46 @@ def probes_needed_for_tpr(
     undecided = decide(now, allowed).verdict is Verdict.INCONCLUSIVE
     start = min(now.members, now.nonmembers) + 1 if undecided else 1
 
+    def roc(f: FloatArray) -> FloatArray:
+        return np.asarray(np.interp(f, fpr, tpr), dtype=np.float64)
+
+    fails = float(roc(np.array([now.max_fpr]))[0]) > allowed
+
     def chance(n: int) -> float:
-        return _tpr_chance(n, lambda f: np.interp(f, fpr, tpr), allowed, now.max_fpr, 1.0 - now.confidence)
+        return _chance((n, n), roc, allowed, now.max_fpr, 1.0 - now.confidence, fails=fails)
 
     return search_size(chance, power, start)
 
 
 def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, power: float = 0.8) -> int | None:
-    """Return how many members, and as many non-members, let a model without any leak pass.
+    """Return how many members, and as many non-members, let a model without any leak pass; None: no number does.
 
-    Args:
-        limit: the largest TPR allowed, in [0, 1).
-        max_fpr: in (0, 1).
-        confidence: of the upper bound, in (0.5, 1).
-        power: probability of the PASS, in (0, 1).
-
-    Returns:
-        Probes a side; None beyond 10 million, as whenever limit <= max_fpr (without a leak TPR = FPR).
-
-    Raises:
-        UsageError: an argument is out of range.
-
-    Source: Implements METHODS 7.13, rows "no leak".
+    Source: Implements METHODS 7.13, rows "no leak" (without a leak TPR = FPR).
     """
     significance = check_significance(confidence)
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     if allowed <= x:
         return None
-    return search_size(lambda n: _tpr_chance(n, lambda f: f, allowed, x, significance), power)
-
-
-@dataclass(frozen=True, slots=True)
-class TprPlan:
-    """What members and non-members of these numbers can show about a TPR at a limited FPR.
-
-    Attributes:
-        pass_chance: chance that a model without any leak passes.
-        pass_needs: members, and as many non-members, with which it passes with probability `power`; None: never.
-        fail_needs: non-members without which no claim can fail.
-        smallest: the smallest true TPR that fails with probability `power`; None: not even 1 does.
-        power: the probability of both.
-    """
-
-    pass_chance: float
-    pass_needs: int | None
-    fail_needs: int
-    smallest: float | None
-    power: float
+    return search_size(lambda n: _chance((n, n), lambda f: f, allowed, x, significance, fails=False), power)
 
 
 def plan_tpr(
     members: int, nonmembers: int, *, limit: float, max_fpr: float, confidence: float = 0.95, power: float = POWER
-) -> TprPlan:
-    """Plan a claim about a TPR at a limited FPR.
-
-    Args:
-        members: how many there are.
-        nonmembers: how many there are.
-        limit: the largest TPR allowed, in [0, 1).
-        max_fpr: in (0, 1).
-        confidence: of each bound, in (0.5, 1).
-        power: probability that a plan asks for, in (0, 1).
-
-    Raises:
-        UsageError: an argument is out of range.
+) -> Plan:
+    """Plan a TPR at a limited FPR by so many members and non-members; leaks are those of two normal distributions.
 
     Source: Implements METHODS 7.13 for the bounds of 7.2, the threshold's distribution by 64 quantiles.
     """
-    n1, n0 = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
+    sizes = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
-    a, goal = check_significance(confidence) / 2.0, check_fraction("power", power)
-    ranks, hits = find_ranks(n0, x, a), find_ranks(n1, allowed, a)
+    significance, goal = check_significance(confidence), check_fraction("power", power)
 
     def fails(tpr: float) -> float:
-        """Chance of a FAIL: the member count above the strict threshold reaches the rank that bounds the limit."""
-        if ranks.low is None or hits.high is None:
-            return 0.0
         shift = float(special.ndtri(tpr) - special.ndtri(x))
-        rates = special.ndtr(special.ndtri(threshold_rates(ranks.low, n0)) + shift)
-        return float(special.betainc(hits.high, n1 + 1 - hits.high, rates).mean())
+        return _chance(sizes, lambda f: special.ndtr(special.ndtri(f) + shift), allowed, x, significance, fails=True)
 
-    passes = 0.0
-    if ranks.high is not None and hits.low is not None:  # without a leak the members' rate is the threshold's FPR
-        kept = 1.0 - threshold_rates(ranks.high, n0)
-        passes = float(special.betainc(n1 + 1 - hits.low, hits.low, kept).mean())
-    return TprPlan(
-        pass_chance=passes,
+    return Plan(
+        pass_chance=_chance(sizes, lambda f: f, allowed, x, significance, fails=False),
         pass_needs=tpr_pass_needs(allowed, x, confidence, power=goal),
         fail_needs=nonmembers_needed(x, confidence),
         smallest=smallest_shown(fails, max(x, allowed), goal),
@@ -300,15 +240,20 @@ def plan_tpr(
     )
 
 
-def _tpr_chance(n: int, roc: Callable[[FloatArray], FloatArray], limit: float, x: float, significance: float) -> float:
-    """Chance that n a side decide a TPR when the true ROC is `roc`; the threshold's FPR has a Beta law."""
-    a = significance / 2.0
-    fails = float(roc(np.array([x]))[0]) > limit
-    ranks = find_ranks(n, x, a)
+def _chance(
+    sizes: tuple[int, int],
+    roc: Callable[[FloatArray], FloatArray],
+    limit: float,
+    x: float,
+    significance: float,
+    *,
+    fails: bool,
+) -> float:
+    """Chance that so many members and non-members decide when the true ROC is `roc`; the threshold's FPR is Beta."""
+    a, (n1, n0) = significance / 2.0, sizes
+    ranks = find_ranks(n0, x, a)
     rank = ranks.low if fails else ranks.high
-    if rank is None:
-        return 0.0
-    return verdict_chance(n, roc(threshold_rates(rank, n)), limit, a, fails=fails)
+    return 0.0 if rank is None else verdict_chance(n1, roc(threshold_rates(rank, n0)), limit, a, fails=fails)
 
 
 @dataclass(frozen=True, slots=True)

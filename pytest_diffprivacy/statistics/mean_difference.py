@@ -25,6 +25,7 @@ from pytest_diffprivacy.statistics.arguments import (
 )
 from pytest_diffprivacy.statistics.sample_size import POWER, both_sides
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 LEAST = 10
 """Images a side below which neither Welch's approximation nor the permutations are worth a verdict."""
@@ -34,24 +35,16 @@ CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class MeanDifference:
+class MeanDifference(Bounded):
     """Mean of the first group minus mean of the second, with one-sided bounds at `confidence`.
 
     Attributes:
-        value: the difference.
-        low: its lower bound.
-        high: its upper bound.
-        confidence: of each bound.
         first_mean: of `first` images.
         second_mean: of `second` images.
         first: size of the first group.
         second: size of the second group.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     first_mean: float
     second_mean: float
     first: int

@@ -34,15 +34,14 @@ WIDTH = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class OneRunEpsilon:
+class GuessedEpsilon:
     """A lower bound of epsilon from one run: the true epsilon is above it with probability at least `confidence`.
 
     Attributes:
-        value: the bound in nats; 0 if not even epsilon = 0 is refuted.
+        value: the bound in nats; 0 if guessing by chance explains the guesses.
         canaries: m, all canaries, guessed or not.
         guesses: r, how many were guessed.
         correct: v, how many guesses were right.
-        p_value: against epsilon = 0.
     """
 
     value: float
@@ -51,7 +50,6 @@ class OneRunEpsilon:
     correct: int
     delta: float
     confidence: float
-    p_value: float
 
     @property
     def low(self) -> float:
@@ -62,6 +60,13 @@ class OneRunEpsilon:
     def high(self) -> float:
         """The bound itself: an audit never bounds epsilon from above, so a PASS says only that nothing was refuted."""
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class OneRunEpsilon(GuessedEpsilon):
+    """The bound for any mechanism; `p_value` is against epsilon = 0."""
+
+    p_value: float
 
 
 def one_run_p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: float = 0.0) -> float:

@@ -24,7 +24,7 @@ from pytest_diffprivacy.statistics.arguments import (
     check_significance,
 )
 from pytest_diffprivacy.statistics.epsilon import gaussian_epsilon
-from pytest_diffprivacy.statistics.one_run import GuessStatistic, check_guesses
+from pytest_diffprivacy.statistics.one_run import GuessedEpsilon, GuessStatistic, check_guesses
 from pytest_diffprivacy.statistics.statistic import statistic
 
 LARGEST_MU = 36.0
@@ -36,34 +36,10 @@ _NODES = np.arange(256) / 256
 
 
 @dataclass(frozen=True, slots=True)
-class GaussianOneRun:
-    """A lower bound of epsilon at `delta`: the true one is above it with probability at least `confidence`.
+class GaussianOneRun(GuessedEpsilon):
+    """The bound at `delta` for a Gaussian mechanism; `mu` is the bound in standard deviations of its noise."""
 
-    Attributes:
-        value: the bound in nats; 0 if guessing by chance explains the guesses.
-        mu: the bound in standard deviations of the mechanism's noise.
-        canaries: m, all canaries, guessed or not.
-        guesses: r, how many were guessed.
-        correct: v, how many guesses were right.
-    """
-
-    value: float
     mu: float
-    canaries: int
-    guesses: int
-    correct: int
-    delta: float
-    confidence: float
-
-    @property
-    def low(self) -> float:
-        """The bound itself: it is what is compared with a claimed epsilon."""
-        return self.value
-
-    @property
-    def high(self) -> float:
-        """The bound itself: an audit never bounds epsilon from above, so a PASS says only that nothing was refuted."""
-        return self.value
 
 
 def gaussian_one_run_p_value(canaries: int, guesses: int, correct: int, mu: float) -> float:
@@ -120,7 +96,7 @@ def gaussian_one_run_epsilon(
             below = _p_value(m, r, v, middle) <= significance
             refuted, most = (middle, most) if below else (refuted, middle)
     value = gaussian_epsilon(refuted, allowed) if refuted > 0.0 else 0.0
-    return GaussianOneRun(value, refuted, m, r, v, allowed, float(confidence))
+    return GaussianOneRun(value, m, r, v, allowed, float(confidence), mu=refuted)
 
 
 def gaussian_mu(epsilon: float, delta: float) -> float:

@@ -5,6 +5,7 @@ Images of one prompt belong together, so prompts are resampled, never images.
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 
@@ -17,31 +18,24 @@ from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.mean_difference import shown_shift
 from pytest_diffprivacy.statistics.rate import plan_rate
 from pytest_diffprivacy.statistics.sample_size import POWER
-from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 DRAWS = 4_000
 LEAST_PROMPTS = 5
-MORE = "about four times as many prompts would halve the bounds' distance"
 
 
 @dataclass(frozen=True, slots=True)
-class PairedChange:
+class PairedChange(Bounded):
     """A quantity before and after, over the same prompts, with one-sided bounds at `confidence`.
 
     Attributes:
-        value: what `measured` says: a ratio, a loss or a difference.
-        low: lower bound.
-        high: upper bound.
-        confidence: of each bound.
+        value: a ratio, a loss or a difference.
         before: mean before, every prompt with the same weight.
         after: mean after.
         prompts: how many.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     before: float
     after: float
     prompts: int
@@ -125,13 +119,9 @@ def mean_change(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class PromptMean:
+class PromptMean(Bounded):
     """A mean over prompts with one-sided bounds at `confidence`."""
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     prompts: int
 
 
@@ -207,34 +197,53 @@ def _resampled(columns: FloatArray, seed: int) -> FloatArray:
     return means
 
 
+class PairedStatistic(Statistic):
+    """A change from the array "before" to the array "after"; plans for (prompts, images a prompt, prompts left out)."""
+
+    __slots__ = ()
+    seed: int
+
+    @abc.abstractmethod
+    def shown(self, prompts: int, limit: float) -> tuple[str, str]:
+        """What lets so many prompts pass, and what they show."""
+
+    def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
+        """Prompts that would narrow the bounds."""
+        return "about four times as many prompts would halve the bounds' distance"
+
+    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
+        """What the prompts show, whatever is sampled for them."""
+        prompts, images, excluded = counts
+        few = f"at least {LEAST_PROMPTS} prompts are needed"
+        to_pass, to_fail = (few, few) if prompts < LEAST_PROMPTS else self.shown(prompts, limit)
+        gone = f", {excluded} left out without training image" if excluded else ""
+        return {
+            "probes": f"{prompts} prompts with {images} images each{gone}",
+            "to pass": to_pass,
+            "to fail": to_fail,
+            "shared": "one comparison serves every claim about it; what the searches of its mitigations add to the "
+            "sampling is undefined before they run",
+        }
+
+
 @statistic("share_left")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShareLeftStatistic(Statistic):
-    """What is left of a share; arrays "before" and "after"."""
+class ShareLeftStatistic(PairedStatistic):
+    """What is left of a share."""
 
     confidence: float = 0.95
     seed: int = 0
 
     def measure(self, arrays: Stored) -> PairedChange:
         """`share_left` of both arrays."""
-        return share_left(only(arrays, "before"), only(arrays, "after"), confidence=self.confidence, seed=self.seed)
+        return share_left(only(arrays, "before"), only(arrays, "after"), **recorded_arguments(self))
 
-    def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
-        """Prompts that would narrow the bounds."""
-        return MORE
-
-    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """Plan for (prompts, images a prompt, prompts left out).
-
-        Bounds resample prompts; where no copy is left, or images of a prompt agree, they are about the binomial ones.
-        """
-        if counts[0] < LEAST_PROMPTS:
-            return _facts(counts)
-        found = plan_rate(counts[0], limit=limit, confidence=self.confidence)
+    def shown(self, prompts: int, limit: float) -> tuple[str, str]:
+        """Where no copy is left, or images of a prompt agree, the bounds are about the binomial ones."""
+        found = plan_rate(prompts, limit=limit, confidence=self.confidence)
         needs = "no number of" if found.pass_needs is None else str(max(LEAST_PROMPTS, found.pass_needs))
         smallest = "none" if found.smallest is None else f"about {found.smallest:.3g}"
-        return _facts(
-            counts,
+        return (
             f"{needs} prompts without a copy left are needed if every image copies without mitigation, and 1/c "
             "times as many if a share c does; what c is, is undefined before it is measured",
             f"the smallest share left that these show with probability {found.power:g}, if every image copies "
@@ -244,45 +253,25 @@ class ShareLeftStatistic(Statistic):
 
 @statistic("relative_loss")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelativeLossStatistic(Statistic):
-    """What is lost of a quantity; arrays "before" and "after"."""
+class RelativeLossStatistic(PairedStatistic):
+    """What is lost of a quantity."""
 
     confidence: float = 0.95
     seed: int = 0
 
     def measure(self, arrays: Stored) -> PairedChange:
         """`relative_loss` of both arrays."""
-        return relative_loss(only(arrays, "before"), only(arrays, "after"), confidence=self.confidence, seed=self.seed)
+        return relative_loss(only(arrays, "before"), only(arrays, "after"), **recorded_arguments(self))
 
-    def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
-        """Prompts that would narrow the bounds."""
-        return MORE
-
-    def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """Plan for (prompts, images a prompt, prompts left out)."""
-        if counts[0] < LEAST_PROMPTS:
-            return _facts(counts)
-        gap = shown_shift(counts[0], confidence=self.confidence)
+    def shown(self, prompts: int, limit: float) -> tuple[str, str]:
+        """In standard deviations of the prompts' losses, whose spread is unknown."""
+        gap = shown_shift(prompts, confidence=self.confidence)
         passes = (
             f"a mitigation that loses nothing passes with probability {POWER:g} if prompts' losses spread by at most "
             f"{limit / gap:.3g} of the mean alignment; twice the spread needs four times the prompts"
         )
-        return _facts(
-            counts,
+        return (
             passes if limit else "no number of prompts passes: no sample shows that a loss is 0",
             f"the smallest loss that these show with probability {POWER:g} is about the limit and {gap:.3g} "
             "standard deviations of the prompts' losses; as a share it is undefined until they are measured",
         )
-
-
-def _facts(counts: tuple[int, ...], to_pass: str = "", to_fail: str = "") -> dict[str, str]:
-    prompts, images, excluded = counts
-    few = f"at least {LEAST_PROMPTS} prompts are needed"
-    gone = f", {excluded} left out without training image" if excluded else ""
-    return {
-        "probes": f"{prompts} prompts with {images} images each{gone}",
-        "to pass": to_pass or few,
-        "to fail": to_fail or few,
-        "shared": "one comparison serves every claim about it; what the searches of its mitigations add to the "
-        "sampling is undefined before they run",
-    }

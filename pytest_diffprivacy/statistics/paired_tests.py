@@ -18,16 +18,16 @@ from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
 from pytest_diffprivacy.statistics.auroc import placements
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 RESAMPLES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class AurocDifference:
+class AurocDifference(Bounded):
     """AUROC of the first score minus AUROC of the second, with one-sided bounds at `confidence`.
 
     Attributes:
-        value: the difference.
         low: lower bound, at least -1.
         high: upper bound, at most 1.
         first: AUROC of the first score.
@@ -38,9 +38,6 @@ class AurocDifference:
         p_greater: one-sided, against "the first is at most the second"; 1 where the variance is 0.
     """
 
-    value: float
-    low: float
-    high: float
     first: float
     second: float
     variance: float
@@ -48,7 +45,6 @@ class AurocDifference:
     p_greater: float
     members: int
     nonmembers: int
-    confidence: float
 
 
 def auroc_difference(
@@ -128,13 +124,9 @@ def check_pairs(
 
 
 @dataclass(frozen=True, slots=True)
-class ResampledDifference:
+class ResampledDifference(Bounded):
     """AUROC of the first score minus that of the second; percentile bounds, each one-sided at `confidence`."""
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     resamples: int
 
 
@@ -178,13 +170,11 @@ def resampled_auroc_difference(
 
 
 @dataclass(frozen=True, slots=True)
-class McNemar:
+class McNemar(Bounded):
     """How the share of flagged probes changed from the old release to the new one.
 
     Attributes:
         value: increase of the share, in [-1, 1].
-        low: lower bound of the increase, one-sided at `confidence`.
-        high: upper bound of the increase, one-sided at `confidence`.
         old_only: probes flagged in the old release only.
         new_only: probes flagged in the new release only.
         probes: number of probes.
@@ -192,10 +182,6 @@ class McNemar:
         p_two_sided: exact p-value against "no change".
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     old_only: int
     new_only: int
     probes: int

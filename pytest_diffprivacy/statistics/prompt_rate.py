@@ -13,27 +13,23 @@ from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
 from pytest_diffprivacy.statistics.sample_size import about, both_sides
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class PromptRate:
+class PromptRate(Bounded):
     """The share of prompts that bring an image back.
 
     Attributes:
         value: such prompts / prompts.
         low: lower bound, of what the control does not explain where there is one; undecided prompts count as none.
         high: upper bound; undecided prompts count as hits.
-        confidence: of each bound.
         hits: prompts that bring an image back.
         undecided: prompts whose search was given up.
         false_matches: prompts whose image matches an unseen one as well; None without a control.
         prompts: how many were asked.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     hits: int
     undecided: int
     false_matches: int | None

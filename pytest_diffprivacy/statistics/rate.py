@@ -5,27 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction, check_significance
 from pytest_diffprivacy.statistics.binomial import check_counts, lower_bound, upper_bound
-from pytest_diffprivacy.statistics.ranks import find_ranks
-from pytest_diffprivacy.statistics.sample_size import POWER, about, search_size, smallest_shown, verdict_chance
+from pytest_diffprivacy.statistics.sample_size import POWER, Plan, about, search_size, smallest_shown, verdict_chance
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
-from pytest_diffprivacy.statistics.verdict import Measured
+from pytest_diffprivacy.statistics.verdict import Bounded, Measured
 
 
 @dataclass(frozen=True, slots=True)
-class RateEstimate:
+class RateEstimate(Bounded):
     """A rate with its exact bounds, each one-sided at `confidence`."""
 
     successes: int
     trials: int
-    value: float
-    low: float
-    high: float
-    confidence: float
 
 
 def rate(successes: int, trials: int, *, confidence: float = 0.95) -> RateEstimate:
@@ -128,12 +122,7 @@ def more_trials(
 ) -> str:
     """How many trials would decide at the observed rate, less the control's rate of false matches.
 
-    Args:
-        measured: the rate.
-        control: the control's rate of false matches; 0 where there is none and none is taken off.
-        limit: the largest rate allowed.
-        trials: what they are called.
-        remedy: what to do about a control that explains what is above the limit.
+    `remedy`: what to do about a control that explains what is above the limit.
     """
     decided = excess_trials_needed(measured.value, control, limit, confidence=measured.confidence)
     if decided is None and control > 0.0 and measured.value > limit >= measured.value - control:
@@ -177,18 +166,14 @@ def excess_trials_needed(
     """Return how many trials would decide a rate from whose lower bound that of a control is taken off.
 
     Args:
-        value: the rate taken for the truth, in [0, 1].
-        control: the rate of false matches taken for the truth, in [0, 1]; the same number of trials bounds it.
-        limit: the largest rate allowed, in [0, 1).
-        confidence: of each bound, in (0.5, 1).
-        power: probability with which that many trials decide, in (0, 1).
+        value: the rate taken for the truth.
+        control: the rate of false matches taken for the truth; the same number of trials bounds it.
+        limit: the largest rate allowed.
+        confidence: of each bound.
+        power: probability with which that many trials decide.
 
     Returns:
-        The number of trials, for a PASS if value <= limit, else for a FAIL; None beyond 10 million, as whenever the
-        control explains what is above the limit.
-
-    Raises:
-        UsageError: an argument is out of range.
+        As `trials_needed`; None as well whenever the control explains what is above the limit.
 
     Source: Implements the power of the bounds of METHODS 1.4, those of `excess_rate`.
     """
@@ -208,23 +193,6 @@ def excess_trials_needed(
     return search_size(chance, power)
 
 
-@dataclass(frozen=True, slots=True)
-class RatePlan:
-    """What so many independent trials can show about a rate.
-
-    Attributes:
-        pass_chance: chance that a model without a leak passes.
-        pass_needs: trials with which it passes with probability `power`; None: never.
-        smallest: the smallest true rate that fails with probability `power`; None: not even 1 does.
-        power: the probability.
-    """
-
-    pass_chance: float
-    pass_needs: int | None
-    smallest: float | None
-    power: float
-
-
 def plan_rate(
     trials: int,
     *,
@@ -233,20 +201,17 @@ def plan_rate(
     power: float = POWER,
     unleaked: float = 0.0,
     controls: int = 0,
-) -> RatePlan:
-    """Plan a claim about a rate, e.g. of copies among generations.
+) -> Plan:
+    """Plan a rate of so many trials, e.g. of copies among generations.
 
     Args:
         trials: how many.
-        limit: the largest rate allowed, in [0, 1).
-        confidence: of each bound, in (0.5, 1).
-        power: probability that a plan asks for, in (0, 1).
+        limit: the largest rate allowed.
+        confidence: of each bound.
+        power: probability that a plan asks for.
         unleaked: the rate of a model without a leak, at most the limit.
         controls: trials of a control whose rate is taken off before a FAIL, as in `excess_rate`; the plan supposes that
             it has no match. 0: there is none.
-
-    Raises:
-        UsageError: an argument is out of range.
 
     Source: Implements the power of the Clopper-Pearson bounds of METHODS 7.1, those of 1.4 where there is a control.
     """
@@ -255,18 +220,16 @@ def plan_rate(
     clean = check_fraction("unleaked", unleaked, zero=True)
     if clean > allowed:
         raise UsageError(f"`unleaked` must be at most the limit {allowed:g}, got {unleaked!r}. No model would pass.")
-    low = find_ranks(n, allowed, significance).low
     against, half = allowed, significance
     if check_count("controls", controls, least=0):
         half = significance / 2.0
         against = min(1.0, allowed + upper_bound(0, controls, half))
-    high = find_ranks(n, against, half).high if against < 1.0 else None
 
     def fails(rate: float) -> float:
-        return float(special.betainc(high, n + 1 - high, rate)) if high else 0.0
+        return verdict_chance(n, np.array([rate]), against, half, fails=True) if against < 1.0 else 0.0
 
-    return RatePlan(
-        pass_chance=float(special.betainc(n + 1 - low, low, 1.0 - clean)) if low else 0.0,
+    return Plan(
+        pass_chance=verdict_chance(n, np.array([clean]), allowed, significance, fails=False),
         pass_needs=trials_needed(clean, allowed, confidence=confidence, power=goal),
         smallest=smallest_shown(fails, allowed, goal),
         power=goal,
@@ -274,17 +237,13 @@ def plan_rate(
 
 
 @dataclass(frozen=True, slots=True)
-class ExcessRate:
+class ExcessRate(Bounded):
     """A rate above the rate of a control, with one-sided bounds at `confidence` (see `excess_rate`)."""
 
     successes: int
     trials: int
     control_successes: int
     control_trials: int
-    value: float
-    low: float
-    high: float
-    confidence: float
 
 
 def excess_rate(

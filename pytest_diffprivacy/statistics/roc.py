@@ -18,6 +18,7 @@ from pytest_diffprivacy.statistics.arguments import (
     check_count,
     check_fraction,
     check_scores,
+    check_sides,
     check_significance,
 )
 from pytest_diffprivacy.statistics.tpr import tpr_bounds
@@ -106,8 +107,7 @@ def roc_curve(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> RocCurve
 
     Source: METHODS 7.2.
     """
-    member = np.sort(check_scores("member_scores", member_scores))
-    nonmember = np.sort(check_scores("nonmember_scores", nonmember_scores))
+    member, nonmember = (np.sort(side) for side in check_sides(member_scores, nonmember_scores))
     thresholds = np.concatenate(([np.inf], np.unique(np.concatenate((member, nonmember)))[::-1]))
     fpr = (nonmember.size - np.searchsorted(nonmember, thresholds, "left")) / nonmember.size
     tpr = (member.size - np.searchsorted(member, thresholds, "left")) / member.size
@@ -141,8 +141,8 @@ def roc_band(
     Source: METHODS 7.2.
     """
     significance = check_significance(confidence, interval)
-    member = check_scores("member_scores", member_scores)
-    nonmember = np.sort(check_scores("nonmember_scores", nonmember_scores))[::-1]
+    member, nonmember = check_sides(member_scores, nonmember_scores)
+    nonmember = np.sort(nonmember)[::-1]
     finest = 1.0 / nonmember.size
     if max_fprs is None:
         limits = np.union1d(np.geomspace(finest, 1.0, 33)[:-1], np.linspace(0.0, 1.0, 33)[1:-1])
@@ -174,8 +174,7 @@ def score_histogram(member_scores: ArrayLike, nonmember_scores: ArrayLike, bins:
 
     Source: ours.
     """
-    member = check_scores("member_scores", member_scores)
-    nonmember = check_scores("nonmember_scores", nonmember_scores)
+    member, nonmember = check_sides(member_scores, nonmember_scores)
     bins = check_count("bins", bins, least=1)
     low = float(min(member.min(), nonmember.min()))
     high = float(max(member.max(), nonmember.max()))

@@ -8,6 +8,7 @@ slightly smaller one may suffice as well.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -22,6 +23,45 @@ POWER = 0.8
 BISECTIONS = 50
 
 _NODES = (np.arange(64) + 0.5) / 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What probes of given numbers can show, before anything is measured.
+
+    Attributes:
+        pass_chance: chance that a model without a leak passes.
+        pass_needs: probes (of a side) with which it passes with probability `power`; None: never.
+        smallest: the smallest leak that fails with probability `power`; None: not even the largest one does.
+        power: the probability of both.
+        fail_needs: probes without which no claim can fail.
+    """
+
+    pass_chance: float
+    pass_needs: int | None
+    smallest: float | None
+    power: float
+    fail_needs: int = 1
+
+    def facts(self, quantity: str, fewest: str, look: str = "") -> dict[str, str]:
+        """The plan of two sides in words.
+
+        Args:
+            quantity: what is bounded, e.g. "share".
+            fewest: what `fail_needs` counts, e.g. "of each".
+            look: when the probes are judged, if that must be said, e.g. "at one look ".
+        """
+        enough = f"{self.pass_needs} of each pass with probability {self.power:g}"
+        smallest = (
+            "these can show none"
+            if self.smallest is None
+            else f"the smallest {quantity} that these show {look}with probability {self.power:g} is {self.smallest:.3g}"
+        )
+        return {
+            "to pass": f"{look}a model without a leak passes with probability {self.pass_chance:.2f}; "
+            + (enough if self.pass_needs else "no number passes"),
+            "to fail": f"at least {self.fail_needs} {fewest}; {smallest}",
+        }
 
 
 def search_size(chance: Callable[[int], float], power: float, start: int = 1) -> int | None:

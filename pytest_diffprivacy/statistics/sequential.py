@@ -28,10 +28,12 @@ from pytest_diffprivacy.statistics.arguments import (
     check_count,
     check_fraction,
     check_scores,
+    check_sides,
     check_significance,
 )
 from pytest_diffprivacy.statistics.auroc import auroc_facts
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 Process: TypeAlias = Literal["betting", "mixture"]
 Capital: TypeAlias = Callable[[FloatArray, float, float], FloatArray]
@@ -43,7 +45,7 @@ TRUNCATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class SequentialMean:
+class SequentialMean(Bounded):
     """The mean of a stream, with bounds that hold at every time at once.
 
     Attributes:
@@ -54,10 +56,6 @@ class SequentialMean:
         process: "betting" or "mixture".
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     items: int
     process: Process
 
@@ -208,7 +206,7 @@ def pair_outcomes(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> Floa
 
     Source: METHODS 7.9.
     """
-    first, second = check_scores("member_scores", member_scores), check_scores("nonmember_scores", nonmember_scores)
+    first, second = check_sides(member_scores, nonmember_scores)
     if first.size != second.size:
         raise UsageError(f"`nonmember_scores` must be one for each of {first.size} members, got {second.size}.")
     return np.asarray((first > second) + 0.5 * (first == second), dtype=np.float64)

@@ -17,17 +17,17 @@ from pytest_diffprivacy.statistics.copies import uncalibrated
 from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate_facts
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class AlikeRate:
+class AlikeRate(Bounded):
     """The share of generations that are copies: plain upper bound, lower bound after the unseen images' false matches.
 
     Attributes:
         value: copies / generations.
         low: lower bound of the rate that the false match rate of unseen images does not explain.
         high: upper bound of the plain rate.
-        confidence: of each bound.
         copies: generations at least `threshold` alike.
         generations: how many there were.
         false_matches: unseen images of the control at least `threshold` alike.
@@ -35,10 +35,6 @@ class AlikeRate:
         threshold: the similarity from which an image counts as a copy.
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
     copies: int
     generations: int
     false_matches: int

@@ -18,15 +18,16 @@ from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
     Interval,
     check_fraction,
-    check_scores,
+    check_sides,
     check_significance,
 )
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
 from pytest_diffprivacy.statistics.ranks import Ranks, find_ranks, values_needed
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 
 @dataclass(frozen=True, slots=True)
-class TprAtFpr:
+class TprAtFpr(Bounded):
     """The largest TPR with FPR <= `max_fpr`, with bounds that include the error of its threshold.
 
     Attributes:
@@ -40,9 +41,6 @@ class TprAtFpr:
         confidence: of each bound (`"one-sided"`) or of both together (`"two-sided"`).
     """
 
-    value: float
-    low: float
-    high: float
     threshold: float | None
     max_fpr: float
     fpr: float
@@ -50,7 +48,6 @@ class TprAtFpr:
     rank_high: int | None
     members: int
     nonmembers: int
-    confidence: float
     interval: Interval
 
 
@@ -84,8 +81,8 @@ def tpr_at_fpr(
     """
     significance = check_significance(confidence, interval)
     x = check_fraction("max_fpr", max_fpr)
-    member = check_scores("member_scores", member_scores)
-    nonmember = np.sort(check_scores("nonmember_scores", nonmember_scores))[::-1]
+    member, nonmember = check_sides(member_scores, nonmember_scores)
+    nonmember = np.sort(nonmember)[::-1]
     if x < 1.0 / nonmember.size:
         raise _too_few(nonmember.size, x, significance)
     bounds = tpr_bounds(member, nonmember, x, significance)

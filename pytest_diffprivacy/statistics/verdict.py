@@ -61,6 +61,23 @@ class Measured(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Bounded:
+    """A measurement with its bounds; what other results of this room carry besides is theirs to say.
+
+    Attributes:
+        value: the point estimate.
+        low: lower confidence bound.
+        high: upper confidence bound.
+        confidence: of each bound.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A verdict with everything it was drawn from.
 
