@@ -119,7 +119,6 @@ def measure_replication(
     embedding: Embedding | None = None,
     duplicate_delta: float = DUPLICATE_DELTA,
     cells: int = CELLS,
-    components: int = COMPONENTS,
     seed: int = 0,
 ) -> Replication:
     """Place generations, and unseen images in their place, among the training images.
@@ -131,8 +130,7 @@ def measure_replication(
         embedding: a copy detector that decides what is near; None: pixels, with pixels at 32x32 for similarities.
         duplicate_delta: RMS pixel distance up to which training images are duplicates of each other; in an embedding
             only equal vectors are.
-        cells: cells of the training set for C_T.
-        components: principal components in which they are formed.
+        cells: cells of the training set for C_T, formed in its 64 principal components.
         seed: of k-means.
 
     Raises:
@@ -144,7 +142,7 @@ def measure_replication(
     if len(training) != len(holdout):
         raise ProbeError(f"`holdout` must hold as many images as `training` ({len(training)}), got {len(holdout)}.")
     here = _Training(training, embedding, duplicate_delta)
-    regions = Cells(here.space, training, cells=cells, components=components, seed=seed)
+    regions = Cells(here.space, training, cells=cells, components=COMPONENTS, seed=seed)
     elsewhere = Space(holdout, embedding)
     parts, others = [], []
     for block in generations:

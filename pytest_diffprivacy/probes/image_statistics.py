@@ -16,18 +16,6 @@ Matrix = NDArray[np.float64]
 BLOCK = 8
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 CHUNK = 256
-PLAIN: Final = (
-    *(f"brightness, {q:.0%} quantile" for q in QUANTILES),
-    "brightness, mean",
-    "brightness, deviation",
-    "black pixels",
-    "white pixels",
-    "distinct values",
-    "total variation",
-    "Laplacian energy",
-    "compressed size",
-)
-BLOCKS: Final = ("steps at 8-pixel block borders", "empty 8x8 frequencies", "high 8x8 frequencies")
 
 
 def statistics_of(images: ImageSet) -> tuple[tuple[str, ...], Matrix]:
@@ -39,32 +27,22 @@ def statistics_of(images: ImageSet) -> tuple[tuple[str, ...], Matrix]:
 
     Source: Follows the list of METHODS 7.10.
     """
-    names, parts = pixel_names(images.image_shape), []
-    for _, batch in images.batches(CHUNK):
-        parts.append(pixel_statistics(batch))
-    columns = [np.concatenate(parts)]
+    parts = [pixel_statistics(batch) for _, batch in images.batches(CHUNK)]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     facts = images.file_facts()
     if facts is not None:
-        names, columns = (*names, *facts[0]), [*columns, facts[1]]
+        columns |= dict(zip(facts[0], facts[1].T, strict=True))
     prompts = images.prompts(range(len(images)))
     if prompts is not None and all(isinstance(prompt, str) for prompt in prompts):
-        names = (*names, "caption, characters", "caption, words")
-        columns.append(np.array([[len(str(p)), len(str(p).split())] for p in prompts], dtype=np.float64))
+        columns["caption, characters"] = np.array([len(str(prompt)) for prompt in prompts])
+        columns["caption, words"] = np.array([len(str(prompt).split()) for prompt in prompts])
     elif prompts is not None:
-        names = (*names, "class index")
-        columns.append(np.array([[float(p)] for p in prompts], dtype=np.float64))
-    return names, np.concatenate(columns, axis=1)
+        columns["class index"] = np.array([float(prompt) for prompt in prompts])
+    return tuple(columns), np.stack(list(columns.values()), axis=1, dtype=np.float64)
 
 
-def pixel_names(shape: tuple[int, int, int]) -> tuple[str, ...]:
-    """What the columns of `pixel_statistics` are called for images of this shape."""
-    channels, height, width = shape
-    colours = [f"channel {c + 1}, {what}" for c in range(channels) for what in ("mean", "deviation")]
-    return (*PLAIN, *(colours if channels > 1 else ()), *(BLOCKS if min(height, width) >= BLOCK else ()))
-
-
-def pixel_statistics(images: NDArray[np.float32]) -> Matrix:
-    """Statistics of pixels: float64 (n, len(pixel_names(shape))).
+def pixel_statistics(images: NDArray[np.float32]) -> dict[str, Matrix]:
+    """Statistics of pixels by name, float64 (n,) each; which there are depends on the images' shape alone.
 
     Args:
         images: (n, channels, height, width) in [0, 1].
@@ -75,24 +53,24 @@ def pixel_statistics(images: NDArray[np.float32]) -> Matrix:
     flat = grey.reshape(n, -1)
     bytes_ = np.rint(pixels * 255.0).astype(np.uint8)
     across, down = np.diff(grey, axis=2), np.diff(grey, axis=1)
-    columns = [
-        *np.quantile(flat, QUANTILES, axis=1),
-        flat.mean(1),
-        flat.std(1),
-        (flat <= 0.5 / 255.0).mean(1),
-        (flat >= 1.0 - 0.5 / 255.0).mean(1),
-        np.array([len(np.unique(image)) for image in bytes_.reshape(n, -1)]),
-        np.abs(across).mean((1, 2)) + np.abs(down).mean((1, 2)) if min(height, width) > 1 else np.zeros(n),
-        _laplacian(grey),
-        np.array([len(zlib.compress(image.tobytes(), 6)) for image in bytes_]),
-    ]
-    if channels > 1:
-        for channel in range(channels):
-            values = pixels[:, channel].reshape(n, -1)
-            columns += [values.mean(1), values.std(1)]
+    found = {f"brightness, {q:.0%} quantile": np.quantile(flat, q, axis=1) for q in QUANTILES} | {
+        "brightness, mean": flat.mean(1),
+        "brightness, deviation": flat.std(1),
+        "black pixels": (flat <= 0.5 / 255.0).mean(1),
+        "white pixels": (flat >= 1.0 - 0.5 / 255.0).mean(1),
+        "distinct values": np.array([len(np.unique(image)) for image in bytes_]),
+        "total variation": np.abs(across).mean((1, 2)) + np.abs(down).mean((1, 2))
+        if min(height, width) > 1
+        else np.zeros(n),
+        "Laplacian energy": _laplacian(grey),
+        "compressed size": np.array([len(zlib.compress(image.tobytes(), 6)) for image in bytes_]),
+    }
+    for channel in range(channels if channels > 1 else 0):
+        values = pixels[:, channel].reshape(n, -1)
+        found |= {f"channel {channel + 1}, mean": values.mean(1), f"channel {channel + 1}, deviation": values.std(1)}
     if min(height, width) >= BLOCK:
-        columns += _blocks(grey, across)
-    return np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)
+        found |= _blocks(grey, across)
+    return {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
 
 
 def _laplacian(grey: Matrix) -> Matrix:
@@ -103,7 +81,7 @@ def _laplacian(grey: Matrix) -> Matrix:
     return np.asarray(np.square(around - 4.0 * middle).mean((1, 2)))
 
 
-def _blocks(grey: Matrix, across: Matrix) -> list[Matrix]:
+def _blocks(grey: Matrix, across: Matrix) -> dict[str, Matrix]:
     """Traces of block-wise compression, on the 8x8 grid of JPEG."""
     n, height, width = grey.shape
     steps = np.abs(across)
@@ -116,4 +94,8 @@ def _blocks(grey: Matrix, across: Matrix) -> list[Matrix]:
     high = (order >= BLOCK)[None, None, :, None, :]
     empty = (frequencies < 0.5 / 255.0).mean((1, 2, 3, 4))
     energy = (frequencies * high).sum((1, 2, 3, 4)) / (rows * columns)
-    return [at_border - steps[:, :, ~border].mean((1, 2)), empty, energy]
+    return {
+        "steps at 8-pixel block borders": at_border - steps[:, :, ~border].mean((1, 2)),
+        "empty 8x8 frequencies": empty,
+        "high 8x8 frequencies": energy,
+    }

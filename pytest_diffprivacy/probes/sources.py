@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,36 +58,6 @@ class MapDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Any: ...
-
-
-def open_images(source: object) -> ImageReader:
-    """A reader for whatever names images.
-
-    Args:
-        source: an array; an image folder; an .npz, .safetensors, .csv or .parquet file; or a map-style torch Dataset.
-
-    Raises:
-        ProbeError: the source is none of these, or cannot be used.
-    """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        if path.suffix in (".npz", ".safetensors"):
-            return read_array_file(path)
-        if path.suffix == ".csv":
-            return csv_images(path)
-        if path.suffix == ".parquet":
-            return ParquetReader(path)
-        if path.is_file():
-            raise ProbeError(f"{str(path)!r} must be an image folder, or an .npz, .safetensors, .csv or .parquet file.")
-        return folder_images(path)
-    if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
-        return ArrayReader(np.asarray(source))
-    if isinstance(source, MapDataset) and not isinstance(source, dict):
-        return DatasetReader(source)
-    raise ProbeError(
-        "Images must be an array, a folder, an .npz, .safetensors, .csv or .parquet file or a map-style Dataset, got "
-        f"{type(source).__name__}."
-    )
 
 
 @final
@@ -220,3 +190,37 @@ class DatasetReader:
         if isinstance(item, (tuple, list)):
             return (item[0], item[1]) if len(item) > 1 else (item[0], None)
         return item, None
+
+
+_FILES: Final[Mapping[str, Callable[[Path], ImageReader]]] = {
+    ".npz": read_array_file,
+    ".safetensors": read_array_file,
+    ".csv": csv_images,
+    ".parquet": ParquetReader,
+}
+
+
+def open_images(source: object) -> ImageReader:
+    """A reader for whatever names images.
+
+    Args:
+        source: an array; an image folder; an .npz, .safetensors, .csv or .parquet file; or a map-style torch Dataset.
+
+    Raises:
+        ProbeError: the source is none of these, or cannot be used.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if path.suffix in _FILES:
+            return _FILES[path.suffix](path)
+        if path.is_file():
+            raise ProbeError(f"{str(path)!r} must be an image folder, or an .npz, .safetensors, .csv or .parquet file.")
+        return folder_images(path)
+    if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
+        return ArrayReader(np.asarray(source))
+    if isinstance(source, MapDataset) and not isinstance(source, dict):
+        return DatasetReader(source)
+    raise ProbeError(
+        "Images must be an array, a folder, an .npz, .safetensors, .csv or .parquet file or a map-style Dataset, got "
+        f"{type(source).__name__}."
+    )
