@@ -96,23 +96,6 @@ def find_cliques(
     return [*found, UNDECIDED] if given_up else found
 
 
-def find_clique(
-    distances: NDArray[np.float64], *, edge_threshold: float, size: int = 10, tried: int = CLIQUES_TRIED
-) -> Clique:
-    """Decide whether `size` generations are pairwise within `edge_threshold`; arguments as for `find_cliques`.
-
-    Returns:
-        The largest clique that `find_cliques` finds, or that there is none, or that the search gave up.
-
-    Raises:
-        UsageError: an argument is out of range.
-
-    Source: Follows Carlini et al. 2023, section 4.2, exactly instead of greedily (METHODS 1.2).
-    """
-    found = find_cliques(distances, edge_threshold=edge_threshold, size=size, tried=tried)
-    return found[0] if found else NONE
-
-
 def _largest(graph: nx.Graph, size: int, tried: int) -> tuple[list[int], int]:
     """The largest of the maximal cliques tried that has at least `size` nodes, and how many were tried."""
     best: list[int] = []

@@ -104,11 +104,7 @@ def equal_sides(probes: ProbeSet, *, seed: int) -> tuple[ImageSet, ImageSet]:
         raise ProbeError(
             f"Replication metrics need at least {SMALLEST} members and non-members, got {size}. Add images."
         )
-    sides = []
-    for stream, side in ((7, probes.members), (8, probes.nonmembers)):
-        order = np.random.default_rng([seed, stream]).permutation(len(side))[:size]
-        sides.append(side if len(side) == size else side.subset(sorted(order.tolist())))
-    return sides[0], sides[1]
+    return probes.members.drawn(size, seed, 7), probes.nonmembers.drawn(size, seed, 8)
 
 
 def measure_replication(
@@ -141,14 +137,13 @@ def measure_replication(
     """
     if len(training) != len(holdout):
         raise ProbeError(f"`holdout` must hold as many images as `training` ({len(training)}), got {len(holdout)}.")
-    here = _Training(training, embedding, duplicate_delta)
-    regions = Cells(here.space, training, cells=cells, components=COMPONENTS, seed=seed)
+    here = _Training(training, embedding, duplicate_delta, cells, seed)
     elsewhere = Space(holdout, embedding)
     parts, others = [], []
     for block in generations:
-        parts.append(here.against(block, regions))
+        parts.append(here.against(block))
         others.append(elsewhere.nearest(block))
-    unseen = [here.against(batch, regions) for _, batch in holdout.batches(CHUNK)]
+    unseen = [here.against(batch) for _, batch in holdout.batches(CHUNK)]
     return Replication(
         generations=joined(parts),
         unseen=joined(unseen),
@@ -158,29 +153,32 @@ def measure_replication(
         records=len(training),
         cells=cells,
         space="pixels" if embedding is None else embedding.name,
-        similarity=here.likeness.name,
+        similarity=here.similarity.name,
     )
 
 
 class _Training:
-    """The training images, and what they know of others."""
+    """The training images, and how others lie to them."""
 
-    def __init__(self, images: ImageSet, embedding: Embedding | None, duplicate_delta: float) -> None:
+    def __init__(
+        self, images: ImageSet, embedding: Embedding | None, duplicate_delta: float, cells: int, seed: int
+    ) -> None:
         self._images, self._duplicate_delta = images, duplicate_delta
-        self.space = Space(images, embedding)
-        self.likeness = embedding or pixel_embedding()
-        self._similar = self.space if embedding else Space(images, self.likeness)
+        self._space = Space(images, embedding)
+        self._cells = Cells(self._space, images, cells=cells, components=COMPONENTS, seed=seed)
+        self.similarity = embedding or pixel_embedding()
+        self._similar = self._space if embedding else Space(images, self.similarity)
         self._to_others = np.full(len(images), np.nan)
 
-    def against(self, block: NDArray[np.float32], regions: Cells) -> Against:
+    def against(self, block: NDArray[np.float32]) -> Against:
         """How a block of images lies to them."""
-        found = self.space.nearest(block)
+        found = self._space.nearest(block)
         distances, nearest = found.distances[:, 0], found.indices[:, 0]
         new = np.unique(nearest[np.isnan(self._to_others[nearest])])
         if len(new):
-            duplicate = self._duplicate_delta if self.space.embedding is None else EQUAL
-            self._to_others[new] = distance_to_others(self.space, self._images, new, duplicate_distance=duplicate)
-        labels, inside = regions.place(block)
+            duplicate = self._duplicate_delta if self._space.embedding is None else EQUAL
+            self._to_others[new] = distance_to_others(self._space, self._images, new, duplicate_distance=duplicate)
+        labels, inside = self._cells.place(block)
         return Against(
             distances=distances,
             nearest=nearest,

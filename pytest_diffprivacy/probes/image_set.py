@@ -227,3 +227,9 @@ class ImageSet:
         """A set of some of the distinct images, each once."""
         positions = self._catalogue.positions
         return ImageSet(self._reader, self.role, [positions[i] for i in indices], self._prompts)
+
+    def drawn(self, count: int, *stream: int) -> ImageSet:
+        """`count` of the images, drawn by the numbers of a random stream, in order; all where there are no more."""
+        if len(self) <= count:
+            return self
+        return self.subset(sorted(np.random.default_rng(stream).permutation(len(self))[:count].tolist()))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.extraction.cliques import CliqueOutcome, find_clique, find_cliques
+from pytest_diffprivacy.extraction.cliques import NONE, CliqueOutcome, find_cliques
 
 
 def distances_of(graph, near=0.1, far=0.9):
@@ -13,6 +13,11 @@ def distances_of(graph, near=0.1, far=0.9):
     distances = np.where(adjacency, near, far)
     np.fill_diagonal(distances, 0.0)
     return distances
+
+
+def find_clique(distances, **arguments):
+    """The largest clique, or that there is none, or that the search gave up."""
+    return (find_cliques(distances, **arguments) or [NONE])[0]
 
 
 def test_a_clique_of_10_beside_a_star_of_12_is_found():

@@ -85,6 +85,15 @@ def test_a_subset_counts_distinct_images():
     np.testing.assert_array_equal(part.load([1])[0, 0], images[2].astype(np.float32))
 
 
+def test_images_are_drawn_by_a_stream_and_kept_in_order():
+    images = ImageSet(CountingReader(), "member")
+    drawn = images.drawn(4, 1, 2)
+    assert drawn.digests == [digest for digest in images.digests if digest in drawn.digests]
+    assert len(drawn) == 4
+    assert drawn.digests == images.drawn(4, 1, 2).digests != images.drawn(4, 1, 3).digests
+    assert images.drawn(10, 1, 2) is images
+
+
 def test_a_subset_of_none_is_refused_when_it_is_used():
     with pytest.raises(ProbeError, match="must be at least one, got a selection of none"):
         len(ImageSet(CountingReader(), "member").subset([]))
