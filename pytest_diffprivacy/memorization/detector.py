@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -21,6 +20,7 @@ from torch import Tensor
 from pytest_diffprivacy.memorization.observation import SAMPLING_STEPS, Arrays, Observation, PromptSampling
 from pytest_diffprivacy.memorization.watch import BATCH_SIZE, watch_prompts
 from pytest_diffprivacy.methods import Access, Configured, Kind, Method, Need, find_method, register
+from pytest_diffprivacy.methods.documentation import documented
 
 PromptScores: TypeAlias = NDArray[np.float64]
 
@@ -166,26 +166,22 @@ def _public(build: Callable[..., Observation], needed: str, least_images: int) -
 
 
 def _documented(text: str, needed: str, least_images: int) -> str:
-    """A detector's docstring with what holds for every detector: arguments, what is returned and what is raised."""
-    parts = re.split(r"^(Args|Raises|Warns|Source):", inspect.cleandoc(text), flags=re.MULTILINE)
-    own = dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
-    warns = f"Warns:{own['Warns']}\n\n" if "Warns" in own else ""
-    return f"""{parts[0]}Args:
-    model: {needed}.
-    prompts: texts, none of them empty.{own.get("Args", "")}
-    latents: x_T, (prompts, images, *model.sample_shape); None: drawn from the seed and each prompt.
-    images_per_prompt: images a prompt, at least {least_images}; the latents' own if they are given.
-    sampling_steps: DDIM steps of a whole walk, which fix its timesteps.
-    guidance_scale: of the walk; moves x_t from the second step on.
-    seed: of x_T.
-    batch_size: images in one network call.
-
-Returns:
-    float64 (prompts,), higher = memorized.
-
-Raises:
-    UsageError: empty prompts, or latents, steps or parameters that do not fit.
-    ModelError: the model takes no texts, or offers less access than the detector needs.{own.get("Raises", "")}
-    AuditError: the model's output is not finite.
-
-{warns}Source:{own["Source"]}"""
+    """A detector's docstring with what holds for every detector: arguments, what is returned and raised."""
+    return documented(
+        text,
+        before={"model": f"{needed}.", "prompts": "texts, none of them empty."},
+        after={
+            "latents": "x_T, (prompts, images, *model.sample_shape); None: drawn from the seed and each prompt.",
+            "images_per_prompt": f"images a prompt, at least {least_images}; the latents' own if they are given.",
+            "sampling_steps": "DDIM steps of a whole walk, which fix its timesteps.",
+            "guidance_scale": "of the walk; moves x_t from the second step on.",
+            "seed": "of x_T.",
+            "batch_size": "images in one network call.",
+        },
+        returns="float64 (prompts,), higher = memorized.",
+        raises={
+            "UsageError": "empty prompts, or latents, steps or parameters that do not fit.",
+            "ModelError": "the model takes no texts, or offers less access than the detector needs.",
+            "AuditError": "the model's output is not finite.",
+        },
+    )

@@ -47,7 +47,7 @@ def hessian_score(
         change: RMS change of x in a central difference; None: the precision's own.
 
     Raises:
-        ModelError: the model runs in half precision where differences are taken.
+        ModelError: the model takes no texts, offers less access, or runs in half precision where differences are taken.
 
     Warns:
         DerivativeFallback: the network has no forward derivative.

@@ -30,7 +30,7 @@ def layerwise_entropy(*, layer: int = 3) -> Observation:
         layer: index among the cross-attention layers in the order down, mid, up; 3 is the authors' for SD 1.x.
 
     Raises:
-        ModelError: the network has no such layer.
+        ModelError: the model takes no texts, its attention cannot be read, or it has no such layer.
 
     Source: Implements Ren et al. 2024, section 4.3 (LE), except that heads are averaged in each layer whatever their
         number (METHODS 4.4).

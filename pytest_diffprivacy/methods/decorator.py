@@ -7,7 +7,6 @@ conditioning, precision, finiteness, and those parts of the docstring that say s
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from typing import Any, Final, Literal, TypeAlias
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.evidence.access import Access
+from pytest_diffprivacy.methods.documentation import documented
 from pytest_diffprivacy.methods.method import (
     EvidenceHook,
     Kind,
@@ -157,35 +157,24 @@ def _common(name: str, default: Any, annotation: str) -> inspect.Parameter:
 
 
 def _documented(text: str, access: Access, kind: Kind, noise: str) -> str:
-    """A formula's docstring with what holds for every method: arguments, what is returned and what is raised."""
-    parts = re.split(r"^(Args|Returns|Raises):\n|^(?=Source:)", inspect.cleandoc(text), flags=re.MULTILINE)
-    opening, sections, source = parts[0].rstrip(), {}, ""
-    for head, body in zip(parts[1::2], parts[2::2], strict=True):
-        if head is None:
-            source = body.strip()
-        else:
-            sections[head] = body.rstrip()
-    own = sections.get("Args", "")
-    common = {
-        "model": f"{access.replace(' ', '-')} access.",
-        "images": "(n, channels, height, width) in [0, 1].",
-    }
-    after = {"noise": NOISE, "seed": SEED} if noise else {}
+    """A formula's docstring with what holds for every score of images: arguments, what is returned and raised."""
+    drawn = {"noise": NOISE, "seed": SEED} if noise else {}
     if noise == "a draw a timestep":
-        after = {
+        drawn = {
             "noise": "replaces the draws: (timesteps, n, *model.sample_shape), row j for timesteps[j].",
             "seed": "seed of the draws; draw j of the image's own stream belongs to timesteps[j].",
         }
-    after |= {"prompts": PROMPTS, "batch_size": "images in one network call."}
-    said = set(re.findall(r"^    (\w+):", own, flags=re.MULTILINE))
-    first, last = (
-        "\n".join(f"    {name}: {words}" for name, words in group.items() if name not in said)
-        for group in (common, after)
-    )
-    arguments = "\n".join(part for part in (first, own, last) if part)
     higher = "sharper" if kind is Kind.SHARPNESS else "more likely member"
-    returns = sections.get("Returns", f"    float64 (n,), higher = {higher}.")
-    raised = sections.get("Raises", "    UsageError: bad images, noise or prompts.")
-    if "AuditError" not in raised:
-        raised += "\n    AuditError: the model's output is not finite."
-    return f"{opening}\n\nArgs:\n{arguments}\n\nReturns:\n{returns}\n\nRaises:\n{raised}\n\n{source}"
+    return documented(
+        text,
+        before={
+            "model": f"{access.replace(' ', '-')} access.",
+            "images": "(n, channels, height, width) in [0, 1].",
+        },
+        after={**drawn, "prompts": PROMPTS, "batch_size": "images in one network call."},
+        returns=f"float64 (n,), higher = {higher}.",
+        raises={
+            "UsageError": "bad images, noise or prompts.",
+            "AuditError": "the model's output is not finite.",
+        },
+    )

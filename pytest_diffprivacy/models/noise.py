@@ -22,7 +22,8 @@ def image_digest(image: NDArray[np.float32]) -> bytes:
     return hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
-def _stream(purpose: str, seed: int, digest: bytes) -> np.random.Generator:
+def noise_stream(purpose: str, seed: int, digest: bytes) -> np.random.Generator:
+    """The generator of one purpose, seed and thing, which its digest names."""
     key = hashlib.sha256(f"{purpose}|{seed}|".encode() + digest).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
 
@@ -42,19 +43,19 @@ def probe_noise(images: Tensor, draws: int, shape: Sequence[int], seed: int) -> 
     pixels = images.detach().to(device="cpu", dtype=torch.float32).numpy()
     noise = np.empty((draws, len(pixels), *shape))
     for i, image in enumerate(pixels):
-        noise[:, i] = _stream("probe", seed, image_digest(image)).standard_normal((draws, *shape))
+        noise[:, i] = noise_stream("probe", seed, image_digest(image)).standard_normal((draws, *shape))
     return torch.from_numpy(noise)
 
 
 def start_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     """x_T of generations: float64 (len(seeds), *shape), row i a function of seeds[i] alone."""
-    rows = [_stream("generation", int(seed), b"").standard_normal(tuple(shape)) for seed in seeds]
+    rows = [noise_stream("generation", int(seed), b"").standard_normal(tuple(shape)) for seed in seeds]
     return torch.from_numpy(np.stack(rows) if rows else np.empty((0, *shape)))
 
 
 def sampler_seed(seed: int) -> int:
     """Seed of the noise that a stochastic scheduler adds on the way, apart from the start noise of the same seed."""
-    return int(_stream("sampler", int(seed), b"").integers(2**63))
+    return int(noise_stream("sampler", int(seed), b"").integers(2**63))
 
 
 def prompt_noise(prompts: Sequence[str], images: int, shape: Sequence[int], seed: int) -> Tensor:
@@ -72,7 +73,7 @@ def prompt_noise(prompts: Sequence[str], images: int, shape: Sequence[int], seed
     noise = np.empty((len(prompts), images, *shape))
     for row, prompt in zip(noise, prompts, strict=True):
         digest = hashlib.sha256(prompt.encode()).digest()
-        row[:] = _stream("prompt", seed, digest).standard_normal((images, *shape))
+        row[:] = noise_stream("prompt", seed, digest).standard_normal((images, *shape))
     return torch.from_numpy(noise)
 
 

@@ -6,7 +6,6 @@ m = 1 known, m = 0 hidden. Pass one of these as `masks=[...]`. Names: "left", "r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, TypeAlias, final
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.models.noise import image_digest, noise_stream
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, Given, given_rows, hide
 from pytest_diffprivacy.restoration.operators import Blur, Downsample
 from pytest_diffprivacy.restoration.saliency import SALIENT_SHARE, Saliency
@@ -94,9 +93,8 @@ class RandomPatches:
         count = min(max(1, round(self.ratio * rows * columns)), rows * columns - 1)
         cells = np.ones((len(batch.images), 1, rows, columns))
         for cell, image in zip(cells, batch.images.to(torch.float32).numpy(), strict=True):
-            key = hashlib.sha256(f"patches|{batch.seed}|".encode() + image_digest(image)).digest()
-            order = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
-            cell.reshape(-1)[order.permutation(rows * columns)[:count]] = 0.0
+            order = noise_stream("patches", batch.seed, image_digest(image)).permutation(rows * columns)
+            cell.reshape(-1)[order[:count]] = 0.0
         known = torch.from_numpy(cells).repeat_interleave(side, 2).repeat_interleave(side, 3)
         return hide(batch, known[:, :, :height, :width])
 

@@ -12,7 +12,6 @@ The calling contract, shared by every attack that restores:
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +26,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import Point, ddim_step
-from pytest_diffprivacy.models.noise import image_digest
+from pytest_diffprivacy.models.noise import image_digest, noise_stream
 from pytest_diffprivacy.models.prediction import x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser
 
@@ -54,8 +53,8 @@ def restoration_noise(
     Source: Follows METHODS 0.7 (noise from run seed, digest and draw), with a label beside the draw.
     """
     pixels = images.detach().to(device="cpu", dtype=torch.float32).numpy()
-    keys = [hashlib.sha256(f"restoration|{seed}|{draw}|{label}|".encode() + image_digest(p)).digest() for p in pixels]
-    streams = [np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little"))) for key in keys]
+    task = f"{draw}|{label}|".encode()
+    streams = [noise_stream("restoration", seed, task + image_digest(image)) for image in pixels]
     while True:
         yield torch.from_numpy(np.stack([stream.standard_normal(tuple(shape)) for stream in streams]))
 
