@@ -64,6 +64,7 @@ def test_pairs_that_do_not_decide_are_inconclusive() -> None:
         assert_mia_auroc_below(table(0.1), PROBES, limit=0.52, sequential=True, auditor=Auditor())
 
 
+@pytest.mark.slow
 def test_the_order_depends_on_the_seed_and_not_on_that_of_the_files() -> None:
     values = [claim.value for claim in (judged(table(0.5), PROBES, limit=0.5, sequential=True) for _ in range(2))]
     turned = ProbeSet(PROBES.members.subset(range(SIZE - 1, -1, -1)), PROBES.nonmembers)

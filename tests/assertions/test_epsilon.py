@@ -76,6 +76,7 @@ def test_given_scores_are_judged_by_the_same_rule(canaries: CanarySet) -> None:
     assert caught.value.claim.value == one_run_epsilon(200, 200, 200 - wrong).value
 
 
+@pytest.mark.slow
 def test_a_declared_gaussian_mechanism_is_in_the_record_and_refutes_more(canaries: CanarySet) -> None:
     rng, judge = np.random.default_rng(80), Auditor()
     scores = 1.2 * canaries.included + rng.normal(size=200)
@@ -94,6 +95,7 @@ def test_a_declared_gaussian_mechanism_is_in_the_record_and_refutes_more(canarie
     assert claim.p_value < 0.05
 
 
+@pytest.mark.slow
 def test_too_few_canaries_for_a_gaussian_mechanism_are_inconclusive_and_enough_are_named(canaries: CanarySet) -> None:
     with pytest.raises(Inconclusive, match=r"refute epsilon = 60 even if all are right: at least \d+ canaries"):
         assert_epsilon_lower_bound_below(

@@ -80,6 +80,7 @@ def judge(outside_pytest: Path, tmp_path_factory: pytest.TempPathFactory) -> Aud
 
 @pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("model", ["memorizing", "population"])
+@pytest.mark.slow
 def test_a_claim_is_judged_again_from_its_stored_arrays(name, model, judge, probes, request):
     with contextlib.suppress(ClaimNotProven):
         CLAIMS[name](request.getfixturevalue(model), probes, judge)

@@ -62,6 +62,7 @@ def test_a_model_that_generalizes_passes(population: AnalyticDenoiser, probes: P
     assert "200 training and 200 unseen images" in (claim.estimate.counts if claim.estimate else "")
 
 
+@pytest.mark.slow
 def test_unseen_images_by_the_hundred_set_the_floor_of_similarity() -> None:
     images = smooth_images(7, 640)
     probes, model = ProbeSet(images[:320], images[320:]), ideal_denoiser(torch.from_numpy(images[:320]))

@@ -34,6 +34,7 @@ def counted(share: float, generations: int = 900, *, records: int = SIZE) -> Sco
     return ScoreTable({"nearest": dict(zip(IDS, counts.tolist(), strict=True))})
 
 
+@pytest.mark.slow
 def test_counts_are_judged_and_the_record_says_what_nobody_checked() -> None:
     claim = assert_not_closer_to_members(counted(0.5), PROBES, limit=0.6, auditor=Auditor())
     assert claim.verdict is Verdict.PASS

@@ -49,10 +49,12 @@ def test_importing_package_and_plugin_loads_nothing_heavy(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_collecting_an_unrelated_suite_loads_nothing_heavy(unrelated: Path) -> None:
     assert loaded_by(COLLECT + "import sys\nassert 'pytest_diffprivacy.plugin' in sys.modules\n", unrelated) == []
 
 
+@pytest.mark.slow
 def test_the_check_sees_what_is_loaded(unrelated: Path) -> None:
     assert loaded_by("from pytest_diffprivacy import Verdict\n", unrelated)[:2] == ["numpy", "scipy"]
     (unrelated / "test_unrelated.py").write_text("import numpy\n\ndef test_sum(): ...\n")

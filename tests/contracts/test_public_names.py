@@ -31,6 +31,7 @@ def test_every_public_name_resolves() -> None:
         assert getattr(pytest_diffprivacy, name).__name__ == name
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_every_public_name_and_no_other(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     names = {package: importlib.import_module(package).__all__ for package in ("pytest_diffprivacy", REPORT)}

@@ -141,6 +141,7 @@ def test_the_description_is_kept_beside_the_arrays(tmp_path):
         assert json.loads(json.loads(file.metadata()["evidence"])["description"]) == {"path": "x", "unit": "one"}
 
 
+@pytest.mark.slow
 def test_two_processes_compute_each_key_once(tmp_path):
     log = tmp_path / "computed"
     command = [sys.executable, "-c", WORKER, str(tmp_path / "store"), str(log)]

@@ -117,6 +117,7 @@ def test_an_images_errors_are_its_own_whatever_the_batch(mask, restoration):
     np.testing.assert_allclose(reconstruction_errors(model, images[[3, 1]], **settings), together[[3, 1]], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_latent_model_is_asked_with_the_images_own_prompt():
     model = golden_text_model(dtype=torch.float32)
     images = torch.from_numpy(np.random.default_rng(1).random((2, *model.image_shape), dtype=np.float32))

@@ -164,6 +164,7 @@ def test_a_step_that_raises_the_error_or_leaves_the_model_is_not_taken():
 
 
 @pytest.mark.parametrize("make", [tiny_model, network], ids=["analytic", "network"])
+@pytest.mark.slow
 def test_an_images_features_do_not_depend_on_its_batch(make):
     model, images = make()
     together = cdi_features(model, images, seed=2)
@@ -322,6 +323,7 @@ def test_a_feature_that_never_varies_and_one_that_is_huge_do_no_harm():
     np.testing.assert_allclose(same.members, plain.members, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sets_that_nobody_trained_on_are_accused_as_rarely_as_promised():
     for p in split_p_values():
         assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.021)  # three standard errors of 1,000 runs

@@ -19,6 +19,7 @@ def test_four_weak_attacks_together_beat_each_of_them():
     assert combined > max(auroc(members[:, i], others[:, i]).value for i in range(4)) + 0.05
 
 
+@pytest.mark.slow
 def test_a_label_never_helps_to_score_its_own_image():
     # In-sample, 4 features of 80 images would always separate a little.
     areas = []

@@ -63,6 +63,7 @@ def test_t7_the_mean_of_draws_tells_members_where_a_single_draw_often_errs(resto
     [("left", 0.85), ("random:0.5", 0.85), ("saliency:0.3", 0.85), ("blur:1", 0.85), ("downsample:2", 0.7)],
 )
 @pytest.mark.parametrize("restoration", ["ddim", "ddnm"])
+@pytest.mark.slow
 def test_members_are_restored_better_than_others_and_the_control_sees_no_difference(masks, floor, restoration):
     members, others = gaussian_images(24, 1), gaussian_images(24, 2)
     model = memorizer(members)

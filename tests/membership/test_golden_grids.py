@@ -51,12 +51,14 @@ def check(key, dtype, rows):
 
 @precisions
 @pytest.mark.parametrize(("key", "p"), [("pia", 4), ("pia_p2", 2)])
+@pytest.mark.slow
 def test_pia_gives_the_authors_numbers_at_every_timestep(dtype, key, p):
     model, images = model_of(dtype), golden_images()
     check(key, dtype, [pia_scores(model, images, timestep=t, p=p) for t in FROM_10])
 
 
 @precisions
+@pytest.mark.slow
 def test_pian_gives_the_authors_numbers_at_every_timestep(dtype):
     model, images = model_of(dtype), golden_images()
     check("pian", dtype, [pian_scores(model, images, timestep=t) for t in FROM_10])
@@ -69,6 +71,7 @@ def test_the_constant_that_the_paper_prints_moves_pian_as_it_did_when_the_golden
 
 
 @precisions
+@pytest.mark.slow
 def test_sima_gives_the_authors_numbers_at_every_timestep(dtype):
     model, images = model_of(dtype), golden_images()
     check("sima", dtype, [sima_scores(model, images, timestep=t) for t in FROM_0])

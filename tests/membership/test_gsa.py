@@ -154,6 +154,7 @@ def shadows():
 
 
 @pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.slow
 def test_members_of_an_overfitted_target_are_recognised_and_a_stranger_gives_nothing_away(shadows, variant):
     attack, members = gsa_attack(shadows[variant - 1]), shadow_splits(16, 2, seed=9)[0]
     scores = attack.scores(train_subspace(np.flatnonzero(members), 0), POOL, **attack.defaults)

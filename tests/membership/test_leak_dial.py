@@ -57,6 +57,7 @@ def measured():
 
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("leak", TABLE)
+@pytest.mark.slow
 def test_the_dial_reproduces_its_table_within_three_standard_errors(leak, name):
     results = [measured()[leak, seed, name] for seed in SEEDS]
     error = np.sqrt(np.mean([r.variance for r in results]) / len(results))

@@ -127,6 +127,7 @@ def test_what_is_stored_is_found_again_only_for_the_same_calibration_images():
     assert "nominal FPR 0.1" in quantile_attack(images(60, 9), fpr=0.1).title
 
 
+@pytest.mark.slow
 def test_a_base_keeps_its_parameters_and_its_timesteps(model):
     attack = quantile_attack(images(60, 9), fpr=0.1, parameters={"timestep": 50})
     assert attack.timesteps(attack.defaults) == (50,)

@@ -57,6 +57,7 @@ def prompts():
 
 
 @pytest.mark.parametrize("name", FEW)
+@pytest.mark.slow
 def test_an_attack_asks_each_image_with_its_own_prompt(name, model, images, prompts):
     scores = partial(FEW[name], model, images)
     together = scores(prompts=prompts, batch_size=8)
@@ -74,6 +75,7 @@ def test_every_named_attack_is_tried():
 
 
 @pytest.mark.parametrize("name", sorted(set(FEW) - {"clid"}))
+@pytest.mark.slow
 def test_without_prompts_the_empty_prompt_is_asked(name, model, images):
     scores = partial(FEW[name], model, images[:2])
     np.testing.assert_allclose(scores(), scores(prompts=["", ""]), rtol=2e-4, atol=1e-5)

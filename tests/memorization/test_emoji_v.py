@@ -54,6 +54,7 @@ def test_its_noise_is_the_schedulers_own(model: StableDiffusion, prompts, timest
 
 
 @pytest.mark.parametrize("scores", [score_difference_scores, hessian_score_scores])
+@pytest.mark.slow
 def test_memorized_prompts_stand_out(model: StableDiffusion, prompts, scores) -> None:
     memorized, others = (scores(model, texts, images_per_prompt=2) for texts in prompts)
     assert np.isfinite(memorized).all()

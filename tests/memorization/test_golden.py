@@ -49,6 +49,7 @@ def golden(key, precision, prompts=range(6)):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["eps", "v"])
 @pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.slow
 def test_the_score_difference_is_wens_norm(kind, steps, precision):
     norms = watch(kind, precision, {"score_difference": {"steps": steps}}, sampling_steps=steps)
     alphas = golden_text_model(kind, precision).schedule.alphas
@@ -70,6 +71,7 @@ def whole_walk():
     return watch("eps", FLOAT64, asked, [0, CUT])
 
 
+@pytest.mark.slow
 def test_fifty_steps_are_wens_fifty_steps(whole_walk):
     norms = whole_walk["score_difference"]["norms"]
     expected = golden("wen.eps.steps50.text_noise_norm", FLOAT64, [0, CUT])
@@ -87,6 +89,7 @@ def test_the_first_steps_of_fifty_are_a_prefix_and_the_score_form_divides_by_sig
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("kind", "steps"), [("eps", 1), ("eps", 3), ("v", 1), ("v", 3)])
+@pytest.mark.slow
 def test_the_hessian_score_is_jeons_norm(kind, steps, precision):
     prompts = range(6) if steps == 1 else [0, CUT]
     asked = {"hessian_score": {"steps": steps, "derivative": "forward"}}

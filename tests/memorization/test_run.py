@@ -42,11 +42,13 @@ def same(first, second, rtol=1e-6):
 
 
 @pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.slow
 def test_a_detector_sees_alone_what_it_sees_in_company(model, together, name):
     same(together[name], watch_prompts(model, TEXTS, asked(name), FEW)[name])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.slow
 def test_the_batch_does_not_matter(model, together, batch_size):
     batched = watch_prompts(model, TEXTS, asked(), FEW, batch_size=batch_size)
     for name, arrays in together.items():
@@ -144,6 +146,7 @@ def test_a_prompt_that_is_cut_is_said():
 
 @pytest.mark.parametrize("scheduler", ["PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"])
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.slow
 def test_the_detectors_walk_by_ddim_whatever_the_pipelines_scheduler(model, scheduler):
     import diffusers
 
@@ -158,6 +161,7 @@ def test_the_detectors_walk_by_ddim_whatever_the_pipelines_scheduler(model, sche
     same(first, second, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_a_noise_table_is_refused():
     from diffusers import ScoreSdeVeScheduler
 

@@ -55,6 +55,7 @@ def test_the_released_code_s_start_noise_is_reproduced(case, number):
 
 
 @pytest.mark.parametrize("kind", ["eps", "v"])
+@pytest.mark.slow
 def test_the_reference_objective_is_replayed_step_by_step(kind):
     alpha = {"eps": 0.05, "v": 0.01}[kind]
     start = text_inputs()["sail_init"]
@@ -74,6 +75,7 @@ def test_the_reference_objective_is_replayed_step_by_step(kind):
 
 @pytest.mark.parametrize("delta", [1.0, 0.1])
 @pytest.mark.parametrize("kind", ["eps", "v"])
+@pytest.mark.slow
 def test_the_paper_s_objective_and_its_descent_are_replayed(kind, delta):
     alpha, name = {"eps": 0.05, "v": 0.01}[kind], f"formula_sail.{kind}.paper_delta{delta}"
     difference = golden_difference(kind, text_inputs()["prompts"][1], score=True)

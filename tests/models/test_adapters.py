@@ -34,6 +34,7 @@ def base():
     return load_model(golden_pipeline())
 
 
+@pytest.mark.slow
 def test_an_adapter_is_named_hashed_and_part_of_the_digest(base):
     model = load_model(with_lora(text=True))
     (adapter,) = model.identity.adapters
@@ -61,6 +62,7 @@ def test_the_digest_follows_the_weights_and_the_scale_but_not_the_name(base):
 
 
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`:UserWarning")
+@pytest.mark.slow
 def test_what_is_switched_off_is_not_there_and_several_are_told_apart(base):
     pipeline = with_lora(with_lora(), name="second", seed=1)
     pipeline.set_adapters(["style", "second"], [1.0, 0.25])
@@ -71,6 +73,7 @@ def test_what_is_switched_off_is_not_there_and_several_are_told_apart(base):
     assert load_model(pipeline).identity.digest == base.identity.digest
 
 
+@pytest.mark.slow
 def test_a_saved_adapter_is_the_same_when_it_is_loaded_again(tmp_path):
     pipeline = with_lora()
     pipeline.save_lora_weights(
@@ -81,6 +84,7 @@ def test_a_saved_adapter_is_the_same_when_it_is_loaded_again(tmp_path):
     assert load_model(again).identity.digest == load_model(pipeline).identity.digest
 
 
+@pytest.mark.slow
 def test_a_fused_adapter_is_part_of_the_weights(base):
     pipeline = with_lora()
     pipeline.fuse_lora()

@@ -93,6 +93,7 @@ def assert_same(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tmp_path):
     model, plain = pair
     record = model_record(model.identity)
@@ -103,6 +104,7 @@ def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tm
     assert recorder.key(model, unit) != recorder.key(plain, unit)
 
 
+@pytest.mark.slow
 def test_one_code_serves_every_number_of_rows_and_every_timestep(pair):
     model, plain = pair
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -155,6 +157,7 @@ def test_derivatives_are_those_of_the_network(pair):
         assert_off(model.predict_eps(x, 300), expected)
 
 
+@pytest.mark.slow
 def test_attention_is_read_and_edited_as_without_compilation(text_pair):
     model, plain = text_pair
     with model.cross_attention(maps=1) as found, plain.cross_attention(maps=1) as expected:
@@ -179,6 +182,7 @@ def test_attention_is_read_and_edited_as_without_compilation(text_pair):
         ("bright_ending", {}, 1.0, OFF - 1.0),  # its attention is the network's, the walk to it the code's
     ],
 )
+@pytest.mark.slow
 def test_detectors_find_what_they_find_without_compilation(text_pair, name, parameters, factor, tolerance):
     asked = {"it": DETECTORS[name](**parameters)}
     found, expected = (
@@ -197,6 +201,7 @@ def test_a_block_runs_the_network_as_it_is(pair):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.slow
 def test_a_copy_is_compiled_with_weights_of_its_own(pair, copied):
     model, plain = pair
     other = copied(model)
@@ -231,6 +236,7 @@ def test_what_has_no_network_to_compile_is_refused_with_the_cure():
         in_arithmetic(lambda dtype: population_model(), None, compiled=True)
 
 
+@pytest.mark.slow
 def test_where_the_compiler_fails_the_error_names_cause_and_cure(ddpm_folder, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", broken)
     with pytest.raises(ModelError) as caught:

@@ -30,6 +30,7 @@ def test_the_walk_ends_where_the_published_codes_pipeline_ends(kind, steps):
     torch.testing.assert_close(end, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
 
 
+@pytest.mark.slow
 def test_the_walk_of_fifty_steps_ends_there_in_single_precision_too():
     model = golden_text_model("eps", torch.float32)
     end = walk(model, start([0]), [0], steps=50)[-1].x_next

@@ -96,6 +96,7 @@ def test_half_precision_files_are_audited_in_single_precision(tmp_path, variant)
     )
 
 
+@pytest.mark.slow
 def test_sharded_weights_are_read(tmp_path):
     golden_pipeline().save_pretrained(tmp_path / "sharded", max_shard_size="300KB")
     assert len(list((tmp_path / "sharded" / "unet").glob("*.safetensors"))) > 1

@@ -123,6 +123,7 @@ def attacked(name, kind):
 
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.slow
 def test_every_membership_attack_gives_the_same_score(name, kind):
     same(attacked(name, kind), attacked(name, "epsilon"))
 

@@ -75,6 +75,7 @@ def test_the_batch_a_prompt_is_encoded_in_does_not_matter(encoder, monkeypatch):
     torch.testing.assert_close(encoder.encode(texts)[EMBEDDING], together[EMBEDDING], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_is_no_text_is_refused(encoder):
     with pytest.raises(ModelError, match="`prompts` must be texts for a text-to-image model, got 3"):
         encoder.encode([3])

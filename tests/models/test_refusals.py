@@ -165,12 +165,14 @@ def test_a_device_that_is_not_here_is_refused_by_name(device, copied):
         (pixart, 18, "a multiple of 4 pixels, got 18"),
     ],
 )
+@pytest.mark.slow
 def test_a_resolution_that_the_networks_patches_do_not_fill_is_refused(build, resolution, message):
     with pytest.raises(ModelError, match=f"`resolution` must be {message}"):
         load_model(build(), resolution=resolution)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.slow
 def test_a_black_box_must_take_prompts_and_nothing_else():
     whole = kandinsky()
     half = KandinskyV22Pipeline(unet=whole.unet, scheduler=whole.scheduler, movq=whole.movq)

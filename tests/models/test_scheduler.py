@@ -73,6 +73,7 @@ def normal(*shape, seed=1):
 
 
 @pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.slow
 def test_signal_and_noise_at_a_timestep_are_the_schedulers_own(kind):
     scheduler = pipeline_with(kind).scheduler
     schedule = schedule_of(scheduler)
@@ -108,6 +109,7 @@ def test_generations_are_the_users_schedulers_and_leave_its_settings_and_the_att
 
 
 @pytest.mark.parametrize("kind", VARIANCE_PRESERVING)
+@pytest.mark.slow
 def test_an_attack_gives_the_same_scores_whatever_the_scheduler_on_one_noise_table(kind):
     images = smooth_images(3, 3, side=16, channels=3)
     model = load_model(pipeline_with(kind))

@@ -45,6 +45,7 @@ def test_it_offers_every_level_of_access(model):
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
 @pytest.mark.parametrize("scheduler", ["own", PNDMScheduler])
+@pytest.mark.slow
 def test_generations_are_the_bare_pipelines_for_the_same_noise(scheduler, guidance_scale):
     pipeline = golden_pipeline()
     if scheduler != "own":
@@ -77,6 +78,7 @@ def test_a_negative_prompt_is_the_pipelines_own():
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
 @pytest.mark.parametrize("scheduler", [None, EulerAncestralDiscreteScheduler, DDPMScheduler])
+@pytest.mark.slow
 def test_an_image_depends_on_its_seed_and_prompt_alone_whatever_the_scheduler(scheduler):
     pipeline = golden_pipeline()
     if scheduler is not None:

@@ -54,6 +54,7 @@ def test_the_committed_file_holds_ranks_and_no_score_digest_or_image_name(releas
     assert not any(image_digest(image).hex()[:12] in text for image in images)
 
 
+@pytest.mark.slow
 def test_a_worse_release_is_told_although_its_claim_holds(released: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = against(released, monkeypatch, "0.3")
     assert seen.exit_code == 0  # by default a comparison is shown and fails nothing
@@ -68,6 +69,7 @@ def test_a_worse_release_is_told_although_its_claim_holds(released: Project, mon
     assert seen.line("run ") == "run           FAIL: 1 of 1 claims failed beside the last release"
 
 
+@pytest.mark.slow
 def test_the_same_release_again_is_not_worse_within_a_margin_and_undecided_without_one(
     released: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +110,7 @@ def test_alone_and_with_two_workers_the_comparison_is_the_same(
         (("test_release.py::test_members_hidden",), 4, "only a part of the audits was selected"),
     ],
 )
+@pytest.mark.slow
 def test_an_update_from_workers_or_a_part_is_refused(
     released: Project, arguments: tuple[str, ...], exit_code: int, message: str
 ) -> None:
@@ -118,6 +121,7 @@ def test_an_update_from_workers_or_a_part_is_refused(
     assert (released.path / "baseline.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_update_may_not_lose_a_claim(released: Project) -> None:
     before = (released.path / "baseline.json").read_bytes()
     released.write("test_release.py", MODEL, LEAK.replace("def test_members_hidden", "def test_renamed"))

@@ -71,6 +71,7 @@ def loaded(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_generations_are_the_pipelines_own_for_the_same_noise_and_depend_on_nothing_else(case, loaded):
     pipeline, model = loaded(case)
     assert isinstance(model, Generator)
@@ -86,6 +87,7 @@ def test_generations_are_the_pipelines_own_for_the_same_noise_and_depend_on_noth
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.slow
 def test_a_model_that_was_sent_to_another_process_answers_the_same(case, loaded):
     _, model = loaded(case)
     sent = pickle.loads(pickle.dumps(model))
@@ -134,6 +136,7 @@ def test_the_noise_is_what_the_schedulers_own_arithmetic_makes_of_the_networks_o
 
 
 @pytest.mark.parametrize("case", DENOISERS, ids=str)
+@pytest.mark.slow
 def test_an_attack_scores_images_the_same_in_any_batch(case, loaded):
     _, model = loaded(case)
     images = smooth_images(8, 3, side=model.image_shape[1], channels=model.image_shape[0])

@@ -43,6 +43,7 @@ def test_a_family_is_found_by_the_pipelines_class_or_one_it_was_derived_from():
         TextToImage(object())
 
 
+@pytest.mark.slow
 def test_the_refiner_is_refused_as_a_pipeline_and_as_a_folder(xl_folder, tmp_path):
     base = build.stable_diffusion_xl()
     refiner = StableDiffusionXLImg2ImgPipeline(**base.components, add_watermarker=False)
@@ -130,6 +131,7 @@ def test_a_flux_that_is_not_told_guidance_is_asked_without():
     assert model.predict_eps(torch.zeros(1, *model.sample_shape), 500, told).shape == (1, 4, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_stable_diffusion_3_without_t5_counts_the_tokens_of_clip():
     assert load_model(build.stable_diffusion_3(t5_encoder=False)).token_limit == 77
     model = load_model(build.stable_diffusion_3())
