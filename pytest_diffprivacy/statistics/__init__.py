@@ -1,4 +1,4 @@
-"""How sure are we? Numbers and counts in, estimates with confidence bounds and verdicts out.
+"""Statistics: numbers and counts in, estimates with confidence bounds and verdicts out.
 
 Needs numpy and scipy only, knows no model, and is the only room that compares a number with a limit.
 """

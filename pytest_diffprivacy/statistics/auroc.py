@@ -1,6 +1,6 @@
-"""How often does a random member score above a random non-member?
+"""AUROC: how often a random member scores above a random non-member, with DeLong's variance.
 
-AUROC with DeLong's variance. The interval is taken on the logit scale, where it keeps its coverage for small
+The interval is taken on the logit scale, where it keeps its coverage for small
 sets and strong attacks (the plain one covers 74 % at nominal 95 % for 20 a side and a true AUROC of 0.98).
 """
 
@@ -182,13 +182,13 @@ class AurocStatistic(Statistic):
         return auroc_facts(counts, limit, self.confidence)
 
 
-def auroc_facts(counts: tuple[int, ...], limit: float, confidence: float, *, look: str = "") -> dict[str, str]:
-    """What members and non-members of these numbers can show about an AUROC; `look`: as in "at one look "."""
+def auroc_facts(counts: tuple[int, ...], limit: float, confidence: float, *, when: str = "") -> dict[str, str]:
+    """What members and non-members of these numbers can show about an AUROC; `when`: e.g. "at one look "."""
     first, second = counts
     facts = {"probes": both_sides(first, second)}
     if min(counts) < 2:
         return facts | dict.fromkeys(("to pass", "to fail"), "at least 2 images a side are needed")
-    return facts | plan_auroc(first, second, limit=limit, confidence=confidence).facts("AUROC", "of each", look)
+    return facts | plan_auroc(first, second, limit=limit, confidence=confidence).facts("AUROC", "of each", when)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,12 @@ from pytest_diffprivacy.statistics.arguments import check_count, check_significa
 
 
 def binomial_lower(successes: int, trials: int, *, confidence: float) -> float:
-    """Return a rate that the true rate exceeds, wrong with probability at most 1 - confidence.
+    """Return a rate that the true rate exceeds, wrong with probability at most 1 - confidence; 0 if nothing happened.
 
     Args:
         successes: how often it happened, 0 to `trials`.
         trials: number of independent trials, at least 1.
         confidence: of this one bound, in (0.5, 1).
-
-    Returns:
-        A rate in [0, 1]; 0 if nothing happened.
 
     Raises:
         UsageError: counts or confidence out of range.
@@ -34,16 +31,7 @@ def binomial_lower(successes: int, trials: int, *, confidence: float) -> float:
 def binomial_upper(successes: int, trials: int, *, confidence: float) -> float:
     """Return a rate that the true rate stays below, wrong with probability at most 1 - confidence.
 
-    Args:
-        successes: how often it happened, 0 to `trials`.
-        trials: number of independent trials, at least 1.
-        confidence: of this one bound, in (0.5, 1).
-
-    Returns:
-        A rate in [0, 1]; about 3 / trials if nothing happened (confidence 0.95).
-
-    Raises:
-        UsageError: counts or confidence out of range.
+    It is about 3 / trials if nothing happened (confidence 0.95). Arguments and errors are those of `binomial_lower`.
 
     Source: Implements Clopper and Pearson (1934), one-sided; METHODS 7.1.
     """

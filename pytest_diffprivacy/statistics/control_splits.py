@@ -1,4 +1,4 @@
-"""Which images train a score and which are judged by it? Disjoint random halves of both sides, several times."""
+"""Control splits: which images fit a scorer and which are judged by it, in disjoint random parts, several times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ControlSplit:
 def control_splits(
     members: int, nonmembers: int, *, splits: int, seed: int, control: float = 0.5
 ) -> tuple[ControlSplit, ...]:
-    """Split members and non-members at random into disjoint control and test parts.
+    """Split members and non-members at random into disjoint control and test parts, with sorted positions.
 
     Args:
         members: number of members.
@@ -34,9 +34,6 @@ def control_splits(
         splits: how many splits; split i depends on the seed and i alone.
         seed: seed of the splits.
         control: share of each side that fits the scorer, rounded down.
-
-    Returns:
-        The splits, each with sorted positions.
 
     Raises:
         UsageError: an argument out of range.

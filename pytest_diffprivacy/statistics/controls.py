@@ -185,15 +185,10 @@ def check_coherence(
 
 
 def check_points(curve: RocCurve, area: float, *, title: str = "The attack") -> None:
-    """Refuse an AUROC that contradicts a point of its ROC.
+    """Refuse an AUROC that contradicts a point of its ROC; published points will do.
 
     A point (FPR, TPR) leaves room for areas from TPR (1 - FPR) to 1 - FPR (1 - TPR) only; so an area is at least twice
     the best balanced accuracy minus 1.
-
-    Args:
-        curve: operating points; published ones will do.
-        area: the AUROC said to belong to them.
-        title: what messages call the attack.
 
     Raises:
         AuditError: they contradict each other; the message names the point.

@@ -184,7 +184,7 @@ def running_copy_rate(
     planned: int,
     confidence: float = 0.95,
 ) -> CopyRate:
-    """Bound the copy rate when generating may stop as soon as FAIL is certain, however often one looks.
+    """Bound the copy rate when generating may stop as soon as FAIL is certain, after any of them.
 
     Generation i gives d_i = (copies a compared member) - (matches a control image), in {-1, 0, 1}. Were the compared
     members no better known to the model than the control images, E[d_i] would be 0; it is at most the rate of copies.

@@ -1,4 +1,4 @@
-"""Do generations crowd around training images more than unseen images do? Meehan's C_T, cell by cell."""
+"""Data copying: whether generations are nearer to training images than unseen ones are. Meehan's C_T, cell by cell."""
 
 from __future__ import annotations
 

@@ -171,18 +171,6 @@ def dataset_p_value(
 ) -> float:
     """Return the p-value of "the effect is at most `limit`" that `dataset_inference` inverts; at 0 it is its `p_value`.
 
-    Args:
-        logits: as for `dataset_inference`.
-        limit: an effect, finite.
-        test: "welch" or "permutation".
-        combine: "mean" or "median".
-        seed: of the permutations.
-
-    Raises:
-        UsageError: an argument is wrong.
-        InsufficientProbes: fewer than 10 test images a side.
-        AuditError: the scorer measured nothing.
-
     Source: METHODS 3.13 and 7.6.
     """
     allowed, pairs = as_number("limit", limit), [_checked(pair) for pair in logits]
@@ -311,20 +299,13 @@ def _splits(arrays: Stored) -> list[SplitLogits]:
 
 
 def images_needed(effect: float, *, limit: float = 0.0, significance: float, power: float = 0.8) -> int | None:
-    """Return how many test images a side would decide, if the true effect is `effect`.
+    """Return how many test images a side would decide, if the true effect is `effect`; None beyond 10 million.
 
     Args:
-        effect: standardized difference taken for the truth.
+        effect: standardized difference taken for the truth; above the limit a FAIL is sought, else a PASS.
         limit: the largest effect allowed, >= 0; 0 asks how many images make a set inferable.
-        significance: of the test, in (0, 0.5).
+        significance: of the test, in (0, 0.5); of one split, several need somewhat more.
         power: probability with which that many decide, in (0, 1).
-
-    Returns:
-        Images for a FAIL if effect > limit, else for a PASS; None beyond 10 million (as when they are equal). For one
-        split and a scorer that is no better for more control images; several splits need somewhat more.
-
-    Raises:
-        UsageError: an argument is out of range.
 
     Source: Normal approximation of the two-sample test; ours.
     """

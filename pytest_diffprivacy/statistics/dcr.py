@@ -1,7 +1,7 @@
 """DCR share: whether generations are nearer to the training set than to as many unseen images (closest records).
 
-A share of one half means no copying. Generations that have the same nearest record share the luck of how the records
-were split into training set and holdout, so that the plain binomial test rejects far too often; the p-value here
+A share of one half means no copying. Generations that have the same nearest record share how the records happened to be
+split into training set and holdout, so that the plain binomial test rejects far too often; the p-value here
 re-draws the split, and the bounds count such generations as fewer.
 """
 
@@ -119,7 +119,7 @@ def dcr_share_of_counts(
     Raises:
         UsageError: sides of different sizes, negative counts, or no generation.
 
-    Source: Implements METHODS 6.2: permutation over splits and Clopper-Pearson bounds on effective counts.
+    Source: As `dcr_share`.
     """
     significance = check_significance(confidence)
     draws = check_count("permutations", permutations, least=99)

@@ -1,4 +1,4 @@
-"""How small can epsilon not be, given what an attacker recognised?
+"""Empirical epsilon: a lower bound from what an attacker recognised.
 
 (epsilon, delta)-differential privacy limits every attack: TPR <= e^epsilon FPR + delta, and the same for the two other
 rates. So rates that were reached prove a lower bound of epsilon. The bound is a statement about the training procedure

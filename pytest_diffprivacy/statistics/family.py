@@ -1,4 +1,4 @@
-"""What do several attacks prove about one claim? PASS needs every bound, FAIL is corrected for their number."""
+"""Family TPR: what several attacks prove about one claim. PASS needs every bound, FAIL is corrected."""
 
 from __future__ import annotations
 

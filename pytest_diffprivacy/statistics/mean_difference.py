@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -135,32 +135,9 @@ class MeanDifferenceStatistic(Statistic):
         return facts
 
 
-class Shift(Protocol):
-    """A difference of means with a family of one-sided tests."""
-
-    @property
-    def difference(self) -> float:
-        """Mean of the first group minus mean of the second."""
-
-    def p_above(self, m: float) -> float:
-        """P-value of "the true difference is at most m"; it does not fall as m grows."""
-
-    def lower(self, significance: float) -> float:
-        """Lower bound of the difference."""
-
-    def upper(self, significance: float) -> float:
-        """Upper bound of the difference."""
-
-
 @dataclass(frozen=True, slots=True)
 class WelchShift:
-    """Welch's t-test, one-sided.
-
-    Attributes:
-        difference: of the means.
-        error: its standard error.
-        freedom: Welch and Satterthwaite's degrees of freedom.
-    """
+    """Welch's t-test, one-sided, with its standard error and Welch and Satterthwaite's degrees of freedom."""
 
     difference: float
     error: float
@@ -251,6 +228,9 @@ class PermutationShift:
         return float(ordered[rank - 1])
 
 
+Shift: TypeAlias = WelchShift | PermutationShift
+
+
 def shown_shift(first: int, second: int | None = None, *, confidence: float = 0.95, power: float = POWER) -> float:
     """Return the gap to a limit that a one-sided bound of the mean clears with probability `power`.
 
@@ -262,9 +242,6 @@ def shown_shift(first: int, second: int | None = None, *, confidence: float = 0.
 
     Returns:
         The gap between the true value and the limit, in standard deviations of a group; the same for PASS and FAIL.
-
-    Raises:
-        UsageError: an argument is out of range.
 
     Source: Power of Student's t-test by the noncentral t distribution, which is Welch's for groups of equal spread.
     """

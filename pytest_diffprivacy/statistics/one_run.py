@@ -273,13 +273,12 @@ class OneRunStatistic(GuessStatistic):
 
 @dataclass(frozen=True, slots=True)
 class GuessPlan:
-    """What so many guesses can show about a claimed epsilon.
+    """What so many guesses can show about a claimed epsilon; None where they can show nothing.
 
     Attributes:
         most: the bound if every guess is right.
-        right: fewest right guesses that refute the claim; None: not even all do.
-        smallest: the smallest chance of a right guess with which that many are right with probability `power`; None:
-            there is none.
+        right: fewest right guesses that refute the claim.
+        smallest: the smallest chance of a right guess with which that many are right with probability `power`.
         power: the probability.
     """
 
@@ -290,16 +289,7 @@ class GuessPlan:
 
 
 def plan_guesses(guesses: int, bound: Callable[[int], float], claimed: float, *, power: float = POWER) -> GuessPlan:
-    """Plan a claim about epsilon by one run.
-
-    Args:
-        guesses: how many, at least 1.
-        bound: right guesses -> lower bound of epsilon, which does not fall with them.
-        claimed: the epsilon to refute.
-        power: probability that a plan asks for, in (0, 1).
-
-    Raises:
-        UsageError: an argument is out of range.
+    """Plan a claim about epsilon by `bound`, which takes right guesses and does not fall with them.
 
     Source: Inverts the bounds of METHODS 7.5; the number of right guesses is taken as binomial.
     """

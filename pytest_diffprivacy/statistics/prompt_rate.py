@@ -27,7 +27,7 @@ class PromptRate(Bounded):
         hits: prompts that bring an image back.
         undecided: prompts whose search was given up.
         false_matches: prompts whose image matches an unseen one as well; None without a control.
-        prompts: how many were asked.
+        prompts: how many were searched.
     """
 
     hits: int
@@ -43,7 +43,7 @@ def prompt_rate(
 
     Args:
         hits: which prompts do at which guidance scale, bool (prompts, scales); one scale is enough.
-        undecided: of which that could not be told, (prompts, scales); prompts that are hits all the same do not count.
+        undecided: of which that is undecided, (prompts, scales); prompts that are hits all the same do not count.
         false_matches: whose image matches one of as many unseen images, (prompts, scales); None: no control.
         confidence: of each bound, in (0.5, 1).
 

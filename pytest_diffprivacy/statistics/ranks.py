@@ -1,4 +1,4 @@
-"""Which of n observed values bounds a quantile?
+"""Ranks: which of n observed values bounds a quantile.
 
 The true rate of values beyond the k-th most extreme of n independent values is Beta(k, n+1-k), whatever their
 distribution. So a rank k can be read off before any data are seen: one so strict that the rate is at most a
@@ -57,8 +57,8 @@ def ranks(nonmembers: int, max_fpr: float, significance: float) -> Ranks:
 def find_ranks(n: int, x: float, a: float) -> Ranks:
     """Return `ranks` without checks; also for x = 0.
 
-    By the duality of binomial and beta tails, low - 1 is also the largest count of n whose Clopper-Pearson
-    upper bound is <= x, and high the smallest count whose lower bound is >= x.
+    By the duality of binomial and beta tails, low - 1 is also the largest count of n whose Clopper-Pearson upper bound
+    is <= x, and high the smallest count whose lower bound is >= x.
 
     Source: METHODS 7.2, `k_lo` and `k_hi`.
     """
@@ -77,17 +77,7 @@ def find_ranks(n: int, x: float, a: float) -> Ranks:
 
 
 def values_needed(x: float, significance: float) -> int:
-    """Return the smallest n with a rank for which the rate beyond it is at most `x`.
-
-    Args:
-        x: the rate, in (0, 1).
-        significance: chance of error of the rank, in (0, 0.5].
-
-    Returns:
-        The smallest n with (1 - x)^n <= significance.
-
-    Raises:
-        UsageError: an argument out of range.
+    """Return the smallest n with a rank for which the rate beyond it is at most `x`: (1 - x)^n <= significance.
 
     Source: Implements METHODS 7.2, ln a / ln(1 - x).
     """

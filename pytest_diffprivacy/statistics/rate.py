@@ -163,17 +163,9 @@ def trials_needed(value: float, limit: float, *, confidence: float = 0.95, power
 def excess_trials_needed(
     value: float, control: float, limit: float, *, confidence: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Return how many trials would decide a rate from whose lower bound that of a control is taken off.
+    """As `trials_needed`, of a rate from whose lower bound that of a control with as many trials is taken off.
 
-    Args:
-        value: the rate taken for the truth.
-        control: the rate of false matches taken for the truth; the same number of trials bounds it.
-        limit: the largest rate allowed.
-        confidence: of each bound.
-        power: probability with which that many trials decide.
-
-    Returns:
-        As `trials_needed`; None as well whenever the control explains what is above the limit.
+    None as well whenever the control, whose rate is taken for the truth, explains what is above the limit.
 
     Source: Implements the power of the bounds of METHODS 1.4, those of `excess_rate`.
     """

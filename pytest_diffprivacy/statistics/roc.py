@@ -1,4 +1,4 @@
-"""What does the attack achieve at every threshold, and what do its scores look like?
+"""ROC: what the attack achieves at every threshold, and the histogram of its scores.
 
 The exact ROC (all distinct scores, ties one step), its pointwise confidence band, a thinned copy for plots,
 and a histogram of both sets. Nothing here decides; decisions use `tpr_at_fpr` and `auroc`.

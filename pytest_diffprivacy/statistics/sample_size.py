@@ -43,22 +43,22 @@ class Plan:
     power: float
     fail_needs: int = 1
 
-    def facts(self, quantity: str, fewest: str, look: str = "") -> dict[str, str]:
+    def facts(self, quantity: str, fewest: str, when: str = "") -> dict[str, str]:
         """The plan of two sides in words.
 
         Args:
             quantity: what is bounded, e.g. "share".
             fewest: what `fail_needs` counts, e.g. "of each".
-            look: when the probes are judged, if that must be said, e.g. "at one look ".
+            when: the probes are judged, if that must be said, e.g. "at one look ".
         """
         enough = f"{self.pass_needs} of each pass with probability {self.power:g}"
         smallest = (
             "these can show none"
             if self.smallest is None
-            else f"the smallest {quantity} that these show {look}with probability {self.power:g} is {self.smallest:.3g}"
+            else f"the smallest {quantity} that these show {when}with probability {self.power:g} is {self.smallest:.3g}"
         )
         return {
-            "to pass": f"{look}a model without a leak passes with probability {self.pass_chance:.2f}; "
+            "to pass": f"{when}a model without a leak passes with probability {self.pass_chance:.2f}; "
             + (enough if self.pass_needs else "no number passes"),
             "to fail": f"at least {self.fail_needs} {fewest}; {smallest}",
         }

@@ -291,7 +291,7 @@ class SequentialMeanStatistic(Statistic):
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (members, non-members), each of which is in one pair."""
-        facts, pairs = auroc_facts(counts, limit, self.confidence, look="at one look "), min(counts)
+        facts, pairs = auroc_facts(counts, limit, self.confidence, when="at one look "), min(counts)
         if pairs < 2:
             return facts
         test = SequentialTest(limit, confidence=self.confidence)

@@ -1,7 +1,7 @@
 """Similar generations: how many are copies, if all that is known of each is its similarity to the training images.
 
-A generator that copies nothing makes images that are as alike to training images as other unseen images are. So unseen
-images set the limit from which an image counts as a copy, and others of them say how often the limit is wrong.
+A generator that copies nothing makes images that are as similar to training images as other unseen images are. So
+unseen images set the limit from which an image counts as a copy, and others of them say how often the limit is wrong.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class AlikeRate(Bounded):
         value: copies / generations.
         low: lower bound of the rate that the false match rate of unseen images does not explain.
         high: upper bound of the plain rate.
-        copies: generations at least `threshold` alike.
+        copies: generations whose similarity is at least `threshold`.
         generations: how many there were.
-        false_matches: unseen images of the control at least `threshold` alike.
+        false_matches: unseen images of the control that are as similar.
         controls: unseen images of the control.
         threshold: the similarity from which an image counts as a copy.
     """

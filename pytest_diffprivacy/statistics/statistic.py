@@ -96,7 +96,7 @@ def only(arrays: Stored, role: str) -> NDArray[Any]:
 
 
 def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
-    """Compute a statistic again.
+    """Compute a statistic again from what a record keeps.
 
     Args:
         statistic: a name in `STATISTICS`.
@@ -114,16 +114,9 @@ def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
 
 
 def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, limit: float) -> float | None:
-    """Return the smallest significance at which the statistic's lower bound lies above the limit.
+    """Return the p-value of "at most the limit" of what `recompute` takes; None where there is no confidence.
 
-    Args:
-        statistic: a name in `STATISTICS`.
-        arrays: role -> the arrays that play it, in the order of the record.
-        arguments: the statistic's other arguments as they were recorded.
-        limit: the claim's limit.
-
-    Returns:
-        The p-value of "at most the limit"; None where the statistic takes no confidence.
+    It is the smallest significance at which the statistic's lower bound lies above the limit.
 
     Raises:
         UsageError: no such statistic, or arrays or arguments that it does not take.

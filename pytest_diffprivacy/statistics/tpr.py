@@ -1,4 +1,4 @@
-"""How many members does the attack recognise when at most x of the non-members may be flagged by mistake?
+"""TPR at a limited FPR: the members recognised when at most a share x of the non-members may be flagged by mistake.
 
 The threshold of that rate is itself estimated from the non-members. The usual recipe (a binomial interval at
 the threshold that was picked) forgets this and covers 20-87 % at nominal 95 %. The bounds here bound the
@@ -117,13 +117,7 @@ class TprBounds:
 
 
 def tpr_bounds(member: FloatArray, nonmember: FloatArray, x: float, significance: float) -> TprBounds:
-    """Return both bounds, each at `significance`; arguments are not checked.
-
-    Args:
-        member: member scores in any order.
-        nonmember: non-member scores, **highest first**.
-        x: limit of the FPR, in (0, 1).
-        significance: of each bound, split in two halves.
+    """Return both bounds, each at `significance`, unchecked; members in any order, non-members **highest first**.
 
     Source: Implements METHODS 7.2, `tpr_bounds`.
     """

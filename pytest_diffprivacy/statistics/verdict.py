@@ -1,4 +1,4 @@
-"""What may be concluded from a measurement and a limit?
+"""Verdict: what may be concluded from a measurement and a limit.
 
 This is the only place in the project where a measurement meets its limit. A PASS needs the upper confidence
 bound, a FAIL the lower one; a point estimate decides nothing, so a small sample ends as INCONCLUSIVE and
