@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.statistics.verdict import Verdict
@@ -43,6 +43,13 @@ class Record(BaseModel):
     def _unicode(cls, fields: Any) -> Any:
         r"""Bytes of a file name or message that are no UTF-8 are written out, e.g. as `\udcff`."""
         return changed_texts(fields, _as_unicode) if isinstance(fields, dict) else fields
+
+    @model_validator(mode="after")
+    def _whole(self, info: ValidationInfo) -> Self:
+        """A record that is made has all fields; one that is read has those that it was written with, and no others."""
+        if info.mode == "python":
+            self.__pydantic_fields_set__.update(type(self).model_fields)
+        return self
 
 
 class Estimate(Record):

@@ -24,9 +24,12 @@ def record_json(record: Record) -> str:
     """A record as JSON in ASCII, the same text on every machine; `model_validate_json` gives the same record back.
 
     Every field has a line of its own, and so has every record in a list. Whatever a terminal or browser could act on
-    (control characters, text-direction marks) is written as an escape.
+    (control characters, text-direction marks) is written as an escape. A record of an earlier version, which lacks
+    fields that this one has, keeps its text and its digest.
     """
-    lines = [f"{_json(name)}: {_lines(value)}" for name, value in record.model_dump(mode="json").items()]
+    lines = [
+        f"{_json(name)}: {_lines(value)}" for name, value in record.model_dump(mode="json", exclude_unset=True).items()
+    ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

@@ -78,25 +78,15 @@ def _value(claim: Claim) -> str:
 
 def _settings(before: Run, after: Run) -> Iterator[str]:
     """Whatever else was not the same, so that nobody takes two different questions for one."""
-    pairs: list[tuple[str, Mapping[str, str], Mapping[str, str]]] = [
-        ("model", _models(before), _models(after)),
-        ("images", _probes(before), _probes(after)),
-        ("option", _options(before), _options(after)),
-        ("version", before.versions, after.versions),
-    ]
-    for what, old, new in pairs:
+    for (what, old), (_, new) in zip(_circumstances(before), _circumstances(after), strict=True):
         for name in sorted(set(old) | set(new)):
             if old.get(name) != new.get(name):
                 yield f"{what} {name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"
 
 
-def _models(run: Run) -> dict[str, str]:
-    return {claim.model.name: claim.model.digest[:16] for claim in run.claims if claim.model}
-
-
-def _probes(run: Run) -> dict[str, str]:
-    return {f"{side.role}, {side.origin}": side.digest[:16] for claim in run.claims for side in claim.probes}
-
-
-def _options(run: Run) -> dict[str, str]:
-    return {option.name: option.value for option in run.options if option.name != "report"}
+def _circumstances(run: Run) -> Iterator[tuple[str, Mapping[str, str]]]:
+    claims = run.claims
+    yield "model", {claim.model.name: claim.model.digest[:16] for claim in claims if claim.model}
+    yield "images", {f"{side.role}, {side.origin}": side.digest[:16] for claim in claims for side in claim.probes}
+    yield "option", {option.name: option.value for option in run.options if option.name != "report"}
+    yield "version", run.versions

@@ -1,8 +1,8 @@
-"""What does an attack achieve, and what do its scores look like? ROC curves and histograms as inline SVG."""
+"""ROC curves, histograms and charts as inline SVG; `name` is the prefix of a picture's ids, unique in its document."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -10,42 +10,31 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pytest_diffprivacy.evidence.records import Chart, Curve, Histogram, Series
-from pytest_diffprivacy.report.svg import BAND, FIRST, GROUND, INK, SECOND, SOFT, Words, draw, legend_below, plain_label
+from pytest_diffprivacy.report.svg import BAND, FIRST, GROUND, INK, SECOND, SOFT, Entries, Words, draw, plain_label
 from pytest_diffprivacy.report.tables import working_index
 from pytest_diffprivacy.report.text import number, one_line, whole
 
 SMALLEST_RATE: Final = 1e-6
-Entries = list[tuple[Any, str]]
 
 
 def roc_figure(curve: Curve, name: str) -> str:
     """The ROC on logarithmic axes with its band, the working point, the limit and what guessing would achieve.
 
-    Args:
-        curve: points, band, working FPR and limit.
-        name: prefix of the picture's ids, unique in the document.
-
-    Returns:
-        An `<svg>` element; rates of 0 are drawn on the edge of the picture.
+    Rates of 0 are drawn on the edge of the picture.
     """
     marks = (curve.smallest_fpr, curve.working_fpr)
     left = max(0.7 * min(mark for mark in marks if mark), SMALLEST_RATE) if any(marks) else SMALLEST_RATE
     heights = [rate for rate in (*curve.tpr, curve.limit, left) if rate]
     floor = max(0.7 * min(heights), SMALLEST_RATE)
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: Axes) -> Entries:
         entries: Entries = []
         if curve.band_fpr:
-            low = [max(rate, floor) for rate in curve.band_low]
-            axes.fill_between([max(rate, left) for rate in curve.band_fpr], low, curve.band_high, color=BAND, lw=0)
+            low = _at_least(curve.band_low, floor)
+            axes.fill_between(_at_least(curve.band_fpr, left), low, curve.band_high, color=BAND, lw=0)
             entries.append((Patch(facecolor=BAND), f"its {curve.confidence:.0%} bounds"))
-        (line,) = axes.plot(
-            [max(rate, left) for rate in curve.fpr],
-            [max(rate, floor) for rate in curve.tpr],
-            color=FIRST,
-            linewidth=2.2,
-            drawstyle="steps-post",
-        )
+        fpr, tpr = _at_least(curve.fpr, left), _at_least(curve.tpr, floor)
+        (line,) = axes.plot(fpr, tpr, color=FIRST, linewidth=2.2, drawstyle="steps-post")
         entries.insert(0, (line, "the attack"))
         (chance,) = axes.plot([left, 1.0], [left, 1.0], color=SOFT, linewidth=1.2, linestyle=(0, (1.5, 2.5)))
         entries.append((chance, "guessing"))
@@ -54,9 +43,9 @@ def roc_figure(curve: Curve, name: str) -> str:
         _log_ticks(axes.xaxis, left)
         _log_ticks(axes.yaxis, floor)
         axes.set(xlabel="False positive rate (log)", ylabel="True positive rate (log)")
-        legend_below(axes, entries, columns=2)
+        return entries
 
-    return draw(paint, _roc_words(curve), name)
+    return draw(paint, _roc_words(curve), name, columns=2)
 
 
 def _mark_working_point(axes: Axes, curve: Curve, left: float, floor: float, entries: Entries) -> None:
@@ -96,6 +85,11 @@ def _log_ticks(axis: Any, smallest: float) -> None:
     axis.set_minor_locator(NullLocator())  # they cost half of the drawing time
 
 
+def _even_ticks(axis: Any, written: Callable[[float], str] = number) -> None:
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
+
+
 # The first group is hatched, the second only outlined: they can be told apart on a grey print-out.
 _STYLES: Final[Sequence[dict[str, Any]]] = (
     {"facecolor": BAND, "edgecolor": FIRST, "linewidth": 1.6, "hatch": "////", "fill": True},
@@ -105,17 +99,9 @@ _STYLES: Final[Sequence[dict[str, Any]]] = (
 
 
 def histogram_figure(histogram: Histogram, name: str) -> str:
-    """Two groups over common bins as shares of each group, with the threshold marked.
+    """Groups over common bins as shares of each group, with the threshold marked."""
 
-    Args:
-        histogram: counts of every group, and the mark.
-        name: prefix of the picture's ids, unique in the document.
-
-    Returns:
-        An `<svg>` element.
-    """
-
-    def paint(axes: Axes) -> None:
+    def paint(axes: Axes) -> Entries:
         entries: Entries = []
         for position, (group, counts) in enumerate(histogram.groups.items()):
             style = _STYLES[position % len(_STYLES)]
@@ -127,18 +113,16 @@ def histogram_figure(histogram: Histogram, name: str) -> str:
             line = axes.axvline(histogram.mark, color=INK, linewidth=1.6, linestyle="-.")
             entries.append((line, f"{one_line(histogram.mark_label, 26) or 'threshold'}: {number(histogram.mark)}"))
         axes.set_ylim(bottom=0.0)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(value))))
-        axes.yaxis.set_major_locator(MaxNLocator(5))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
+        _even_ticks(axes.xaxis)
+        _even_ticks(axes.yaxis, lambda value: f"{value:g}%")
         axes.set(xlabel=plain_label(histogram.label), ylabel="Share of the group")
-        legend_below(axes, entries, columns=1)
+        return entries
 
     groups = " and ".join(f"{group} ({whole(sum(counts))})" for group, counts in histogram.groups.items())
     description = f"Distribution of {histogram.label} for {groups}, as shares of each group."
     if histogram.mark is not None:
         description += f" A line marks {histogram.mark_label or 'the threshold'} at {number(histogram.mark)}."
-    return draw(paint, Words(f"Histogram: {one_line(histogram.title, 200)}", description), name)
+    return draw(paint, Words(f"Histogram: {one_line(histogram.title, 200)}", description), name, columns=1)
 
 
 # Lines of a chart are told apart by marker and dash as well as by colour.
@@ -151,19 +135,11 @@ _LINES: Final[Sequence[dict[str, Any]]] = (
 
 
 def chart_figure(chart: Chart, name: str) -> str:
-    """Series against a common axis, with their bounds as bars.
-
-    Args:
-        chart: series, labels and scales; on a logarithmic axis values of 0 or less are drawn on its edge.
-        name: prefix of the picture's ids, unique in the document.
-
-    Returns:
-        An `<svg>` element.
-    """
+    """Series against a common axis, with their bounds as bars; on a logarithmic axis what is below lies on its edge."""
     left = _edge([x for series in chart.series for x in series.x]) if chart.log_x else None
     floor = _edge([y for series in chart.series for y in (*series.y, *series.low)]) if chart.log_y else None
 
-    def paint(axes: Axes) -> None:
+    def paint(axes: Axes) -> Entries:
         entries: Entries = []
         for position, series in enumerate(chart.series):
             style = _LINES[position % len(_LINES)] | ({} if chart.joined else {"linestyle": "none"})
@@ -173,13 +149,18 @@ def chart_figure(chart: Chart, name: str) -> str:
                 low, high = _at_least(series.low, floor), _at_least(series.high, floor)
                 axes.vlines(x, low, high, color=style["color"], linewidth=1.4)
             entries.append((line, series.name))
-        _scale(axes, chart)
+        for logarithmic, axis in ((chart.log_x, "x"), (chart.log_y, "y")):
+            if logarithmic:
+                axes.set(**{f"{axis}scale": "log"})
+                _log_ticks(getattr(axes, f"{axis}axis"), 0.5)
+            else:
+                _even_ticks(getattr(axes, f"{axis}axis"))
         axes.set(xlabel=plain_label(chart.x_label), ylabel=plain_label(chart.y_label))
-        legend_below(axes, entries, columns=2 if len(entries) > 3 else 1)
+        return entries
 
-    parts = [f"{chart.y_label} against {chart.x_label}."]
-    parts += [_series_words(series) for series in chart.series if series.x]
-    return draw(paint, Words(f"Chart: {one_line(chart.title, 200)}", " ".join(parts)), name)
+    parts = [f"{chart.y_label} against {chart.x_label}.", *map(_series_words, chart.series)]
+    words = Words(f"Chart: {one_line(chart.title, 200)}", " ".join(part for part in parts if part))
+    return draw(paint, words, name, columns=2 if len(chart.series) > 3 else 1)
 
 
 def _edge(values: Sequence[float]) -> float:
@@ -190,19 +171,8 @@ def _at_least(values: Sequence[float], edge: float | None) -> list[float]:
     return list(values) if edge is None else [max(value, edge) for value in values]
 
 
-def _scale(axes: Axes, chart: Chart) -> None:
-    for logarithmic, axis, setter in (
-        (chart.log_x, axes.xaxis, axes.set_xscale),
-        (chart.log_y, axes.yaxis, axes.set_yscale),
-    ):
-        if logarithmic:
-            setter("log")
-            _log_ticks(axis, 0.5)
-        else:
-            axis.set_major_locator(MaxNLocator(5))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: number(float(value))))
-
-
 def _series_words(series: Series) -> str:
+    if not series.x:
+        return ""
     ends = f"from {number(series.y[0])} at {number(series.x[0])} to {number(series.y[-1])} at {number(series.x[-1])}"
     return f"{series.name}: {ends}."

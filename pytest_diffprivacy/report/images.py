@@ -56,21 +56,20 @@ class PictureBudget:
         return ShownStrip(pictures, strip.caption, strip.mark, strip.conspicuous)
 
     def _shown(self, picture: Picture) -> ShownPicture:
-        size, label = _png_size(picture.png_base64), picture.label
+        content = picture.png_base64
+        size, why = _png_size(content), ""
         if self._policy not in ("redacted", "full"):
-            return _withheld(label, "not shown: images are switched off")
-        if size is None:
-            return _withheld(label, "not shown: not a PNG image")
-        if self._policy == "redacted" and max(size) > REDACTED_SIDE:
-            return _withheld(label, "withheld: it has more pixels than a redacted report may show")
-        if len(picture.png_base64) > self._left:
-            return _withheld(label, "not shown: the page is full; the picture is in the JSON report")
-        self._left -= len(picture.png_base64)
-        return ShownPicture(label, f"data:image/png;base64,{picture.png_base64}", *size, withheld="")
-
-
-def _withheld(label: str, why: str) -> ShownPicture:
-    return ShownPicture(label, "", 0, 0, why)
+            why = "not shown: images are switched off"
+        elif size is None:
+            why = "not shown: not a PNG image"
+        elif self._policy == "redacted" and max(size) > REDACTED_SIDE:
+            why = "withheld: it has more pixels than a redacted report may show"
+        elif len(content) > self._left:
+            why = "not shown: the page is full; the picture is in the JSON report"
+        if why or size is None:
+            return ShownPicture(picture.label, "", 0, 0, why)
+        self._left -= len(content)
+        return ShownPicture(picture.label, f"data:image/png;base64,{content}", *size, withheld="")
 
 
 def _png_size(text: str) -> tuple[int, int] | None:

@@ -1,32 +1,17 @@
-"""What does this report not show? Sentences made from what really ran, and those that hold for every audit."""
+"""Limitations of a run: sentences made from what really ran."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from pytest_diffprivacy.evidence.records import Claim, ComparisonOutcome, ControlOutcome, Run
 from pytest_diffprivacy.report.text import percent, plural
 from pytest_diffprivacy.report.threats import Threat
 from pytest_diffprivacy.statistics.verdict import Verdict
 
-ALWAYS: Final = (
-    "A PASS speaks of the attacks, images, limits and confidence written in this report, and of nothing else. A "
-    "stronger attack, another image or another limit may end differently.",
-    "Which images were in the training set is taken from whoever supplied the probe set. If members and non-members "
-    "differ in anything but membership, results about membership mean little.",
-    "The results belong to the model with the digest above, in the precision and with the settings above. A changed "
-    "model, sampler, prompt or precision needs a new run.",
-    "This report is evidence for a decision. It is not the decision, and it is not legal advice.",
-)
 
-
-def limitations(run: Run, known: Sequence[Threat]) -> tuple[str, ...]:
-    """What a reader must keep in mind, the points of this run first."""
-    return (*_of_this_run(run, known), *ALWAYS)
-
-
-def _of_this_run(run: Run, known: Sequence[Threat]) -> Iterator[str]:
+def limitations(run: Run, known: Sequence[Threat]) -> Iterator[str]:
+    """What a reader must keep in mind of this run; what holds for every audit is in the page's template."""
     claims = run.claims
     if run.missing:
         yield f"{plural(len(run.missing), 'audit test')} left no record: what they ask is not answered here."

@@ -1,4 +1,4 @@
-"""How does a matplotlib figure become part of a page? As inline SVG with a name, in the page's colours."""
+"""Inline SVG: a matplotlib figure as part of a page, with a name and in the page's colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -37,6 +37,9 @@ _VARIABLES: Final = {
     GROUND: "ground",
 }
 
+Entries: TypeAlias = list[tuple[Any, str]]
+"""What a legend shows, and what it is called."""
+
 WIDTH, HEIGHT = 5.0, 4.1  # inches; 360 units wide, so that its 11-unit text can be read on a phone
 LONGEST_LABEL: Final = 50
 
@@ -49,13 +52,14 @@ class Words:
     description: str
 
 
-def draw(paint: Callable[[Axes], None], words: Words, name: str) -> str:
-    """Let a function draw on axes of our style and return the picture as inline SVG.
+def draw(paint: Callable[[Axes], Entries], words: Words, name: str, *, columns: int) -> str:
+    """Let a function draw on axes of our style, and return the picture as inline SVG.
 
     Args:
-        paint: draws; foreign text only through `plain_label` and `legend_below`.
+        paint: draws and returns what the legend names; foreign text on axes only through `plain_label`.
         words: accessible name and description.
         name: prefix of every id, unique in the document.
+        columns: of the legend.
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(_settings()), warnings.catch_warnings():
@@ -65,7 +69,7 @@ def draw(paint: Callable[[Axes], None], words: Words, name: str) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color=GRID, linewidth=0.7)
         axes.set_axisbelow(True)
-        paint(axes)
+        _legend_below(figure, paint(axes), columns)
         FigureCanvasSVG(figure).print_svg(buffer)
     return _inline(buffer.getvalue(), words, name)
 
@@ -102,12 +106,10 @@ def plain_label(text: str) -> str:
     return one_line(text, LONGEST_LABEL).replace("$", r"\$")
 
 
-def legend_below(axes: Axes, entries: list[tuple[Any, str]], *, columns: int) -> None:
+def _legend_below(figure: Figure, entries: Entries, columns: int) -> None:
     """A legend below the picture; its texts may be foreign."""
-    figure = axes.figure
-    handles = [handle for handle, _ in entries]
     legend = figure.legend(
-        handles,
+        [handle for handle, _ in entries],
         [f"entry {i}" for i in range(len(entries))],
         loc="lower left",
         bbox_to_anchor=(0.0, 0.0),
@@ -131,22 +133,14 @@ def _inline(document: str, words: Words, name: str) -> str:
     box = re.search(r'viewBox="([\d. ]+)"', opening)
     assert box is not None
     used = set(re.findall(r"url\(#([^)]+)\)", drawing)) | set(re.findall(r'href="#([^"]+)"', drawing))
-    drawing = re.sub(r' id="([^"]*)"', lambda found: _id(found[1], used, name), drawing)
+    drawing = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", drawing)
     drawing = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", drawing)
     drawing = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{name}-\1"', drawing)
     drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", drawing)
-    drawing = re.sub(r"#[0-9a-f]{6}\b", _variable, drawing)
+    for colour, variable in _VARIABLES.items():
+        drawing = drawing.replace(colour, f"var(--{variable}, {colour})")
     title, description = html.escape(visible(words.title)), html.escape(visible(words.description))
     return (
         f'<svg viewBox="{box[1]}" role="img" aria-label="{title}" aria-describedby="{name}-desc">'
         f'<title>{title}</title><desc id="{name}-desc">{description}</desc>{drawing}'
     )
-
-
-def _id(found: str, used: set[str], name: str) -> str:
-    return f' id="{name}-{found}"' if found in used else ""
-
-
-def _variable(found: re.Match[str]) -> str:
-    colour = found[0]
-    return f"var(--{_VARIABLES[colour]}, {colour})" if colour in _VARIABLES else colour

@@ -1,4 +1,4 @@
-"""Which numbers stand behind a picture? Short tables that say the same as the curve or the histogram."""
+"""The numbers behind a picture: short tables that say the same as the curve, the chart or the histogram."""
 
 from __future__ import annotations
 
@@ -13,66 +13,36 @@ ROWS: Final = 25
 
 def curve_tables(curve: Curve) -> tuple[Table, ...]:
     """Points of the curve and of its band, at most 25 of each, first and last included."""
-    points = [(number(curve.fpr[i]), number(curve.tpr[i])) for i in _spread(len(curve.fpr), _working_index(curve))]
-    tables = [
-        Table(
-            caption=_caption("Points of the curve", len(points), len(curve.fpr)),
-            columns=("False positive rate", "True positive rate"),
-            rows=tuple(points),
-        )
-    ]
-    if curve.band_fpr:
-        kept = _spread(len(curve.band_fpr))
-        band = [(number(curve.band_fpr[i]), number(curve.band_low[i]), number(curve.band_high[i])) for i in kept]
-        caption = _caption("Bounds of the true positive rate", len(band), len(curve.band_fpr))
-        columns = ("False positive rate at most", "Lower bound", "Upper bound")
-        tables.append(Table(caption=caption, columns=columns, rows=tuple(band)))
-    return tuple(tables)
-
-
-def histogram_table(histogram: Histogram) -> Table:
-    """Counts of every group; neighbouring bins are added up where there are more than 25."""
-    bins = len(histogram.edges) - 1
-    step = -(-bins // ROWS)
-    starts = range(0, bins, step)
-    rows = [
-        (
-            f"{number(histogram.edges[start])} to {number(histogram.edges[min(start + step, bins)])}",
-            *(whole(sum(counts[start : start + step])) for counts in histogram.groups.values()),
-        )
-        for start in starts
-    ]
-    caption = "Counts" if step == 1 else f"Counts, {step} neighbouring bins added up"
-    return Table(caption=caption, columns=(histogram.label, *histogram.groups), rows=tuple(rows))
+    index = working_index(curve)
+    rates = ("False positive rate", "True positive rate")
+    points = _thinned("Points of the curve", rates, curve.fpr, curve.tpr, always=() if index is None else (index,))
+    if not curve.band_fpr:
+        return (points,)
+    bounds = ("False positive rate at most", "Lower bound", "Upper bound")
+    band = (curve.band_fpr, curve.band_low, curve.band_high)
+    return points, _thinned("Bounds of the true positive rate", bounds, *band)
 
 
 def chart_tables(chart: Chart) -> tuple[Table, ...]:
     """The points of every series, at most 25 of each, with their bounds where they have any."""
     tables = []
     for series in chart.series:
-        kept = _spread(len(series.x))
-        bounded = bool(series.low)
-        rows = [
-            (
-                number(series.x[i]),
-                number(series.y[i]),
-                *((number(series.low[i]), number(series.high[i])) if bounded else ()),
-            )
-            for i in kept
-        ]
-        columns = (chart.x_label, chart.y_label, *(("Lower bound", "Upper bound") if bounded else ()))
-        caption = _caption(series.name or chart.title, len(kept), len(series.x))
-        tables.append(Table(caption=caption, columns=columns, rows=tuple(rows)))
+        bounds = {"Lower bound": series.low, "Upper bound": series.high} if series.low else {}
+        columns = (chart.x_label, chart.y_label, *bounds)
+        tables.append(_thinned(series.name or chart.title, columns, series.x, series.y, *bounds.values()))
     return tuple(tables)
 
 
-def _caption(what: str, shown: int, total: int) -> str:
-    return what if shown == total else f"{what}, {shown} of {whole(total)}"
-
-
-def _working_index(curve: Curve) -> tuple[int, ...]:
-    index = working_index(curve)
-    return () if index is None else (index,)
+def histogram_table(histogram: Histogram) -> Table:
+    """Counts of every group; neighbouring bins are added up where there are more than 25."""
+    edges, bins = histogram.edges, len(histogram.edges) - 1
+    step = -(-bins // ROWS)
+    rows = []
+    for start in range(0, bins, step):
+        counts = (whole(sum(group[start : start + step])) for group in histogram.groups.values())
+        rows.append((f"{number(edges[start])} to {number(edges[min(start + step, bins)])}", *counts))
+    caption = "Counts" if step == 1 else f"Counts, {step} neighbouring bins added up"
+    return Table(caption=caption, columns=(histogram.label, *histogram.groups), rows=tuple(rows))
 
 
 def working_index(curve: Curve) -> int | None:
@@ -82,9 +52,12 @@ def working_index(curve: Curve) -> int | None:
     return max((i for i, fpr in enumerate(curve.fpr) if fpr <= curve.working_fpr), default=None)
 
 
-def _spread(count: int, always: Sequence[int] = ()) -> list[int]:
-    """Indices of at most 25 of `count` entries, evenly spread, ends and `always` included."""
-    if count <= ROWS:
-        return list(range(count))
+def _thinned(caption: str, columns: tuple[str, ...], *values: Sequence[float], always: Sequence[int] = ()) -> Table:
+    """At most 25 rows of these columns of numbers, evenly spread, ends and `always` included."""
+    total = len(values[0])
     free = ROWS - len(always)
-    return sorted({round(i * (count - 1) / (free - 1)) for i in range(free)} | set(always))
+    kept = list(range(total))
+    if total > ROWS:
+        kept = sorted({round(i * (total - 1) / (free - 1)) for i in range(free)} | set(always))
+        caption += f", {len(kept)} of {whole(total)}"
+    return Table(caption=caption, columns=columns, rows=tuple(tuple(number(v[i]) for v in values) for i in kept))

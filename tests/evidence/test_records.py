@@ -1,9 +1,13 @@
 """Records hold finite numbers, known fields, and do not change."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Estimate, Work
+from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Estimate, Run, Work
+from pytest_diffprivacy.evidence.seals import record_json
+from tests.report.finished import finished_run
 
 ESTIMATE = {"name": "AUROC", "value": 0.5, "low": 0.4, "high": 0.6, "confidence": 0.95, "counts": "9 + 9"}
 
@@ -49,3 +53,16 @@ def test_bytes_that_are_no_text_are_written_out():
     assert record.name == "caf\\udce9"
     assert record.counts == "漢字"
     assert Estimate.model_validate_json(record.model_dump_json()) == record
+
+
+def test_a_record_of_an_earlier_version_keeps_its_text_and_so_its_digest() -> None:
+    made = finished_run()
+    whole = json.loads(record_json(made))
+    assert record_json(Run.model_validate_json(record_json(made))) == record_json(made)
+    earlier = {key: value for key, value in whole.items() if key != "catalogue"}
+    for claim in earlier["claims"]:
+        for method in claim["methods"]:
+            del method["label"], method["function"]
+    read = Run.model_validate_json(json.dumps(earlier))
+    assert json.loads(record_json(read)) == earlier
+    assert read.catalogue == ()
