@@ -25,9 +25,15 @@ from pytest_diffprivacy.audit import Auditor, Findings, Question, current_audito
 from pytest_diffprivacy.engine import ScoreTask
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Method, Recipe
-from pytest_diffprivacy.membership.cdi import as_features, cdi_logits
+from pytest_diffprivacy.membership.cdi import (
+    FAMILIES,
+    WHITE_BOX,
+    CdiSettings,
+    affordable_features,
+    as_features,
+    cdi_logits,
+)
 from pytest_diffprivacy.membership.cdi_features import VERSION, cdi_features
-from pytest_diffprivacy.membership.cdi_settings import FAMILIES, WHITE_BOX, CdiSettings, affordable_features
 from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
@@ -86,7 +92,7 @@ def assert_dataset_not_inferable(
         probes: the ProbeSet; or the non-members' features, an array (non-members, features).
         significance: of the test, and 1 - confidence of each bound; a confidence on the command line overrides it.
         max_effect: allowed effect in standard deviations, >= 0.
-        features: families out of membership.cdi_settings.FAMILIES; None: all that the model's access allows. Of a
+        features: families out of membership.cdi.FAMILIES; None: all that the model's access allows. Of a
             ScoreTable its columns; None: all.
         splits: random control/test splits; the record holds each one's p-value.
         test: "welch", or "permutation" of the mean difference.

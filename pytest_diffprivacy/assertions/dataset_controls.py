@@ -15,7 +15,7 @@ from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome
-from pytest_diffprivacy.membership.cdi_settings import WHITE_BOX, CdiSettings
+from pytest_diffprivacy.membership.cdi import WHITE_BOX, CdiSettings
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.probes import ProbeSet

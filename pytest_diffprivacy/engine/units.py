@@ -44,8 +44,9 @@ class Unit:
     @property
     def method(self) -> str:
         """What kind of work it is; units of one kind need the same memory and time an image."""
-        named = self.label.partition(",")[0] if self.depends is None else self.depends.get("method")
-        return str(named)
+        if self.depends is None:
+            return self.label.removeprefix(f"{self.bundle}, ").partition(",")[0]
+        return str(self.depends.get("method"))
 
 
 @dataclass(slots=True)

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from pytest_diffprivacy.membership.attack import Attack
-from pytest_diffprivacy.membership.cdi import cdi_logits
+from pytest_diffprivacy.membership.cdi import CdiSettings, cdi_logits
 from pytest_diffprivacy.membership.cdi_features import cdi_features
-from pytest_diffprivacy.membership.cdi_settings import CdiSettings
 from pytest_diffprivacy.membership.clid import ClidScale, clid, clid_scores, clid_terms, fit_clid_scale
 from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.membership.drc import (
@@ -32,11 +31,10 @@ from pytest_diffprivacy.membership.loss import loss, loss_scores
 from pytest_diffprivacy.membership.pfami import pfami, pfami_scores
 from pytest_diffprivacy.membership.pia import pia, pia_scores
 from pytest_diffprivacy.membership.pian import pian, pian_scores
-from pytest_diffprivacy.membership.planned import PlannedShadows
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.rediffuse import rediffuse, rediffuse_scores
 from pytest_diffprivacy.membership.secmi import secmi, secmi_scores
-from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
+from pytest_diffprivacy.membership.shadow import Measure, PlannedShadows, Shadow, ShadowScores
 from pytest_diffprivacy.membership.shadow_training import score_shadows, shadow_splits, train_shadows
 from pytest_diffprivacy.membership.sima import sima, sima_scores
 from pytest_diffprivacy.methods import Kind, Method, find_method

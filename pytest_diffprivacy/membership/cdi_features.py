@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
-from pytest_diffprivacy.membership.cdi_settings import (
+from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.membership.cdi import (
     DRAWS,
     OPTIMIZATION_STEPS,
     PIA_TIMESTEP,
@@ -35,7 +35,7 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_step
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser, require_white_box
 from pytest_diffprivacy.models.schedule import match_all
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition, batch_noise
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, ImageBatch, as_images, score_batches
 
 MASKED = 0.2
 VERSION = 1
@@ -95,25 +95,18 @@ def cdi_features(
         if set(chosen.features) & set(WHITE_BOX)
         else require_denoiser(model, "CDI")
     )
-    if batch_size < 1:
-        raise UsageError(f"`batch_size` must be at least 1, got {batch_size!r}.")
-    rows = np.empty((len(checked), len(chosen.names)))
-    for start in range(0, len(checked), batch_size):
-        part = slice(start, min(start + batch_size, len(checked)))
-        batch = checked[part]
-        drawn = batch_noise(denoiser, batch, part, draws=chosen.draws + 1, noise=noise, total=len(checked), seed=seed)
+
+    def measure(batch: ImageBatch) -> Tensor:
+        drawn = batch.noise(chosen.draws + 1)
         if len(drawn) != chosen.draws + 1:
             raise UsageError(f"`noise` must hold {chosen.draws + 1} draws, got {len(drawn)}.")
-        condition = batch_condition(denoiser, prompts, part, len(checked))
-        columns = _Features(denoiser, denoiser.encode(batch), drawn, condition, chosen).columns()
-        rows[part] = torch.stack(columns, dim=1).double().cpu().numpy()
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(broken):
-        raise AuditError(
-            f"CDI: the features are not finite for {len(broken)} of {len(rows)} images, the first at position "
-            f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
-        )
-    return rows
+        columns = _Features(denoiser, batch.x0, drawn, batch.conditioning, chosen).columns()
+        return torch.stack(columns, dim=1)
+
+    return score_batches(
+        denoiser, checked, measure, prompts=prompts, noise=noise, seed=seed, batch_size=batch_size,
+        called="CDI", what="the features are",
+    )  # fmt: skip
 
 
 class _Features:

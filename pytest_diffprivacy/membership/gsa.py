@@ -1,11 +1,11 @@
-"""GSA: does the image pull at the weights as training images do? Gradient norms, judged by a classifier.
+"""GSA: gradient norms by which an image pulls at the weights, judged by a classifier.
 
 The classifier learns from shadow models, whose members are known; the target's own labels take no part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, final
@@ -15,15 +15,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
-from pytest_diffprivacy.membership.attack import Attack
-from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
-from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked
+from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.membership.shadow import Measure, PlannedShadows, ShadowScores, check_asked, shadow_attack
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
-from pytest_diffprivacy.models.scoring import as_images, batch_condition, batch_noise
+from pytest_diffprivacy.models.scoring import ImageBatch, as_images, score_batches
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in range(99, 1000, 100))
 TREES = 200
@@ -95,26 +93,19 @@ def gsa_features(
         )
     by_draw = None if noise is None else noise.transpose(0, 1)
 
-    features = np.empty((len(checked), len(parameters)))
-    with _differentiable(parameters):
-        for i in range(len(checked)):
-            part = slice(i, i + 1)
-            x0, condition = white.encode(checked[part]), batch_condition(white, prompts, part, len(checked))
-            drawn = batch_noise(
-                white, checked[part], part, draws=len(times), noise=by_draw, total=len(checked), seed=seed
-            )  # fmt: skip
-            gradients = (
-                _gradients(white, x0, t, eps, condition, parameters) for t, eps in zip(times, drawn, strict=True)
-            )
-            norms = _norm_of_mean(gradients) if variant == 1 else _mean_of_norms(gradients, squared)
-            features[i] = norms**2 if squared and variant == 1 else norms
-    broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(broken):
-        raise AuditError(
-            f"GSA: the gradient is not finite for {len(broken)} of {len(features)} images, the first at position "
-            f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
+    def features(batch: ImageBatch) -> Tensor:
+        gradients = (
+            _gradients(white, batch.x0, t, eps, batch.conditioning, parameters)
+            for t, eps in zip(times, batch.noise_by_timestep(times), strict=True)
         )
-    return features
+        norms = _norm_of_mean(gradients) if variant == 1 else _mean_of_norms(gradients, squared)
+        return torch.from_numpy(norms**2 if squared and variant == 1 else norms)[None]
+
+    with _differentiable(parameters):
+        return score_batches(
+            white, checked, features, prompts=prompts, noise=by_draw, seed=seed, batch_size=1,
+            called="GSA", what="the gradient is",
+        )  # fmt: skip
 
 
 def gsa_measure(
@@ -251,24 +242,18 @@ def gsa_attack(shadows: ShadowScores | PlannedShadows, *, random_state: int = 0)
 
     Source: Follows Pang et al. 2025 (GSA) except that nothing is fitted on the target's images (METHODS 3.9).
     """
-    measure = shadows.asked
-    fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest, "random_state": random_state}
-    scores: Callable[..., Any] = planned_scores
+    fixed: dict[str, Any] = {**shadows.asked.parameters, "shadows": shadows.digest, "random_state": random_state}
+    scores = None
     if isinstance(shadows, ShadowScores):
         rows = shadows.features.reshape(-1, shadows.features.shape[2])
         classifier = GsaClassifier.fit(rows, shadows.membership.reshape(-1), random_state=random_state)
         scores = partial(_attack_scores, shadows, classifier, fixed)
-    return Attack(
-        name="gsa",
-        title=f"GSA, {measure.name}, {len(shadows)} shadow models",
-        access="white box and shadow models",
-        source="Pang et al. 2025 (GSA), algorithms 1 and 2",
+    return shadow_attack(
+        GSA,
+        shadows,
+        title=f"GSA, {shadows.asked.name}, {len(shadows)} shadow models",
         scores=scores,
-        defaults=fixed,
-        version=1,
-        seeded=False,
-        evaluations=lambda _: measure.evaluations,
-        timesteps=lambda p: tuple(p.get("timesteps", ())),
+        parameters=fixed,
         uncontrolled="Its classifier was fitted to gradients of shadow models; an ideal denoiser has no parameters.",
     )
 

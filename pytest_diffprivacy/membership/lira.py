@@ -1,8 +1,8 @@
-"""LiRA: does the target's loss look like that of models which saw the image, or of models which did not?"""
+"""LiRA: whether the target's loss is that of models which saw the image, or of models which did not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -11,10 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.membership.attack import Attack
 from pytest_diffprivacy.membership.loss import DRAWS, TIMESTEPS, loss_scores
-from pytest_diffprivacy.membership.planned import PlannedShadows, planned_scores
-from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, check_asked, digests_of
+from pytest_diffprivacy.membership.shadow import (
+    Measure,
+    PlannedShadows,
+    ShadowScores,
+    check_asked,
+    digests_of,
+    shadow_attack,
+)
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
@@ -37,17 +42,7 @@ register(LIRA)
 FloatArray = NDArray[np.float64]
 
 
-def averaged_losses(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
-    *,
-    timesteps: Sequence[int] = TIMESTEPS,
-    draws: int = DRAWS,
-    flip: bool = True,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> FloatArray:
+def averaged_losses(model: Denoiser, images: Tensor | ArrayLike, *, flip: bool = True, **parameters: Any) -> FloatArray:
     """Measure the denoising loss averaged over noise draws and, with `flip`, over the image and its mirror image.
 
     Noise comes from the seed and each view's own digest, so that it is the same for the target and every shadow model.
@@ -55,12 +50,8 @@ def averaged_losses(
     Args:
         model: grey-box access.
         images: (n, channels, height, width) in [0, 1].
-        timesteps: the default is the papers' t = 100, matched by signal-to-noise ratio; plain ints are the model's own.
-        draws: noise draws for each view.
         flip: whether training flipped images horizontally; the image itself always counts too.
-        seed: seed of the draws.
-        prompts: one prompt an image for conditional models; None is the unconditional branch.
-        batch_size: images in one network call.
+        **parameters: the others of `loss_scores`.
 
     Returns:
         float64 (n,), the loss summed over pixels; **lower = more likely member**.
@@ -71,9 +62,7 @@ def averaged_losses(
 
     Source: Implements the averaging of strong LiRA, Carlini et al. 2023, section 5.2, as METHODS 3.2 reads it.
     """
-    return -loss_scores(
-        model, images, timesteps=timesteps, draws=draws, flip=flip, seed=seed, prompts=prompts, batch_size=batch_size
-    )
+    return -loss_scores(model, images, flip=flip, **parameters)
 
 
 def loss_measure(
@@ -192,23 +181,17 @@ def lira_attack(
 
     Source: Implements Carlini et al. 2022 (LiRA), algorithm 1, with the averaging of Carlini et al. 2023, section 5.2.
     """
-    measure = shadows.asked
-    fixed: dict[str, Any] = {**measure.parameters, "shadows": shadows.digest}
-    scores: Callable[..., Any] = planned_scores
+    fixed: dict[str, Any] = {**shadows.asked.parameters, "shadows": shadows.digest}
+    scores = None
     if isinstance(shadows, ShadowScores):
         lira_scores(shadows.losses[0], shadows, variant=variant, variance=variance)  # refuses now, not after an hour
         scores = partial(_attack_scores, shadows, fixed, variant=variant, variance=variance)
-    return Attack(
-        name="lira",
+    return shadow_attack(
+        LIRA,
+        shadows,
         title=f"LiRA, {len(shadows)} shadow models",
-        access="grey box and shadow models",
-        source="Carlini et al. 2022 (LiRA), algorithm 1; Carlini et al. 2023, section 5.2",
         scores=scores,
-        defaults={**fixed, "variant": variant, "variance": variance},
-        version=1,
-        seeded=False,
-        evaluations=lambda _: measure.evaluations,
-        timesteps=lambda p: tuple(p.get("timesteps", ())),
+        parameters={**fixed, "variant": variant, "variance": variance},
         uncontrolled="Its shadow models belong to the audited model: their scores say nothing about an ideal denoiser.",
     )
 

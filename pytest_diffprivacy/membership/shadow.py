@@ -1,4 +1,4 @@
-"""What would models that saw an image, and models that did not, say about it? Shadow models and what they measured.
+"""Shadow models: what models that saw an image, and models that did not, measure on it.
 
 A shadow model is trained like the target on a known half of the images. What an attack needs of it is an array: its
 losses or gradient norms on the probes.
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.engine.code_identity import code_identity
 from pytest_diffprivacy.engine.units import Identified
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import fingerprint
+from pytest_diffprivacy.methods import Method, Published
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import as_images
@@ -32,7 +34,8 @@ class Measure:
 
     Attributes:
         name: short name, e.g. "averaged losses".
-        version: raised whenever the same parameters would give other values.
+        version: raised whenever the same parameters would give other values; a caller's own function is also told by
+            the file that defines it, and a lambda or closure is measured anew every time.
         function: (model, images in [0, 1], *, batch_size, **parameters) -> float64 (images,) or (images, features);
             takes `prompts` as well, one an image, where the images have any.
         parameters: its arguments, plain values that can be fingerprinted; the noise's seed is among them.
@@ -47,8 +50,15 @@ class Measure:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a fingerprint says of it."""
-        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters)}
+        """What a fingerprint says of it; of a caller's own function the file that defines it as well."""
+        code = code_identity(self.function) or {}
+        own = {"code": code} if "source" in code else {}
+        return {"name": self.name, "version": self.version, "parameters": dict(self.parameters), **own}
+
+    @property
+    def stored(self) -> bool:
+        """Whether its values may be answered from the store: its function can be told from its next edition."""
+        return code_identity(self.function) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +244,63 @@ class ShadowScores:
         """What the target says of the images, asked as its shadows were."""
         self.check_target(model)
         self.check_prompts(prompts)
-        told = {} if prompts is None else {"prompts": prompts}
-        return self.asked.function(model, images, batch_size=batch_size, **self.asked.parameters, **told)
+        given = {} if prompts is None else {"prompts": prompts}
+        return self.asked.function(model, images, batch_size=batch_size, **self.asked.parameters, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedShadows:
+    """What stands for shadow models while an audit is planned: they are neither trained nor asked.
+
+    Attributes:
+        models: how many.
+        asked: what they would be asked, and the target as well.
+        digest: of their values, which there are none of.
+    """
+
+    models: int
+    asked: Measure
+    digest: str = "planned"
+
+    def __len__(self) -> int:
+        return self.models
+
+
+def shadow_attack(
+    published: Published,
+    shadows: ShadowScores | PlannedShadows,
+    *,
+    title: str,
+    scores: Callable[..., NDArray[np.float64]] | None,
+    parameters: Mapping[str, Any],
+    uncontrolled: str,
+) -> Method:
+    """A published attack with these shadow models as a method.
+
+    Args:
+        published: its facts.
+        shadows: its shadow models; `evaluations` counts what the target is asked, training and measuring them is extra.
+        title: of this attack.
+        scores: (model, images, ...) -> scores; None while an audit is planned.
+        parameters: all of its parameters.
+        uncontrolled: why no positive control applies.
+    """
+    measure = shadows.asked
+    return published.built(
+        title=title,
+        scores=scores or _no_scores,
+        defaults=parameters,
+        version=1 if measure.stored else None,
+        evaluations=lambda _: measure.evaluations,
+        uncontrolled=uncontrolled,
+    )
+
+
+def _no_scores(*_: Any, **__: Any) -> Any:
+    raise UsageError(
+        "Shadow models are not trained while an audit is planned, got a question to them. Leave out --diffprivacy-plan "
+        "to train and ask them."
+    )
 
 
 def digests_of(images: Tensor) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""How are shadow models trained and asked? Train, measure, store; each of them by one worker.
+"""Training of shadow models: train, measure, store; each of them by one worker.
 
 The array that an attack needs is stored, not the model. A run that is killed continues with the shadows that were not
 finished.
@@ -19,8 +19,7 @@ from pytest_diffprivacy import options
 from pytest_diffprivacy.engine import Engine, Unit, Work, current_engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays, fingerprint
-from pytest_diffprivacy.membership.planned import PlannedShadows
-from pytest_diffprivacy.membership.shadow import Measure, Shadow, ShadowScores
+from pytest_diffprivacy.membership.shadow import Measure, PlannedShadows, Shadow, ShadowScores
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ImageSet
@@ -121,10 +120,7 @@ def train_shadows(
         indices, own_seed = np.flatnonzero(inside).astype(np.int64), _training_seed(seed, number)
         members = hashlib.sha256(np.packbits(inside).tobytes()).hexdigest()
         for measure in _checked(measures):
-            depends = _depends(measure, shown) | {
-                "members": members,
-                "training seed": own_seed,
-            }
+            depends = _depends(measure, shown, {"members": members, "training seed": own_seed})
             last = measure is measures[-1]
             compute = partial(_train_and_measure, number, indices, own_seed, images, measure, last)
             label, bundle = f"shadow {number}, {measure.name}", f"shadow {number}"
@@ -235,9 +231,9 @@ def _asking(shadow: Shadow, images: ImageSet, measure: Measure) -> list[Unit]:
 def _measured(images: ImageSet, start: int, measure: Measure, model: Denoiser, batch_size: int) -> Arrays:
     part = range(start, min(start + CHUNK, len(images)))
     prompts = images.prompts(part)
-    told = {} if prompts is None else {"prompts": prompts}
+    given = {} if prompts is None else {"prompts": prompts}
     batch = torch.from_numpy(images.load(part))
-    values = measure.function(model, batch, batch_size=batch_size, **measure.parameters, **told)
+    values = measure.function(model, batch, batch_size=batch_size, **measure.parameters, **given)
     identity = np.frombuffer(model.identity.digest.encode(), dtype=np.uint8)
     return {"values": np.asarray(values, dtype=np.float64), "identity": identity.copy()}
 
@@ -258,8 +254,11 @@ def _collect(
     return ShadowScores(values, membership, images.digests, models, measure, images.prompts(range(len(images))))
 
 
-def _depends(measure: Measure, images: str) -> dict[str, Any]:
-    return {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images}
+def _depends(measure: Measure, images: str, training: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    if not measure.stored:
+        return None
+    asked = {"method": "shadow model", "version": VERSION, "measure": measure.description, "images": images}
+    return {**asked, **(training or {})}
 
 
 def _planned(models: int, measures: Sequence[Measure]) -> tuple[ShadowScores, ...]:

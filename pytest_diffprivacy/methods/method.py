@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
@@ -114,6 +114,11 @@ class Published:
     def question(self) -> str:
         """What it asks about the model."""
         return self.asks or self.kind.question
+
+    def built(self, **facts: Any) -> Method:
+        """The method itself, of what only its call knows: its function, its parameters, a title of its own."""
+        own = {fact.name: getattr(self, fact.name) for fact in fields(Published)}
+        return Method(**{**own, **facts})
 
     @property
     def access_text(self) -> str:

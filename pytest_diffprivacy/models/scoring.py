@@ -115,10 +115,17 @@ class ImageBatch:
         Raises:
             UsageError: no draws, or given noise that does not fit the images.
         """
-        return batch_noise(
-            self.model, self.images if view is None else view, self.part,
-            draws=draws, noise=self.given, total=self.total, seed=self.seed,
-        )  # fmt: skip
+        shape, noise = self.model.sample_shape, self.given
+        if noise is None:
+            if draws < 1:
+                raise UsageError(f"`draws` must be at least 1, got {draws!r}.")
+            drawn = probe_noise(self.images if view is None else view, draws, shape, self.seed)
+        else:
+            given = noise[None] if noise.ndim == 1 + len(shape) else noise
+            if given.ndim != 2 + len(shape) or given.shape[1] != self.total or tuple(given.shape[2:]) != shape:
+                raise UsageError(f"`noise` must have shape (draws, {self.total}, {shape}), got {tuple(noise.shape)}.")
+            drawn = given[:, self.part]
+        return drawn.to(device=self.model.device, dtype=self.model.dtype)
 
     def noise_by_timestep(self, timesteps: Sequence[int]) -> Tensor:
         """One draw for each of the timesteps: (timesteps, b, *model.sample_shape).
@@ -179,67 +186,6 @@ def score_batches(
             f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
         )
     return values
-
-
-def score_images(
-    images: Tensor | ArrayLike,
-    score_batch: Callable[[slice, Tensor], Tensor],
-    *,
-    batch_size: int = BATCH_SIZE,
-    method: str,
-) -> NDArray[np.float64]:
-    """Apply (which images, the images) -> scores (batch,) to images batch by batch."""
-    checked = as_images(images)
-    scores = np.empty(len(checked), dtype=np.float64)
-    for part in in_batches(len(checked), batch_size):
-        scores[part] = score_batch(part, checked[part]).double().cpu().numpy()
-    broken = np.flatnonzero(~np.isfinite(scores))
-    if len(broken):
-        raise AuditError(
-            f"{method}: the model's output is not finite for {len(broken)} of {len(scores)} images, the first at "
-            f"position {broken[0]}. Check the checkpoint and its precision (try dtype float32)."
-        )
-    return scores
-
-
-def batch_noise(
-    model: Denoiser,
-    images: Tensor,
-    part: slice,
-    *,
-    draws: int,
-    noise: Tensor | None,
-    total: int,
-    seed: int,
-) -> Tensor:
-    """The noise of a batch: given, or from the seed and each image's digest.
-
-    Args:
-        model: gives the shape of one draw, the device and the precision.
-        images: the batch.
-        part: the batch's place among all images.
-        draws: noise draws for each image; ignored where `noise` is given.
-        noise: (draws, images, *shape), or (images, *shape) for one draw; None: drawn here.
-        total: number of all images.
-        seed: the run's seed.
-
-    Returns:
-        (draws, batch, *shape) on the model's device in its precision.
-
-    Raises:
-        UsageError: `noise` does not fit the images.
-    """
-    shape = model.sample_shape
-    if noise is None:
-        if draws < 1:
-            raise UsageError(f"`draws` must be at least 1, got {draws!r}.")
-        drawn = probe_noise(images, draws, shape, seed)
-    else:
-        given = noise[None] if noise.ndim == 1 + len(shape) else noise
-        if given.ndim != 2 + len(shape) or given.shape[1] != total or tuple(given.shape[2:]) != shape:
-            raise UsageError(f"`noise` must have shape (draws, {total}, {shape}), got {tuple(noise.shape)}.")
-        drawn = given[:, part]
-    return drawn.to(device=model.device, dtype=model.dtype)
 
 
 def batch_condition(model: Denoiser, prompts: Sequence[Prompt] | None, part: slice, total: int) -> Conditioning | None:

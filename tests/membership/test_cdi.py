@@ -13,9 +13,8 @@ from diffusers import DDPMScheduler
 from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
-from pytest_diffprivacy.membership.cdi import cdi_logits
+from pytest_diffprivacy.membership.cdi import FAMILIES, GREY_BOX, CdiSettings, affordable_features, cdi_logits
 from pytest_diffprivacy.membership.cdi_features import cdi_features
-from pytest_diffprivacy.membership.cdi_settings import FAMILIES, GREY_BOX, CdiSettings, affordable_features
 from pytest_diffprivacy.membership.loss import loss_scores
 from pytest_diffprivacy.membership.noise_optimization import optimize_noise
 from pytest_diffprivacy.membership.pia import pia_scores
