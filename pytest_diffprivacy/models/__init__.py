@@ -1,64 +1,34 @@
-"""How we speak to the model under audit: access protocols, noise schedules, adapters and analytic ground truth."""
+"""How we speak to the model under audit: access protocols, noise schedules, adapters and analytic ground truth.
 
-from pytest_diffprivacy.models.analytic import AnalyticDenoiser, AnalyticPrompts, ideal_denoiser
-from pytest_diffprivacy.models.attention import AttentionRecord
-from pytest_diffprivacy.models.class_conditional import ClassToImage, PixelDiffusion
-from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import GuidedStep, ddim_invert, ddim_sample, ddim_step, guided_ddim
-from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
-from pytest_diffprivacy.models.generators import CallableGenerator, PipelineGenerator
-from pytest_diffprivacy.models.identity import ModelIdentity
-from pytest_diffprivacy.models.load import load_model
-from pytest_diffprivacy.models.network import NetworkDenoiser, flow_network, karras_denoiser
-from pytest_diffprivacy.models.prediction import PredictionType, eps_from, x0_from_eps
-from pytest_diffprivacy.models.protocols import (
-    CrossAttention,
-    Denoiser,
-    Generator,
-    PromptedDenoiser,
-    Vocabulary,
-    WhiteBoxDenoiser,
-)
-from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep
-from pytest_diffprivacy.models.text_to_image import TextToImage
+Each name is imported when it is first used; what is not here is imported from its file.
+"""
 
-StableDiffusion = TextToImage
-"""The name from the time when there was one family."""
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AnalyticDenoiser",
-    "AnalyticPrompts",
-    "AttentionRecord",
-    "CallableGenerator",
-    "ClassToImage",
-    "Conditioning",
-    "CrossAttention",
-    "Denoiser",
-    "FiniteData",
-    "GaussianMixture",
-    "Generator",
-    "GuidedStep",
-    "LeakDial",
-    "ModelIdentity",
-    "NetworkDenoiser",
-    "NoiseSchedule",
-    "PipelineGenerator",
-    "PixelDiffusion",
-    "PredictionType",
-    "PromptedDenoiser",
-    "ReferenceTimestep",
-    "StableDiffusion",
-    "TextToImage",
-    "Vocabulary",
-    "WhiteBoxDenoiser",
-    "ddim_invert",
-    "ddim_sample",
-    "ddim_step",
-    "eps_from",
-    "flow_network",
-    "guided_ddim",
-    "ideal_denoiser",
-    "karras_denoiser",
-    "load_model",
-    "x0_from_eps",
-]
+if TYPE_CHECKING:
+    from pytest_diffprivacy.models.analytic import AnalyticDenoiser as AnalyticDenoiser
+    from pytest_diffprivacy.models.analytic import ideal_denoiser as ideal_denoiser
+    from pytest_diffprivacy.models.class_conditional import ClassToImage as ClassToImage
+    from pytest_diffprivacy.models.class_conditional import PixelDiffusion as PixelDiffusion
+    from pytest_diffprivacy.models.conditioning import Conditioning as Conditioning
+    from pytest_diffprivacy.models.generators import CallableGenerator as CallableGenerator
+    from pytest_diffprivacy.models.generators import PipelineGenerator as PipelineGenerator
+    from pytest_diffprivacy.models.identity import ModelIdentity as ModelIdentity
+    from pytest_diffprivacy.models.load import load_model as load_model
+    from pytest_diffprivacy.models.network import NetworkDenoiser as NetworkDenoiser
+    from pytest_diffprivacy.models.network import flow_network as flow_network
+    from pytest_diffprivacy.models.network import karras_denoiser as karras_denoiser
+    from pytest_diffprivacy.models.protocols import CrossAttention as CrossAttention
+    from pytest_diffprivacy.models.protocols import Denoiser as Denoiser
+    from pytest_diffprivacy.models.protocols import Generator as Generator
+    from pytest_diffprivacy.models.protocols import PromptedDenoiser as PromptedDenoiser
+    from pytest_diffprivacy.models.protocols import Vocabulary as Vocabulary
+    from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser as WhiteBoxDenoiser
+    from pytest_diffprivacy.models.schedule import NoiseSchedule as NoiseSchedule
+    from pytest_diffprivacy.models.schedule import ReferenceTimestep as ReferenceTimestep
+    from pytest_diffprivacy.models.text_to_image import StableDiffusion as StableDiffusion
+    from pytest_diffprivacy.models.text_to_image import TextToImage as TextToImage
+else:
+    from pytest_diffprivacy.lazy import names_of
+
+    __getattr__, __dir__ = names_of(__name__)

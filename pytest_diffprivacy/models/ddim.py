@@ -14,9 +14,8 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.prediction import x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser
-from pytest_diffprivacy.models.schedule import Spacing
+from pytest_diffprivacy.models.schedule import Point, Spacing
 
-Point: TypeAlias = tuple[float, float]
 GuidanceRule: TypeAlias = Callable[[int, Tensor, Tensor], float | Tensor]
 
 
@@ -58,12 +57,10 @@ def ddim_sample(
     """
     if tuple(x_T.shape[1:]) != model.sample_shape:
         raise UsageError(f"`x_T` must have shape (n, {model.sample_shape}), got {tuple(x_T.shape)}.")
-    schedule = model.schedule
-    times = schedule.sampling_timesteps(steps, spacing=spacing)
+    path = model.schedule.sampling_path(steps, spacing)
     x = x_T.to(device=model.device, dtype=model.dtype)
-    ends = [schedule.at(t) for t in times[1:]] + [schedule.final]
-    for t, target in zip(times, ends, strict=True):
-        x = ddim_step(x, model.predict_eps(x, t, conditioning), schedule.at(t), target)
+    for t, source, target in path:
+        x = ddim_step(x, model.predict_eps(x, t, conditioning), source, target)
     return x
 
 
@@ -179,13 +176,11 @@ def guided_ddim(
             f"`x_T` must have shape ({len(conditioning)}, {model.sample_shape}), one row for each prompt, "
             f"got {tuple(x_T.shape)}."
         )
-    schedule = model.schedule
-    times = schedule.sampling_timesteps(steps, spacing=spacing)
-    ends = [schedule.at(t) for t in times[1:]] + [schedule.final]
+    path = model.schedule.sampling_path(steps, spacing)
     x = x_T.to(device=model.device, dtype=model.dtype)
-    for index, (t, target) in enumerate(zip(times, ends, strict=True)):
+    for index, (t, source, target) in enumerate(path):
         eps_u, eps_c = predict_pair(model, x, t, conditioning, unconditional)
         scale = guidance_scale if isinstance(guidance_scale, (int, float)) else guidance_scale(t, eps_u, eps_c)
-        after = ddim_step(x, eps_u + scale * (eps_c - eps_u), schedule.at(t), target)
+        after = ddim_step(x, eps_u + scale * (eps_c - eps_u), source, target)
         yield GuidedStep(index, t, x, eps_u, eps_c, after)
         x = after

@@ -15,6 +15,7 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError, PromptTruncated
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, Prompts
+from pytest_diffprivacy.slices import in_batches
 
 REMEMBERED = 4096
 BATCH = 64
@@ -151,10 +152,9 @@ class PromptEncoder:
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         self._warn_of_truncation(new)
         rows = {text: self._known[text] for text in texts if text in self._known}
-        for start in range(0, len(new), BATCH):
-            part = new[start : start + BATCH]
-            tensors = self._embed(part)
-            rows |= {text: {name: t[i] for name, t in tensors.items()} for i, text in enumerate(part)}
+        for part in in_batches(len(new), BATCH):
+            tensors = self._embed(new[part])
+            rows |= {text: {name: t[i] for name, t in tensors.items()} for i, text in enumerate(new[part])}
         for text in dict.fromkeys(texts):
             self._known[text] = rows[text]
             self._known.move_to_end(text)

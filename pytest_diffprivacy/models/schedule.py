@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 
 Spacing = Literal["leading", "trailing", "linspace"]
+Point: TypeAlias = tuple[float, float]
+"""(alpha, sigma)."""
 
 LEAST_ABAR: Final = 2.0**-24
 """The smallest signal that half precision can hold: what stands for none at all."""
@@ -169,6 +171,16 @@ class NoiseSchedule:
         else:
             times = np.round(np.linspace(0, total - 1, steps))[::-1]
         return tuple(int(t) for t in times)
+
+    def sampling_path(self, steps: int, spacing: Spacing | None = None) -> list[tuple[int, Point, Point]]:
+        """(timestep, its (alpha, sigma), those that it leads to) of each step that a sampler of `steps` steps takes.
+
+        Raises:
+            UsageError: steps is not between 1 and T.
+        """
+        times = self.sampling_timesteps(steps, spacing=spacing)
+        points = [*(self.at(t) for t in times), self.final]
+        return list(zip(times, points[:-1], points[1:], strict=True))
 
 
 @lru_cache(maxsize=1)

@@ -164,6 +164,10 @@ class TextToImage:
         return self._family.predict(self.network, x, time, conditioning)
 
 
+StableDiffusion = TextToImage
+"""The name from the time when there was one family."""
+
+
 def _prompt_encoder(family: Family, pipeline: Any, size: Size, device: torch.device) -> PromptEncoder:
     """What makes conditioning of texts, as the family does."""
     tokenizer, limit = family.reader(pipeline)

@@ -161,19 +161,17 @@ def sampling_states(
     """
     if tuple(x_T.shape[1:]) != model.sample_shape:
         raise UsageError(f"`x_T` must have shape (n, {model.sample_shape}), got {tuple(x_T.shape)}.")
-    schedule, condition = model.schedule, model.condition(prompts, len(x_T))
+    condition = model.condition(prompts, len(x_T))
     if guidance_scale != 1.0:
         if prompts is None or condition is None:
             raise UsageError(f"`guidance_scale` must be 1.0 without prompts, got {guidance_scale!r}.")
         for step in guided_ddim(model, x_T, condition, steps=steps, guidance_scale=guidance_scale):
             yield step.timestep, step.x_t
         return
-    times = schedule.sampling_timesteps(steps)
     x = x_T.to(device=model.device, dtype=model.dtype)
-    for t, following in zip(times, [*times[1:], None], strict=True):
+    for t, point, target in model.schedule.sampling_path(steps):
         yield t, x
-        target = schedule.final if following is None else schedule.at(following)
-        x = ddim_step(x, model.predict_eps(x, t, condition), schedule.at(t), target)
+        x = ddim_step(x, model.predict_eps(x, t, condition), point, target)
 
 
 def _traces(hessian: ScoreHessian, probes: int | None, seed: int) -> tuple[float, float, float, float]:

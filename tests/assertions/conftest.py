@@ -11,7 +11,8 @@ import torch
 
 from pytest_diffprivacy import ProbeSet, options
 from pytest_diffprivacy.audit import current
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ideal_denoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.models.densities import GaussianMixture
 
 SIDE = 6
 SPREAD = 0.05

@@ -16,8 +16,8 @@ from pytest_diffprivacy.errors import (
     UsageError,
 )
 from pytest_diffprivacy.evidence import Store
-from pytest_diffprivacy.models import AnalyticDenoiser, FiniteData, GaussianMixture
-from pytest_diffprivacy.models.densities import LeakDial
+from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
 from pytest_diffprivacy.statistics import Verdict
 from tests.membership.test_cdi import GreyBox
 

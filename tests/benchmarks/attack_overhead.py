@@ -30,8 +30,8 @@ from pytest_diffprivacy import Auditor, load_model
 from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.membership import ATTACKS, Attack
 from pytest_diffprivacy.membership.pfami import STRENGTHS, TIMESTEPS
-from pytest_diffprivacy.models import FiniteData
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser
+from pytest_diffprivacy.models.densities import FiniteData
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks.networks import DENOISER, bare_evaluations, example_pipeline, networks_of, shares, watched
 from tests.benchmarks.resident import peak_resident

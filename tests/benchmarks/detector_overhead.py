@@ -20,7 +20,7 @@ import torch
 from pytest_diffprivacy import load_model
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.memorization.detector import Detector
-from pytest_diffprivacy.models import guided_ddim
+from pytest_diffprivacy.models.ddim import guided_ddim
 from pytest_diffprivacy.models.noise import start_noise
 from tests.benchmarks.networks import DENOISER, bare_evaluations, example_pipeline, networks_of, shares, watched
 from tests.benchmarks.table import Figure, arguments, conclude

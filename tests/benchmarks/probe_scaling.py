@@ -26,8 +26,8 @@ from pytest_diffprivacy import Auditor
 from pytest_diffprivacy.engine import Engine, ScoreTask, Work
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.membership import ATTACKS
-from pytest_diffprivacy.models import FiniteData
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser
+from pytest_diffprivacy.models.densities import FiniteData
 from pytest_diffprivacy.probes import ImageSet
 from tests.benchmarks.attack_overhead import DrawnImages
 from tests.benchmarks.resident import peak_resident

@@ -12,8 +12,8 @@ from pytest_diffprivacy.membership.pia import pia_scores
 from pytest_diffprivacy.membership.pian import pian_scores
 from pytest_diffprivacy.membership.secmi import secmi_scores
 from pytest_diffprivacy.membership.sima import sima_scores
-from pytest_diffprivacy.models import AnalyticDenoiser, FiniteData, GaussianMixture
-from pytest_diffprivacy.models.densities import LeakDial
+from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
 from pytest_diffprivacy.statistics import auroc
 from tests.membership.grey_box import GreyBox
 

@@ -17,8 +17,8 @@ from pytest_diffprivacy.membership.lira import (
 )
 from pytest_diffprivacy.membership.shadow import Measure, ShadowScores, digests_of
 from pytest_diffprivacy.membership.shadow_training import shadow_splits, train_shadows
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ReferenceTimestep, ideal_denoiser
-from pytest_diffprivacy.models.densities import FiniteData
+from pytest_diffprivacy.models import AnalyticDenoiser, ReferenceTimestep, ideal_denoiser
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import binary_images, smooth_images

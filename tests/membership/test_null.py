@@ -19,7 +19,8 @@ from pytest_diffprivacy.membership.pian import pian_scores
 from pytest_diffprivacy.membership.rediffuse import rediffuse_scores
 from pytest_diffprivacy.membership.secmi import secmi_scores
 from pytest_diffprivacy.membership.sima import sima_scores
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture
+from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.statistics import auroc, nonmembers_needed, tpr_at_fpr
 
 RUNS, MEMBERS, OTHERS, MAX_FPR = 200, 100, 368, 0.01

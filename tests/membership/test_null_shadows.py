@@ -14,14 +14,8 @@ from pytest_diffprivacy.membership.clid import clid_scores, clid_terms, fit_clid
 from pytest_diffprivacy.membership.gsa import gsa_attack, gsa_measure
 from pytest_diffprivacy.membership.lira import lira_attack, loss_measure
 from pytest_diffprivacy.membership.shadow_training import train_shadows
-from pytest_diffprivacy.models import (
-    AnalyticDenoiser,
-    FiniteData,
-    GaussianMixture,
-    LeakDial,
-    ModelIdentity,
-    NoiseSchedule,
-)
+from pytest_diffprivacy.models import AnalyticDenoiser, ModelIdentity, NoiseSchedule
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture, LeakDial
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
 from tests.membership.subspace import Subspace

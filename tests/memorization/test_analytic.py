@@ -6,8 +6,10 @@ import torch
 
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
 from pytest_diffprivacy.memorization.hessian_score import hessian_score_difference
-from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule
+from pytest_diffprivacy.models.analytic import AnalyticPrompts
 from pytest_diffprivacy.models.ddim import predict_pair
+from pytest_diffprivacy.models.densities import GaussianMixture
 from tests.models.text_builders import analytic_model, analytic_values
 
 CASES = analytic_values()["cases"]

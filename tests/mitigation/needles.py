@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy.mitigation import Mitigated, MitigationCard, Unmitigated
-from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, ideal_denoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.models.analytic import AnalyticPrompts
+from pytest_diffprivacy.models.densities import GaussianMixture
 
 SIDE = 4
 PROMPTS = [f"needle {i}" for i in range(8)]

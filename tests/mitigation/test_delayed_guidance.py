@@ -7,7 +7,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, DelayedGuidance, DynamicGuidance, Unmitigated
 from pytest_diffprivacy.mitigation.delayed_guidance import TransitionPoint
 from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, seeded_noise
-from pytest_diffprivacy.models import ddim_step
+from pytest_diffprivacy.models.ddim import ddim_step
 from tests.models.text_builders import prompted_mixtures
 
 SAMPLING = DdimSampling(steps=10, guidance_scale=3.0)

@@ -8,7 +8,8 @@ import torch
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file
 
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, NoiseSchedule, ideal_denoiser, load_model
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, ideal_denoiser, load_model
+from pytest_diffprivacy.models.densities import GaussianMixture
 
 torch.set_num_threads(1)  # for networks this small a second thread costs more than it brings
 

@@ -6,7 +6,8 @@ import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership import loss_scores, pia_scores, secmi_scores
-from pytest_diffprivacy.models import AnalyticDenoiser, FiniteData, GaussianMixture, ideal_denoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
+from pytest_diffprivacy.models.densities import FiniteData, GaussianMixture
 from tests.models.builders import binary_images, memorizer, mixture, population_model, smooth_images
 
 POINTS = [(0.9999, 0.01), (0.95, 0.3), (0.5, 0.87), (0.05, 0.999)]

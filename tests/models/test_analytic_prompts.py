@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, Denoiser, Generator, PromptedDenoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, Denoiser, Generator, PromptedDenoiser
+from pytest_diffprivacy.models.analytic import AnalyticPrompts
 from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser, require_prompted
 from tests.models.builders import population_model
 from tests.models.text_builders import analytic_model, analytic_values, prompted_mixtures

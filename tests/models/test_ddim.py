@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models import ddim_invert, ddim_sample, ddim_step
+from pytest_diffprivacy.models.ddim import ddim_invert, ddim_sample, ddim_step
 from tests.models.builders import (
     GOLDEN,
     binary_images,

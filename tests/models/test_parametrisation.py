@@ -11,14 +11,8 @@ import torch
 
 from pytest_diffprivacy.membership import ATTACKS
 from pytest_diffprivacy.memorization import DETECTORS, PromptSampling, watch_prompts
-from pytest_diffprivacy.models import (
-    GaussianMixture,
-    NetworkDenoiser,
-    NoiseSchedule,
-    ReferenceTimestep,
-    flow_network,
-    karras_denoiser,
-)
+from pytest_diffprivacy.models import NetworkDenoiser, NoiseSchedule, ReferenceTimestep, flow_network, karras_denoiser
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 from pytest_diffprivacy.sharpness import STATISTICS
 

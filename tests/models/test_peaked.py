@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models import GaussianMixture
-from pytest_diffprivacy.models.densities import WIDTH, PeakedPopulation
+from pytest_diffprivacy.models.densities import WIDTH, GaussianMixture, PeakedPopulation
 
 POINTS = torch.from_numpy(np.random.default_rng(72).normal(0.2, 0.5, (5, 3)))
 

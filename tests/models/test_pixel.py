@@ -7,8 +7,8 @@ from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.membership import loss_scores
-from pytest_diffprivacy.models import Denoiser, Generator, PixelDiffusion, PredictionType, WhiteBoxDenoiser, load_model
-from pytest_diffprivacy.models.prediction import prediction_from_eps
+from pytest_diffprivacy.models import Denoiser, Generator, PixelDiffusion, WhiteBoxDenoiser, load_model
+from pytest_diffprivacy.models.prediction import PredictionType, prediction_from_eps
 from tests.models.builders import smooth_images, tiny_unet
 from tests.models.family_builders import consistency
 

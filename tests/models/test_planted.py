@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, NoiseSchedule, ideal_denoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, ideal_denoiser
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule
+from pytest_diffprivacy.models.analytic import AnalyticPrompts
 from pytest_diffprivacy.models.ddim import guided_ddim
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.models.planted import ORDINARY, VARIANCE, PlantedPrompts
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, WhiteBoxDenoiser
 

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from pytest_diffprivacy.models import PredictionType, eps_from, x0_from_eps
-from pytest_diffprivacy.models.prediction import prediction_from_eps
+from pytest_diffprivacy.models.prediction import PredictionType, eps_from, prediction_from_eps, x0_from_eps
 
 
 def noised(alpha, sigma):

@@ -16,7 +16,8 @@ from diffusers import (
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.membership import secmi_scores
-from pytest_diffprivacy.models import ddim_step, load_model
+from pytest_diffprivacy.models import load_model
+from pytest_diffprivacy.models.ddim import ddim_step
 from pytest_diffprivacy.models.noise import sampler_seed, start_noise
 from pytest_diffprivacy.models.prediction import x0_from_eps
 from pytest_diffprivacy.models.scheduler import parametrization_of, schedule_of

@@ -15,14 +15,13 @@ from pytest_diffprivacy.models import (
     CrossAttention,
     Denoiser,
     Generator,
-    PredictionType,
     PromptedDenoiser,
     StableDiffusion,
     WhiteBoxDenoiser,
     load_model,
 )
 from pytest_diffprivacy.models.noise import start_noise
-from pytest_diffprivacy.models.prediction import prediction_from_eps
+from pytest_diffprivacy.models.prediction import PredictionType, prediction_from_eps
 from tests.models.builders import smooth_images
 from tests.models.text_builders import golden_pipeline, golden_text_model, other_unet, text_inputs
 

@@ -9,7 +9,9 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 
-from pytest_diffprivacy.models import AnalyticDenoiser, AnalyticPrompts, GaussianMixture, NoiseSchedule, load_model
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, load_model
+from pytest_diffprivacy.models.analytic import AnalyticPrompts
+from pytest_diffprivacy.models.densities import GaussianMixture
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,9 @@ import torch
 from diffusers import DDIMScheduler
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, ddim_step
+from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models.ddim import ddim_step
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.restoration.routines import (
     ancestral_step,
     check_mask,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, NoiseSchedule
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule
+from pytest_diffprivacy.models.densities import GaussianMixture
 
 ANALYTIC = json.loads((Path(__file__).parents[1] / "golden" / "text_to_image" / "analytic.json").read_text())
 

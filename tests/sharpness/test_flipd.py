@@ -6,7 +6,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, NoiseSchedule, PixelDiffusion
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, PixelDiffusion
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.sharpness import ScoreHessian, flipd_curve, flipd_scores, full_spectrum
 from tests.models.builders import (
     binary_images,

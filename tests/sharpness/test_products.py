@@ -5,7 +5,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, PixelDiffusion
+from pytest_diffprivacy.models import AnalyticDenoiser, PixelDiffusion
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.sharpness import hessian_score_product, score
 from tests.models.builders import golden_inputs, golden_model, mixture, population_model, tiny_unet
 

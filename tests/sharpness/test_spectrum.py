@@ -6,7 +6,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, NoiseSchedule, PixelDiffusion
+from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, PixelDiffusion
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.sharpness import ScoreHessian, full_spectrum, score
 from pytest_diffprivacy.sharpness.spectrum import full_matrix
 from tests.models.builders import golden_inputs, golden_model, population_model, tiny_unet

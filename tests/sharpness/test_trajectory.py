@@ -6,7 +6,9 @@ import torch
 from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.models import AnalyticDenoiser, GaussianMixture, PixelDiffusion, ddim_sample, ddim_step
+from pytest_diffprivacy.models import AnalyticDenoiser, PixelDiffusion
+from pytest_diffprivacy.models.ddim import ddim_sample, ddim_step
+from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.sharpness import ScoreHessian, sampling_spectra, trajectory_moments
 from pytest_diffprivacy.sharpness.spectrum import full_matrix
