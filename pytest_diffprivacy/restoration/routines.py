@@ -25,10 +25,11 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.ddim import Point, ddim_step
+from pytest_diffprivacy.models.ddim import ddim_step
 from pytest_diffprivacy.models.noise import image_digest, noise_stream
 from pytest_diffprivacy.models.prediction import x0_from_eps
 from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.schedule import Point
 
 Projection: TypeAlias = Callable[[Tensor], Tensor]
 REPEATS = 10
