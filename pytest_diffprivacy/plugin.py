@@ -224,21 +224,18 @@ class _AuditRun:
             return
         from pytest_diffprivacy.audit.catalogue import known_methods
         from pytest_diffprivacy.evidence.pictures import redacted_command
-        from pytest_diffprivacy.evidence.runs import conclude_run
+        from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
         from pytest_diffprivacy.report.lines import run_lines
 
         try:
-            run = conclude_run(
-                self._folder(),
-                self.settings,
-                started=self.started,
-                command=redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
-                expected=self.uncollected | self.expected,
-                outcomes=self.outcomes,
-                happened=self._incidents(),
-                policy=self.limits,
-                catalogue=known_methods(),
+            seen = PytestRun(
+                self.started,
+                redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
+                self.uncollected | self.expected,
+                self.outcomes,
+                self._incidents(),
             )
+            run = conclude_run(self._folder(), self.settings, seen, policy=self.limits, catalogue=known_methods())
             red = self.lost_workers or run.verdict == "FAIL" or (run.verdict != "PASS" and self._repeated(run))
             if session.exitstatus == pytest.ExitCode.OK and red:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -37,7 +37,6 @@ class Engine:
         run: where events are written; None: nowhere.
         start: makes the executor, when the first unit has to be computed; None: this process computes.
         batch_size: images in one network call at most; lowered to what the memory takes, and said so.
-        fresh: compute even what is stored.
         progress: where progress bars go; None: nowhere.
         budget: how long it may take; None: as long as it takes.
     """
@@ -49,11 +48,10 @@ class Engine:
         *,
         start: Callable[[], Executor] | None = None,
         batch_size: int = 256,
-        fresh: bool = False,
         progress: TextIO | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self._recorder = Recorder(store, run, fresh=fresh, progress=progress, budget=budget)
+        self._recorder = Recorder(store, run, progress=progress, budget=budget)
         self._start, self._batch_size = start, batch_size
         self._sizes = BatchSizes(batch_size)
         self._workers: _Started | None = None
@@ -307,11 +305,10 @@ def session_engine(session: options.Session) -> Engine:
         # A worker of xdist that is late to its first unit must not remove what another one has made in this run.
         since = time.time() - (time.monotonic() - session.started)
         engine = Engine(
-            Store(run.root, settings.size("cache-limit"), since=since),
+            Store(run.root, settings.size("cache-limit"), since=since, fresh=bool(settings["fresh"])),
             run,
             start=_executor_asked_for(settings),
             batch_size=settings.whole("batch-size"),
-            fresh=bool(settings["fresh"]),
             progress=session.progress,
             budget=Budget(seconds, session.started) if isinstance(seconds, float) else None,
         )

@@ -43,7 +43,6 @@ class Recorder:
     Args:
         store: where results are kept; None: nowhere.
         run: where events are written; None: nowhere.
-        fresh: compute even what is stored.
         progress: where progress bars go; None: nowhere.
         budget: how long it may take; None: as long as it takes.
     """
@@ -53,11 +52,10 @@ class Recorder:
         store: Store | None = None,
         run: RunFolder | None = None,
         *,
-        fresh: bool = False,
         progress: TextIO | None = None,
         budget: Budget | None = None,
     ) -> None:
-        self._store, self._run, self._fresh, self._progress, self._budget = store, run, fresh, progress, budget
+        self._store, self._run, self._progress, self._budget = store, run, progress, budget
         self._seconds: dict[str, float] = {}
         self._items: dict[str, int] = {}
 
@@ -80,8 +78,8 @@ class Recorder:
         return self._store.lock(key) if self._store and key else nullcontext()
 
     def stored(self, key: str | None) -> Arrays | None:
-        """The stored result, unless everything is to be computed again."""
-        return self._store.get(key) if self._store and key and not self._fresh else None
+        """The stored result."""
+        return self._store.get(key) if self._store and key else None
 
     def keep(self, model: Identified, unit: Unit, key: str | None, arrays: Arrays) -> None:
         """Store a result."""

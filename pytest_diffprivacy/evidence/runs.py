@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,30 @@ CRASHED = "crashed"
 PRIVATE_PATHS = frozenset({"members", "nonmembers"})
 
 
+@dataclass(frozen=True, slots=True)
+class PytestRun:
+    """What pytest saw of a run.
+
+    Attributes:
+        started: when it began, UTC.
+        command: what was typed.
+        expected: node id of every audit test -> "selected" or "deselected".
+        outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
+        incidents: such as a rerun or a lost worker.
+    """
+
+    started: datetime
+    command: str
+    expected: Mapping[str, str] = field(default_factory=dict)
+    outcomes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    incidents: Sequence[str] = ()
+
+
 def conclude_run(
     folder: RunFolder,
     settings: Settings,
+    seen: PytestRun,
     *,
-    started: datetime,
-    command: str,
-    expected: Mapping[str, str],
-    outcomes: Mapping[str, Mapping[str, Any]],
-    happened: Sequence[str] = (),
     policy: limits.Policy | None = None,
     catalogue: tuple[KnownMethod, ...] = (),
 ) -> Run:
@@ -50,20 +66,16 @@ def conclude_run(
     Args:
         folder: holds the claims that all workers wrote.
         settings: the run's options.
-        started: when it began, UTC.
-        command: what was typed.
-        expected: node id of every audit test -> "selected" or "deselected".
-        outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
-        happened: incidents that pytest saw, such as a rerun or a lost worker.
+        seen: what pytest saw.
         policy: the limits that bound the run; what no claim covers makes it FAIL.
         catalogue: the methods that are known, for the threat model of a report.
     """
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
-    expected = {**collected, **expected}
+    expected = {**collected, **seen.expected}
     recorded = {claim.node_id for claim in claims}
     tests = tuple(
-        _outcome(node, outcomes.get(node, {}), [c for c in claims if c.node_id == node])
+        _outcome(node, seen.outcomes.get(node, {}), [c for c in claims if c.node_id == node])
         for node in sorted(recorded | set(expected))
         if node
     )
@@ -80,9 +92,9 @@ def conclude_run(
     verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=bound, gone=due)
     run = Run(
         run_id=folder.run_id,
-        started=started,
+        started=seen.started,
         finished=datetime.now(UTC),
-        command=command,
+        command=seen.command,
         verdict=verdict,
         verdict_reason=reason,
         images=str(settings["images"]),
@@ -94,7 +106,7 @@ def conclude_run(
         family=family,
         policy=bound,
         incidents=(
-            *happened,
+            *seen.incidents,
             *(f"A claim of the last release was not judged: {claim}" for claim in gone),
             *incidents(folder, claims, attempts),
         ),

@@ -79,10 +79,13 @@ class Store:
         limit: bytes of stored results above which the least recently used ones are removed; None: they all stay.
         since: what was read or written after this time is never removed, so that a run does not eat its own results;
             seconds since the epoch; None: now.
+        fresh: whether everything is to be computed again: no result is found, and new ones take the places of old ones.
     """
 
-    def __init__(self, root: Path, limit: int | None = None, *, since: float | None = None) -> None:
-        self.root, self._limit = root, limit
+    def __init__(
+        self, root: Path, limit: int | None = None, *, since: float | None = None, fresh: bool = False
+    ) -> None:
+        self.root, self._limit, self._fresh = root, limit, fresh
         self._since = time.time() if since is None else since
         self._size: int | None = None
 
@@ -91,13 +94,13 @@ class Store:
         return self.root / FOLDER / f"{key}{SUFFIX}"
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
-        """The stored arrays, or None where there are none.
+        """The stored arrays, or None where there are none, or everything is to be computed again.
 
         Raises:
             EvidenceError: the file is damaged; never a silent miss.
         """
         path = self.path(key)
-        if not path.exists():
+        if self._fresh or not path.exists():
             return None
         try:
             arrays = read_arrays(path)

@@ -85,7 +85,7 @@ def test_a_run_that_was_stopped_is_continued(model, store):
 def test_fresh_computes_again_and_stores_the_result(model, store):
     counting, done = Counting(), Work()
     values(Engine(store), model, counting.units())
-    values(Engine(store, fresh=True), model, counting.units(), done)
+    values(Engine(Store(store.root, fresh=True)), model, counting.units(), done)
     assert (len(counting.calls), done.computed, done.reused) == (6, 3, 0)
     values(Engine(store), model, counting.units())
     assert len(counting.calls) == 6

@@ -15,7 +15,7 @@ from pytest_diffprivacy.errors import ClaimNotProven, EvidenceError, UsageError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.arrays import read_arrays, write_arrays
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.evidence.runs import conclude_run
+from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
 from pytest_diffprivacy.evidence.seals import record_digest, record_json
 from pytest_diffprivacy.evidence.verify import Check, read_run, verify_run
 
@@ -37,10 +37,7 @@ def folder(tmp_path: Path) -> Path:
     conclude_run(
         run,
         options.resolve({}, {}, {}, ini_dir=tmp_path),
-        started=datetime(2025, 3, 14, tzinfo=UTC),
-        command="pytest audits",
-        expected={},
-        outcomes={},
+        PytestRun(started=datetime(2025, 3, 14, tzinfo=UTC), command="pytest audits"),
     )
     return run.folder
 

@@ -100,7 +100,7 @@ def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tm
     assert record.layout == COMPILED
     assert record.deviation.startswith("eps differs from float32 by 0.001 (RMS, relative; ")
     assert record.digest == plain.identity.digest
-    recorder, (unit,) = Recorder(Store(tmp_path), None, fresh=False, progress=None), units(1)
+    recorder, (unit,) = Recorder(Store(tmp_path)), units(1)
     assert recorder.key(model, unit) != recorder.key(plain, unit)
 
 

@@ -47,7 +47,7 @@ def test_channels_last_lies_otherwise_and_changes_rounding_only(tmp_path):
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
     torch.testing.assert_close(sampled_eps(model), sampled_eps(golden_model()), rtol=1e-4, atol=1e-5)
     assert (model.identity.layout, model.identity.dtype) == ("channels last", "float32")
-    recorder, (unit,) = Recorder(Store(tmp_path), None, fresh=False, progress=None), units(1)
+    recorder, (unit,) = Recorder(Store(tmp_path)), units(1)
     assert recorder.key(model, unit) != recorder.key(golden_model(), unit)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from pytest_diffprivacy import Auditor, ProbeSet, assert_mia_tpr_below, assert_no_extraction, options
 from pytest_diffprivacy.errors import ClaimNotProven, DiffPrivacyError
 from pytest_diffprivacy.evidence import RunFolder
-from pytest_diffprivacy.evidence.runs import conclude_run
+from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
 from pytest_diffprivacy.models import ideal_denoiser
 from pytest_diffprivacy.report.formats import formats
 from pytest_diffprivacy.report.write import update_card, write_report
@@ -64,10 +64,7 @@ def documents(images, tmp_path_factory) -> dict[str, bytes]:
     record = conclude_run(
         run,
         options.resolve({"members": str(root / "train"), "nonmembers": str(root / "heldout")}, {}, {}, ini_dir=root),
-        started=datetime(2025, 3, 14, tzinfo=UTC),
-        command="pytest audits",
-        expected={},
-        outcomes={},
+        PytestRun(started=datetime(2025, 3, 14, tzinfo=UTC), command="pytest audits"),
     )
     assert sum(bool(claim.strips) for claim in record.claims) >= 1
     assert any("no idea about" in claim.reason for claim in record.claims)
