@@ -12,9 +12,9 @@ from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.duplicates import NEAR
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
+from pytest_diffprivacy.probes.tables import some
 from pytest_diffprivacy.probes.validity import SplitValidity, left_over, split_validity
 
-SHOWN = 3
 Part = TypeVar("Part")
 
 
@@ -160,7 +160,7 @@ class ProbeSet:
             everything = " They are the same images." if len(shared) == len(names) == len(self.members) else ""
             raise ProbeError(
                 f"{len(shared)} of {len(self.members)} member images are also among the {len(names)} non-members "
-                f"({', '.join(shared[:SHOWN])}{', ...' if len(shared) > SHOWN else ''}).{everything} "
+                f"({some(shared)}).{everything} "
                 "A non-member must not have been trained on: remove the shared images from both sides."
             )
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.probe_set import ProbeSet
-from pytest_diffprivacy.probes.tables import Unreadable, table_rows
+from pytest_diffprivacy.probes.tables import Unreadable, some, table_rows
 
 ID = "id"
-SHOWN = 3
 KINDS = {".csv": "CSV", ".json": "JSON", ".parquet": "parquet"}
 
 
@@ -43,11 +42,11 @@ class ScoreTable:
             raise UsageError("`scores` must have at least one column besides the id, got none.")
         self._scores, self.origin, self.sha256 = {name: dict(column) for name, column in scores.items()}, origin, sha256
         for name, column in self._scores.items():
-            broken = [key for key, value in column.items() if not math.isfinite(value)]
+            broken = [repr(key) for key, value in column.items() if not math.isfinite(value)]
             if broken:
                 raise UsageError(
                     f"Column {name!r} of {origin} must be finite, got {len(broken)} of {len(column)} that are not: "
-                    f"{_some(broken)}. Score these again, or take them out of the probes."
+                    f"{some(broken)}. Score these again, or take them out of the probes."
                 )
 
     @classmethod
@@ -74,9 +73,9 @@ class ScoreTable:
                 f"{file.name} must have a column `id` and at least one of scores, got the row {lacking or rows[:1]!r}."
             )
         ids = [str(row[ID]) for row in rows]
-        twice = sorted(key for key, times in Counter(ids).items() if times > 1)
+        twice = sorted(repr(key) for key, times in Counter(ids).items() if times > 1)
         if twice:
-            raise UsageError(f"{file.name} must hold every id once, got {len(twice)} more than once: {_some(twice)}.")
+            raise UsageError(f"{file.name} must hold every id once, got {len(twice)} more than once: {some(twice)}.")
         scores = {
             name: {key: _number(file.name, key, name, row.get(name)) for key, row in zip(ids, rows, strict=True)}
             for name in names
@@ -219,7 +218,7 @@ class ScoreTable:
         if ids:
             raise UsageError(
                 f"Column {column!r} of {self.origin} must hold one score for each probe, but {len(ids)} ids {what}: "
-                f"{_some(ids)}. Bring table and probes to the same images."
+                f"{some([repr(key) for key in ids])}. Bring table and probes to the same images."
             )
 
 
@@ -237,7 +236,3 @@ def _number(file: str, key: str, column: str, value: object) -> float:
         return float(value)  # type: ignore[arg-type]  # whatever it is, it is asked to be a number
     except (TypeError, ValueError):
         raise UsageError(f"{file} must hold numbers, got {value!r} for {key!r} in column {column!r}.") from None
-
-
-def _some(ids: Sequence[str]) -> str:
-    return ", ".join(repr(key) for key in ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")

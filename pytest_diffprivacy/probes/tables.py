@@ -116,8 +116,7 @@ def folder_captions(folder: Path, files: Sequence[str]) -> list[Prompt] | None:
             raise ProbeError(f"Row {number} of {str(path)!r} must name one file in {FILE_COLUMN!r}, each once.")
     missing = [name for name in files if name not in captions]
     if missing:
-        shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
-        raise ProbeError(f"{len(missing)} of {len(files)} images have no row in {str(path)!r}: {shown}.")
+        raise ProbeError(f"{len(missing)} of {len(files)} images have no row in {str(path)!r}: {some(missing)}.")
     return [captions[name] for name in files]
 
 
@@ -155,3 +154,8 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     if any(None in row for row in rows):
         raise ProbeError(f"{path.name} must have a name for every column, got more cells than {header}.")
     return rows
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of many names, for a message."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
