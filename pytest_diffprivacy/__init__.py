@@ -6,20 +6,20 @@ A table of contents: names are imported when they are first used, so that `impor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_diffprivacy.assertions import assert_dataset_not_inferable as assert_dataset_not_inferable
-    from pytest_diffprivacy.assertions import assert_epsilon_lower_bound_below as assert_epsilon_lower_bound_below
-    from pytest_diffprivacy.assertions import assert_finetune_adds_no_leak as assert_finetune_adds_no_leak
-    from pytest_diffprivacy.assertions import assert_mia_auroc_below as assert_mia_auroc_below
-    from pytest_diffprivacy.assertions import assert_mia_tpr_below as assert_mia_tpr_below
-    from pytest_diffprivacy.assertions import assert_mitigation_keeps_alignment as assert_mitigation_keeps_alignment
-    from pytest_diffprivacy.assertions import assert_mitigation_reduces_copies as assert_mitigation_reduces_copies
-    from pytest_diffprivacy.assertions import assert_no_extraction as assert_no_extraction
-    from pytest_diffprivacy.assertions import assert_no_memorized_prompts as assert_no_memorized_prompts
-    from pytest_diffprivacy.assertions import assert_no_reconstruction as assert_no_reconstruction
-    from pytest_diffprivacy.assertions import assert_not_closer_to_members as assert_not_closer_to_members
-    from pytest_diffprivacy.assertions import assert_sharpness_below as assert_sharpness_below
-    from pytest_diffprivacy.assertions import compare_mitigations as compare_mitigations
     from pytest_diffprivacy.audit import Auditor as Auditor
+    from pytest_diffprivacy.claims import assert_dataset_not_inferable as assert_dataset_not_inferable
+    from pytest_diffprivacy.claims import assert_epsilon_lower_bound_below as assert_epsilon_lower_bound_below
+    from pytest_diffprivacy.claims import assert_finetune_adds_no_leak as assert_finetune_adds_no_leak
+    from pytest_diffprivacy.claims import assert_mia_auroc_below as assert_mia_auroc_below
+    from pytest_diffprivacy.claims import assert_mia_tpr_below as assert_mia_tpr_below
+    from pytest_diffprivacy.claims import assert_mitigation_keeps_alignment as assert_mitigation_keeps_alignment
+    from pytest_diffprivacy.claims import assert_mitigation_reduces_copies as assert_mitigation_reduces_copies
+    from pytest_diffprivacy.claims import assert_no_extraction as assert_no_extraction
+    from pytest_diffprivacy.claims import assert_no_memorized_prompts as assert_no_memorized_prompts
+    from pytest_diffprivacy.claims import assert_no_reconstruction as assert_no_reconstruction
+    from pytest_diffprivacy.claims import assert_not_closer_to_members as assert_not_closer_to_members
+    from pytest_diffprivacy.claims import assert_sharpness_below as assert_sharpness_below
+    from pytest_diffprivacy.claims import compare_mitigations as compare_mitigations
     from pytest_diffprivacy.errors import AuditError as AuditError
     from pytest_diffprivacy.errors import DiffPrivacyError as DiffPrivacyError
     from pytest_diffprivacy.errors import Inconclusive as Inconclusive

@@ -78,7 +78,7 @@ def test_what_no_claim_covers_is_lacking(tmp_path: Path) -> None:
 
 
 def test_every_claim_can_be_bound_by_its_name() -> None:
-    folder = Path(pytest_diffprivacy.__file__).parent / "assertions"
+    folder = Path(pytest_diffprivacy.__file__).parent / "claims"
     source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     claims = [name.removeprefix("assert_") for name in pytest_diffprivacy.__all__ if name.startswith("assert_")]
     assert claims

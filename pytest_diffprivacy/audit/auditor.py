@@ -1,10 +1,11 @@
-"""Who judges? The auditor: it runs an attack, decides, records, compares with the last release and raises."""
+"""The auditor: measures a claim, decides, records, compares with the last release and raises."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -12,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.audit.question import Findings, Question
-from pytest_diffprivacy.audit.recording import claim_record, planned_record, running_test
-from pytest_diffprivacy.audit.subjects import private_texts, probe_records
+from pytest_diffprivacy.audit.claim import Claim, Findings, Subject
+from pytest_diffprivacy.audit.recording import claim_record, planned_record, redo_command, running_test
 from pytest_diffprivacy.audit.terminal import claim_block
 from pytest_diffprivacy.engine import Engine, GenerationTask, ScoreTask, Work
 from pytest_diffprivacy.engine.engine import session_engine
@@ -138,8 +138,8 @@ class Auditor:
         """The seed of a generation."""
         return self.seed * SEED_STRIDE + index
 
-    def judge(self, question: Question, measure: Callable[[Findings], Measured]) -> records.Claim:
-        """Measure, decide, record; return the claim if it holds.
+    def judge(self, claim: Claim, subject: Subject, measure: Callable[[Findings], Measured]) -> records.Claim:
+        """Measure, decide, record; return the claim's record if it holds.
 
         Raises:
             PrivacyViolation: the claim is refuted.
@@ -149,45 +149,29 @@ class Auditor:
             UsageError: the claim is looser than the policy.
         """
         if self._policy is not None:
-            self._policy.check(question.name, question.bound_terms)
-        findings = Findings()
+            self._policy.check(claim.name, claim.bound_terms)
+        case = _Case(claim, subject, Findings())
         try:
-            measured = measure(findings)
-            decision = decide(measured, question.limit)
+            decision = decide(measure(case.findings), claim.limit)
         except (InsufficientProbes, BudgetSpent) as error:
-            claim = self._record(question, findings, Verdict.INCONCLUSIVE, str(error), None, str(error))
+            judged = self._record(case, Verdict.INCONCLUSIVE, str(error), needed=str(error))
         except AuditError as error:
-            self._record(question, findings, Verdict.ERROR, str(error), None, "")
+            self._record(case, Verdict.ERROR, str(error))
             raise
         except DiffPrivacyError:
             raise
         except Exception as error:  # the user's model or function: whatever it raises, it did not answer
-            reason = f"The model did not answer: {type(error).__name__}: {error}"
-            claim = self._record(question, findings, Verdict.ERROR, reason, None, "")
-            raise AuditError(claim.reason) from error
+            judged = self._record(case, Verdict.ERROR, f"The model did not answer: {type(error).__name__}: {error}")
+            raise AuditError(judged.reason) from error
         else:
-            claim = self._concluded(question, findings, decision)
-        if claim.verdict is Verdict.FAIL:
-            raise PrivacyViolation(claim_block(claim, self.run), claim)
-        if claim.verdict is Verdict.INCONCLUSIVE:
-            raise Inconclusive(claim_block(claim, self.run), claim)
-        if claim.comparison is not None and claim.comparison.fails:
-            raise Regression(claim_block(claim, self.run), claim)
-        return claim
-
-    def _concluded(self, question: Question, findings: Findings, decision: Decision) -> records.Claim:
-        """The claim of a decision, unless the split or the attack lets none be drawn."""
-        if findings.confounded:
-            return self._record(question, findings, Verdict.INCONCLUSIVE, findings.confounded, decision, "")
-        if findings.cannot_pass and decision.verdict is Verdict.PASS:
-            self._record(question, findings, Verdict.ERROR, findings.cannot_pass, decision, "")
-            raise AuditError(findings.cannot_pass)
-        if findings.unproven and decision.verdict is Verdict.PASS:
-            return self._record(
-                question, findings, Verdict.INCONCLUSIVE, findings.unproven, decision, findings.unproven
-            )
-        needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
-        return self._record(question, findings, decision.verdict, decision.reason, decision, needed)
+            judged = self._concluded(case, decision)
+        if judged.verdict is Verdict.FAIL:
+            raise PrivacyViolation(claim_block(judged, self.run), judged)
+        if judged.verdict is Verdict.INCONCLUSIVE:
+            raise Inconclusive(claim_block(judged, self.run), judged)
+        if judged.comparison is not None and judged.comparison.fails:
+            raise Regression(claim_block(judged, self.run), judged)
+        return judged
 
     def plan(self, plan: ClaimPlan) -> records.Claim:
         """Keep a plan as lines for the terminal; return a claim that is not judged and not recorded."""
@@ -195,64 +179,79 @@ class Auditor:
         self.plans.append(plan_lines(plan, cost))
         return planned_record(plan, self.seed)
 
+    def _concluded(self, case: _Case, decision: Decision) -> records.Claim:
+        """The record of a decision, unless the split or the attack lets none be drawn."""
+        findings = case.findings
+        if findings.confounded:
+            return self._record(case, Verdict.INCONCLUSIVE, findings.confounded, decision)
+        if findings.cannot_pass and decision.verdict is Verdict.PASS:
+            self._record(case, Verdict.ERROR, findings.cannot_pass, decision)
+            raise AuditError(findings.cannot_pass)
+        if findings.unproven and decision.verdict is Verdict.PASS:
+            return self._record(case, Verdict.INCONCLUSIVE, findings.unproven, decision, findings.unproven)
+        needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
+        return self._record(case, decision.verdict, decision.reason, decision, needed)
+
     def _record(
-        self,
-        question: Question,
-        findings: Findings,
-        verdict: Verdict,
-        reason: str,
-        decision: Decision | None,
-        needed: str,
+        self, case: _Case, verdict: Verdict, reason: str, decision: Decision | None = None, needed: str = ""
     ) -> records.Claim:
         node_id = running_test()
-        claim_id = self._claim_id(node_id, question, findings)
+        claim_id = self._claim_id(node_id, case)
+        arrays = case.findings.arrays
         artifacts: tuple[records.Artifact, ...] = ()
-        if findings.arrays and self.run is not None:
-            artifacts = (self.run.keep_arrays(claim_id, findings.arrays, {"claim": question.sentence}),)
-        claim = claim_record(
-            question, findings, verdict, reason, decision, needed,
-            claim_id=claim_id, node_id=node_id, seed=self.seed, artifacts=artifacts,
-        )  # fmt: skip
-        claim = redacted_claim(claim, private_texts(question) if self.images != "full" else (), self.images)
+        if arrays and self.run is not None:
+            artifacts = (self.run.keep_arrays(claim_id, arrays, {"claim": case.claim.sentence}),)
+        made = claim_record(case.claim, case.subject, case.findings, verdict, reason, decision)
+        where = {"id": claim_id, "node_id": node_id, "seed": self.seed, "redo": redo_command(node_id, self.seed)}
+        made = made.model_copy(update={**where, "artifacts": artifacts, "needed": needed})
+        made = redacted_claim(made, case.subject.private_texts() if self.images != "full" else (), self.images)
         if self._last_release is not None and decision is not None:
-            claim = self._compared(claim, question, findings, self._last_release)
-        self.claims = [c for c in self.claims if c.id != claim.id] + [claim]
+            made = self._compared(made, case, self._last_release)
+        self.claims = [c for c in self.claims if c.id != made.id] + [made]
         if self.run is not None:
-            self.run.keep_claim(claim)
-            self.run.event("claim", claim=claim.id, verdict=claim.verdict.value, node_id=node_id)
-        return claim
+            self.run.keep_claim(made)
+            self.run.event("claim", claim=made.id, verdict=made.verdict.value, node_id=node_id)
+        return made
 
-    def _compared(
-        self, claim: records.Claim, question: Question, findings: Findings, last: LastRelease
-    ) -> records.Claim:
+    def _compared(self, made: records.Claim, case: _Case, last: LastRelease) -> records.Claim:
         """The claim beside that of the last release; what it leaves for the next one goes into the run's folder."""
-        alike = [other for other in self.claims if other.id.startswith(f"{question.slug}-") and other.id != claim.id]
-        number = 1 + sum(other.node_id == claim.node_id for other in alike)
-        sides = findings.sides or question.sides
-        left = standing(claim, f"{claim.node_id} {question.slug} {number}", findings.arrays, sides)
+        slug, findings = case.claim.slug, case.findings
+        others = [other for other in self.claims if other.id.startswith(f"{slug}-") and other.id != made.id]
+        key = f"{made.node_id} {slug} {1 + sum(other.node_id == made.node_id for other in others)}"
+        left = standing(made, key, findings.arrays, findings.sides or case.subject.sides)
         if left is not None and last.update and self.run is not None:
-            write_bytes(self.run.folder / STANDINGS / f"{claim.id}.json", record_json(left).encode("ascii"))
+            write_bytes(self.run.folder / STANDINGS / f"{made.id}.json", record_json(left).encode("ascii"))
         if last.baseline is None:
-            return claim
-        before = last.baseline.find(f"{claim.node_id} {question.slug} {number}")
+            return made
         found = compare(
-            before, left, run_id=last.baseline.run_id, rule=last.rule, confidence=question.confidence,
-            unpaired=why_unpaired(claim),
+            last.baseline.find(key), left, run_id=last.baseline.run_id, rule=last.rule,
+            confidence=case.claim.confidence, unpaired=why_unpaired(made),
         )  # fmt: skip
-        return claim.model_copy(update={"comparison": found})
+        return made.model_copy(update={"comparison": found})
 
-    def _claim_id(self, node_id: str, question: Question, findings: Findings) -> str:
-        """The same for a rerun, which replaces the record; numbered where one test judges two subjects alike."""
-        model = question.model.digest if question.model else ""
-        probes = [images.digest for images in probe_records(question.probes)]
-        probes += [prompts.digest for prompts in question.prompts]
-        methods = [method.model_dump_json() for method in findings.methods]
-        subject = content_digest(findings.arrays, f"{model}|{probes}|{methods}")
-        stem = f"{question.slug}-{hashlib.sha256(f'{node_id}|{question.sentence}'.encode()).hexdigest()[:8]}"
+    def _claim_id(self, node_id: str, case: _Case) -> str:
+        """The same for a rerun, which replaces the record; numbered where one test judges two subjects in one way."""
+        subject = case.subject
+        model = subject.model.digest if subject.model else ""
+        probes = [images.digest for images in subject.image_sets]
+        probes += [prompts.digest for prompts in subject.prompts]
+        methods = [method.model_dump_json() for method in case.findings.methods]
+        content = content_digest(case.findings.arrays, f"{model}|{probes}|{methods}")
+        sentence = hashlib.sha256(f"{node_id}|{case.claim.sentence}".encode()).hexdigest()[:8]
+        stem = f"{case.claim.slug}-{sentence}"
         names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))
-        claim_id = next(name for name in names if self._subjects.get(name, subject) == subject)
-        self._subjects[claim_id] = subject
+        claim_id = next(name for name in names if self._subjects.get(name, content) == content)
+        self._subjects[claim_id] = content
         return claim_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A claim in judging."""
+
+    claim: Claim
+    subject: Subject
+    findings: Findings
 
 
 def _last_release(settings: options.Settings) -> LastRelease | None:

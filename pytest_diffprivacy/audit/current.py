@@ -1,4 +1,4 @@
-"""Who judges where nobody is named? The auditor of this pytest session, or one that keeps its records in memory."""
+"""The auditor of this pytest session, or one that keeps its records in memory."""
 
 from __future__ import annotations
 

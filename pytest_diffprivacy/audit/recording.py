@@ -1,49 +1,44 @@
-"""How does a judged question become a claim's record? Everything that another person needs to redo the verdict."""
+"""Records of what was judged: models, images, prompts and measurements without texts, names and pixels."""
 
 from __future__ import annotations
 
 import os
 
-from pytest_diffprivacy.audit.question import Findings, Question
-from pytest_diffprivacy.audit.subjects import estimate, model_record, probe_records, prompt_records
+from pytest_diffprivacy.audit.claim import Claim, Findings, Subject
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
-from pytest_diffprivacy.statistics import Decision, Verdict
+from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.probes import ImageSet, PromptSet
+from pytest_diffprivacy.statistics import Decision, Measured, Verdict
 from pytest_diffprivacy.statistics.statistic import recomputed_p_value
 from pytest_diffprivacy.statistics.verdict import RULE
 
 
 def claim_record(
-    question: Question,
+    claim: Claim,
+    subject: Subject,
     findings: Findings,
     verdict: Verdict,
     reason: str,
     decision: Decision | None,
-    needed: str,
-    *,
-    claim_id: str,
-    node_id: str,
-    seed: int,
-    artifacts: tuple[records.Artifact, ...],
 ) -> records.Claim:
-    """The record of a question that was judged, or of one that could not be (`decision` None)."""
+    """The record of a claim that was judged, or of one that could not be (`decision` None); where it stands is open."""
     work = findings.work
     return records.Claim(
-        id=claim_id,
-        node_id=node_id,
-        kind=question.kind,
-        sentence=question.sentence,
-        headline=question.headlines[verdict],
+        id="",
+        node_id="",
+        kind=claim.kind,
+        sentence=claim.sentence,
+        headline=claim.headlines[verdict],
         verdict=verdict,
         reason=reason,
         rule=decision.rule if decision else RULE,
-        limit=question.limit,
-        estimate=estimate("Observed", decision, question.counts) if decision else None,
-        needed=needed,
+        limit=claim.limit,
+        estimate=estimate("Observed", decision, subject.counts) if decision else None,
         methods=tuple(findings.methods),
-        model=model_record(question.model) if question.model else None,
-        probes=probe_records(question.probes),
-        prompts=prompt_records(question.prompts),
+        model=model_record(subject.model) if subject.model else None,
+        probes=tuple(_images(side) for side in subject.image_sets),
+        prompts=tuple(_prompts(side) for side in subject.prompts),
         controls=tuple(findings.controls),
         also_measured=tuple(findings.also_measured),
         curves=tuple(findings.curves),
@@ -54,15 +49,14 @@ def claim_record(
         strips_title=findings.strips_title,
         notes=tuple(findings.notes),
         incidents=tuple(work.incidents),
-        artifacts=artifacts,
         recipe=findings.recipe,
-        name=question.name,
-        terms=question.bound_terms,
-        p_value=_p_value(question, findings) if decision else None,
-        seed=seed,
-        confidence=question.confidence,
+        name=claim.name,
+        terms=claim.bound_terms,
+        p_value=_p_value(claim, findings) if decision else None,
+        seed=0,
+        confidence=claim.confidence,
         work=records.Work(units_computed=work.computed, units_reused=work.reused, seconds=round(work.seconds, 3)),
-        redo=f'pytest "{node_id}" --diffprivacy-seed={seed}' if node_id else f"the same call with seed {seed}",
+        redo="",
     )
 
 
@@ -92,10 +86,61 @@ def running_test() -> str:
     return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
 
 
-def _p_value(question: Question, findings: Findings) -> float | None:
+def redo_command(node_id: str, seed: int) -> str:
+    """How to judge the claim again."""
+    return f'pytest "{node_id}" --diffprivacy-seed={seed}' if node_id else f"the same call with seed {seed}"
+
+
+def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:
+    """A measurement as a record."""
+    return records.Estimate(
+        name=name,
+        value=float(measured.value),
+        low=float(measured.low),
+        high=float(measured.high),
+        confidence=float(measured.confidence),
+        counts=counts,
+    )
+
+
+def model_record(identity: ModelIdentity) -> records.Model:
+    """A model's identity as a record."""
+    return records.Model(
+        name=identity.name,
+        family=identity.family,
+        digest=identity.digest,
+        parameters=identity.parameters,
+        dtype=identity.dtype,
+        device=identity.device,
+        access=identity.access,
+        adapters=tuple(
+            records.Adapter(name=a.name, kind=a.kind, digest=a.digest, scale=a.scale, parameters=a.parameters)
+            for a in identity.adapters
+        ),
+        layout=identity.layout,
+        deviation=identity.deviation,
+    )
+
+
+def _images(side: ImageSet) -> records.Images:
+    return records.Images(
+        role=side.role,
+        origin=side.origin,
+        count=len(side),
+        total=int(side.repetitions.sum()),
+        shape=side.image_shape,
+        digest=side.digest,
+    )
+
+
+def _prompts(side: PromptSet) -> records.Prompts:
+    return records.Prompts(role=side.role, origin=side.origin, count=len(side), total=side.total, digest=side.digest)
+
+
+def _p_value(claim: Claim, findings: Findings) -> float | None:
     """Of "at most the limit", by the statistic that decided; it is what a run corrects for the number of its claims."""
     recipe = findings.recipe
     if recipe is None:
         return None
     arrays = {role: [findings.arrays[name] for name in names] for role, names in recipe.arrays.items()}
-    return recomputed_p_value(recipe.statistic, arrays, recipe.arguments, question.limit)
+    return recomputed_p_value(recipe.statistic, arrays, recipe.arguments, claim.limit)

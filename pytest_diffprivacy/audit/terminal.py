@@ -1,4 +1,4 @@
-"""What does a person read in the terminal when a claim does not hold? Its block of aligned lines."""
+"""The block of aligned lines that a terminal shows for a claim that does not hold."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pytest_diffprivacy.methods.method import (
     MethodEvidence,
     Need,
     Published,
+    ScoredProbes,
 )
 from pytest_diffprivacy.methods.registry import catalogue, find_method, methods_of, register
 from pytest_diffprivacy.methods.resolve import ALL, MethodLike, family_task, left_out, notes_on_all, resolve
@@ -25,6 +26,7 @@ __all__ = [
     "MethodLike",
     "Need",
     "Published",
+    "ScoredProbes",
     "catalogue",
     "family_task",
     "find_method",

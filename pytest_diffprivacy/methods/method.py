@@ -80,8 +80,32 @@ class MethodEvidence:
     charts: tuple[Chart, ...] = ()
 
 
-EvidenceHook: TypeAlias = Callable[[Denoiser, ProbeSet, Mapping[str, Any], int, float, str], MethodEvidence]
-"""(model, probes, parameters, seed, confidence, images: "none", "redacted" or "full") -> evidence."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredProbes:
+    """What a method may look at that shows something beside its scores.
+
+    Attributes:
+        model: the model under audit.
+        probes: members and non-members.
+        members: scores of the members, float64 (n,).
+        nonmembers: scores of the non-members.
+        parameters: of the method.
+        seed: the run's seed.
+        confidence: of each one-sided bound.
+        images: "none", "redacted" or "full": how pictures may be shown.
+    """
+
+    model: Denoiser
+    probes: ProbeSet
+    members: NDArray[np.float64]
+    nonmembers: NDArray[np.float64]
+    parameters: Mapping[str, Any]
+    seed: int
+    confidence: float
+    images: str
+
+
+EvidenceHook: TypeAlias = Callable[[ScoredProbes], MethodEvidence]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -179,6 +203,17 @@ class Method(Published):
             )
         return Configured(self, {**self.defaults, **parameters})
 
+    def check_complete(self, parameters: Mapping[str, Any]) -> None:
+        """Refuse parameters that lack one without a default.
+
+        Raises:
+            UsageError: one is missing.
+        """
+        for name in self.required:
+            if parameters.get(name) is None:
+                where = str(self.scores.__module__).removeprefix("pytest_diffprivacy.")
+                raise UsageError(f"`{name}` must be given for {self.name!r}, got None. It has no default: see {where}.")
+
     @property
     def needs_prompts(self) -> bool:
         """Whether it cannot run without the images' prompts."""
@@ -258,21 +293,6 @@ class Configured:
         """What to compute for every image."""
         given = {**self.parameters, "seed": seed} if self.method.seeded else self.parameters
         return ScoreTask(self.key, self.method.version, self.method.scores, given)
-
-    def evidence(
-        self, model: Denoiser, probes: ProbeSet, *, seed: int, confidence: float, images: str
-    ) -> MethodEvidence:
-        """What it shows a reader beside its scores; nothing, where it has nothing to show.
-
-        Args:
-            model: the model under audit.
-            probes: members and non-members.
-            seed: the run's seed.
-            confidence: of each one-sided bound.
-            images: "none", "redacted" or "full": how pictures may be shown.
-        """
-        show = self.method.evidence
-        return MethodEvidence() if show is None else show(model, probes, self.parameters, seed, confidence, images)
 
     def labelled(self, label: str) -> Configured:
         """The same as a member of a family."""

@@ -60,6 +60,8 @@ def resolve(
     wanted = [_found(kind, entry) for entry in entries]
     own = _by_method(wanted, dict(parameters or {}))
     chosen = _distinguished([member for entry in wanted for member in _family(entry, own.get(entry.name, {}))])
+    for member in chosen:
+        member.method.check_complete(member.parameters)
     keys = [member.key for member in chosen]
     if not keys or len(set(keys)) != len(keys):
         raise UsageError(f"`{argument}` must name at least one {argument} and none twice, got {keys}.")

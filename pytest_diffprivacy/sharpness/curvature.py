@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, Kind, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
+from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
 from pytest_diffprivacy.sharpness.products import DRAWS, hessian_score_product, mean_over_draws
 
 
@@ -18,6 +19,8 @@ from pytest_diffprivacy.sharpness.products import DRAWS, hessian_score_product, 
     version=1,
     evaluations=lambda p: 2 * int(p["draws"]),
     noise="draws",
+    uncontrolled=NOT_PLANTED,
+    evidence=spectra,
 )
 def curvature(batch: ImageBatch, *, timestep: int = ReferenceTimestep(20), draws: int = DRAWS) -> Tensor:
     """Mean over noise draws of `-s . H s / s . s` at x_t = alpha_t x0 + sigma_t eps; higher = sharper.

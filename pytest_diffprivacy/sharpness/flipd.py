@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,30 +11,30 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.evidence.records import Chart, Series
-from pytest_diffprivacy.methods import Access, ImageBatch, Kind, MethodEvidence, method
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
+from pytest_diffprivacy.methods import Access, ImageBatch, Kind, MethodEvidence, ScoredProbes, method
+from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
 from pytest_diffprivacy.sharpness.products import DRAWS
 
-LARGEST_DIMENSION = 1024
 CURVE_IMAGES = 16
 CURVE_TIMESTEPS = (5, 10, 20, 50, 100, 200)
 
 
-def _curves(
-    model: Denoiser, probes: ProbeSet, parameters: Mapping[str, Any], seed: int, confidence: float, images: str
-) -> MethodEvidence:
-    """The dimension over noise levels, of some images of either side; of models with at most 1,024 dimensions."""
-    if not isinstance(model, WhiteBoxDenoiser) or int(np.prod(model.sample_shape)) > LARGEST_DIMENSION:
-        return MethodEvidence()
+def _curves(scored: ScoredProbes) -> MethodEvidence:
+    """Spectra, and the dimension over noise levels of some images of either side."""
+    shown = spectra(scored)
+    if not shown.charts:
+        return shown
+    model = require_white_box(scored.model, "The intrinsic dimension (FLIPD)")
+    probes, seed = scored.probes, scored.seed
     timesteps = sorted({model.schedule.match(ReferenceTimestep(t)).index for t in CURVE_TIMESTEPS})
     series = []
     for side, name in ((probes.members, "members"), (probes.nonmembers, "non-members")):
         chosen = np.random.default_rng([seed, 4]).permutation(len(side))[:CURVE_IMAGES].tolist()
-        shown = torch.from_numpy(side.load(chosen))
-        curve = flipd_curve(model, shown, timesteps=timesteps, seed=seed, prompts=side.prompts(chosen))
+        images = torch.from_numpy(side.load(chosen))
+        curve = flipd_curve(model, images, timesteps=timesteps, seed=seed, prompts=side.prompts(chosen))
         x, y = tuple(float(s) for s in curve.sigmas), tuple(float(v) for v in np.median(curve.dimensions, axis=1))
         low, high = (tuple(np.quantile(curve.dimensions, q, axis=1).tolist()) for q in (0.1, 0.9))
         series.append(Series(name=f"{name} (median of {len(chosen)})", x=x, y=y, low=low, high=high))
@@ -48,7 +47,7 @@ def _curves(
         note="The band holds the middle 80 % of the images. The dimension of memorized images falls towards 0 with "
         "the noise.",
     )
-    return MethodEvidence(charts=(chart,))
+    return MethodEvidence(charts=(*shown.charts, chart))
 
 
 @method(
@@ -60,6 +59,7 @@ def _curves(
     version=1,
     evaluations=lambda p: 2 * int(p["draws"]),
     noise="draws",
+    uncontrolled=NOT_PLANTED,
     evidence=_curves,
 )
 def lid(batch: ImageBatch, *, timestep: int, draws: int = DRAWS) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, Kind, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
+from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
 from pytest_diffprivacy.sharpness.products import DRAWS, mean_over_draws, score
 
 
@@ -19,6 +20,8 @@ from pytest_diffprivacy.sharpness.products import DRAWS, mean_over_draws, score
     version=1,
     evaluations=lambda p: int(p["draws"]),
     noise="draws",
+    uncontrolled=NOT_PLANTED,
+    evidence=spectra,
 )
 def score_norm(batch: ImageBatch, *, timestep: int = ReferenceTimestep(100), draws: int = DRAWS) -> Tensor:
     """Mean over noise draws of `|| s(x_t) ||_2` at x_t = alpha_t x0 + sigma_t eps; higher = sharper.

@@ -16,7 +16,8 @@ from pytest_diffprivacy import (
     assert_mia_tpr_below,
     assert_sharpness_below,
 )
-from pytest_diffprivacy.audit import Findings, Question
+from pytest_diffprivacy.audit import Claim as Unjudged
+from pytest_diffprivacy.audit import Findings, Subject
 from pytest_diffprivacy.engine import Engine, ScoreTask, Work
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.evidence import RunFolder, Store
@@ -30,8 +31,13 @@ IMAGES = np.random.default_rng(5).random((600, 1, 4, 4)).astype(np.float32)
 HEADLINES = {verdict: f"headline of {verdict.value}" for verdict in Verdict}
 
 
-def question(limit: float = 0.1, sentence: str = "Rate is at most 0.1") -> Question:
-    return Question("membership", "rate", sentence, limit, HEADLINES, None, None, "3 of 100", 0.95)
+SUBJECT = Subject(counts="3 of 100")
+
+
+def question(limit: float = 0.1, sentence: str = "Rate is at most 0.1") -> Unjudged:
+    return Unjudged(
+        kind="membership", slug="rate", sentence=sentence, limit=limit, headlines=HEADLINES, confidence=0.95
+    )
 
 
 def measured(hits: int, trials: int) -> RateEstimate:
@@ -45,11 +51,11 @@ def model() -> AnalyticDenoiser:
 
 def test_each_verdict_leaves_judge_in_its_own_way() -> None:
     judge = Auditor()
-    assert judge.judge(question(), lambda f: measured(0, 100)).verdict is Verdict.PASS
+    assert judge.judge(question(), SUBJECT, lambda f: measured(0, 100)).verdict is Verdict.PASS
     with pytest.raises(PrivacyViolation, match="headline of FAIL"):
-        judge.judge(question(sentence="b"), lambda f: measured(50, 100))
+        judge.judge(question(sentence="b"), SUBJECT, lambda f: measured(50, 100))
     with pytest.raises(Inconclusive, match="headline of INCONCLUSIVE"):
-        judge.judge(question(sentence="c"), lambda f: measured(10, 100))
+        judge.judge(question(sentence="c"), SUBJECT, lambda f: measured(10, 100))
     assert [claim.verdict.value for claim in judge.claims] == ["PASS", "FAIL", "INCONCLUSIVE"]
 
 
@@ -62,9 +68,9 @@ def test_too_few_probes_are_inconclusive_and_a_failed_audit_is_an_error() -> Non
 
     judge = Auditor()
     with pytest.raises(Inconclusive, match="at least 7 are needed"):
-        judge.judge(question(), too_few)
+        judge.judge(question(), SUBJECT, too_few)
     with pytest.raises(AuditError, match="NaN"):
-        judge.judge(question(sentence="b"), broken)
+        judge.judge(question(sentence="b"), SUBJECT, broken)
     assert [(c.verdict.value, c.reason, c.estimate) for c in judge.claims] == [
         ("INCONCLUSIVE", "at least 7 are needed", None),
         ("ERROR", "NaN", None),
@@ -77,7 +83,7 @@ def test_an_error_of_another_kind_leaves_no_claim() -> None:
 
     judge = Auditor()
     with pytest.raises(UsageError):
-        judge.judge(question(), wrong)
+        judge.judge(question(), SUBJECT, wrong)
     assert judge.claims == []
 
 
@@ -93,17 +99,17 @@ def test_the_plan_is_made_only_where_it_is_shown() -> None:
         return measured(hits, 100)
 
     judge = Auditor()
-    assert judge.judge(question(), lambda f: measure(0, f)).needed == ""
+    assert judge.judge(question(), SUBJECT, lambda f: measure(0, f)).needed == ""
     assert planned == []
     with pytest.raises(Inconclusive, match="needed     about 900 would decide"):
-        judge.judge(question(), lambda f: measure(10, f))
+        judge.judge(question(), SUBJECT, lambda f: measure(10, f))
     assert planned == ["made"]
 
 
 def test_the_same_claim_of_the_same_test_is_replaced_and_another_subject_is_kept() -> None:
     judge = Auditor()
-    first = judge.judge(question(), lambda f: measured(0, 100))
-    again = judge.judge(question(), lambda f: measured(0, 100))
+    first = judge.judge(question(), SUBJECT, lambda f: measured(0, 100))
+    again = judge.judge(question(), SUBJECT, lambda f: measured(0, 100))
     assert judge.claims == [again]
     assert again.id == first.id
 
@@ -111,7 +117,7 @@ def test_the_same_claim_of_the_same_test_is_replaced_and_another_subject_is_kept
         findings.arrays["scores"] = np.arange(3.0)
         return measured(0, 100)
 
-    kept = judge.judge(question(), other)
+    kept = judge.judge(question(), SUBJECT, other)
     assert judge.claims == [again, kept]
     assert kept.id == f"{first.id}-2"
 
@@ -124,7 +130,7 @@ def test_a_claim_and_its_arrays_are_on_disk_when_judge_returns(tmp_path: Path) -
         return measured(50, 100)
 
     with pytest.raises(PrivacyViolation) as caught:
-        Auditor(run=run).judge(question(), measure)
+        Auditor(run=run).judge(question(), SUBJECT, measure)
     claim = caught.value.claim
     path = run.folder / "claims" / f"{claim.id}.json"
     assert Claim.model_validate_json(path.read_bytes()) == claim

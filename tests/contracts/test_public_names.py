@@ -61,7 +61,7 @@ def test_a_name_that_is_none_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     "room",
     [
-        "assertions",
+        "claims",
         "distances",
         "engine",
         "evidence",

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy import ProbeSet
-from pytest_diffprivacy.assertions.attacks import family_task, plan_attacks
 from pytest_diffprivacy.membership import (
     ATTACKS,
     ShadowScores,
@@ -22,6 +20,7 @@ from pytest_diffprivacy.membership import (
 from pytest_diffprivacy.membership.shadow import digests_of
 from pytest_diffprivacy.membership.shadow_training import shadow_splits
 from pytest_diffprivacy.memorization import DETECTORS
+from pytest_diffprivacy.methods import family_task, resolve
 from pytest_diffprivacy.mitigation import (
     AttentionRescaling,
     DelayedGuidance,
@@ -69,14 +68,12 @@ def test_an_attack(name):
 
 
 def test_a_family_of_attacks_shares_its_evaluations():
-    probes = ProbeSet(IMAGES[:6].numpy(), IMAGES[6:].numpy())
-    planned, _ = plan_attacks(MODEL, probes, ["loss", "secmi", "pia"], {"loss": {"draws": 2}}, seed=4)
-    same(family_task(planned, 4))
+    same(family_task(resolve("membership", ["loss", "secmi", "pia"], {"loss": {"draws": 2}}), 4))
 
 
 def test_a_callable_of_a_module():
-    (planned,), _ = plan_attacks(MODEL, ProbeSet(IMAGES[:6].numpy(), IMAGES[6:].numpy()), darkest, {}, seed=4)
-    same(planned.task)
+    (chosen,) = resolve("membership", darkest)
+    same(chosen.task(4))
 
 
 @pytest.mark.parametrize("attack", ["lira", "quantile"])
@@ -86,9 +83,8 @@ def test_an_attack_that_carries_what_it_was_built_with(attack):
         "lira": lambda: lira_attack(shadow_table(loss_measure(draws=2))),
         "quantile": lambda: quantile_attack(others, fpr=0.1, base="loss", bag=2, parameters={"draws": 1}),
     }[attack]()
-    probes = ProbeSet(IMAGES[:6].numpy(), IMAGES[6:].numpy())
-    (planned,), _ = plan_attacks(MODEL, probes, built, {}, seed=4)
-    same(planned.task)
+    (chosen,) = resolve("membership", built)
+    same(chosen.task(4))
 
 
 def test_gsa_carries_its_classifier():

@@ -11,7 +11,7 @@ from pytest_diffprivacy.evidence.records import Recipe
 from pytest_diffprivacy.options import CompareRule
 from pytest_diffprivacy.statistics import mcnemar
 from pytest_diffprivacy.statistics.statistic import STATISTICS
-from tests.assertions.prompted import BROADS, NEEDLES, REFERENCE, prompted_model
+from tests.claims.prompted import BROADS, NEEDLES, REFERENCE, prompted_model
 
 PROMPTS, OTHERS = [f"a photo of {i}" for i in range(120)], [f"a drawing of {i}" for i in range(199)]
 RULE = CompareRule("never", 0.0)

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 
-from pytest_diffprivacy.audit.subjects import model_record
+from pytest_diffprivacy.audit.recording import model_record
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models import load_model
 from tests.models.builders import tiny_unet

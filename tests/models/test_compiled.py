@@ -16,7 +16,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch.autograd import forward_ad
 
-from pytest_diffprivacy.audit.subjects import model_record
+from pytest_diffprivacy.audit.recording import model_record
 from pytest_diffprivacy.engine import Engine, ProcessExecutor, Unit, Work
 from pytest_diffprivacy.engine.batches import evaluation_bytes
 from pytest_diffprivacy.engine.processes import Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_diffprivacy.audit.subjects import model_record
+from pytest_diffprivacy.audit.recording import model_record
 from pytest_diffprivacy.engine.recorder import Recorder
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.evidence import Store

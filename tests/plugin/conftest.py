@@ -18,7 +18,7 @@ from pytest_diffprivacy.evidence.arrays import read_arrays
 from pytest_diffprivacy.evidence.records import Claim, Run
 
 SURVIVE = (
-    "pytest_diffprivacy.assertions",
+    "pytest_diffprivacy.claims",
     "pytest_diffprivacy.evidence.runs",
     "pytest_diffprivacy.report.sections",
     "pytest_diffprivacy.report.write",

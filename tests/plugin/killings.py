@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pytest_diffprivacy import Auditor, Verdict
-from pytest_diffprivacy.audit import Findings, Question
+from pytest_diffprivacy.audit import Claim, Findings, Subject
 from pytest_diffprivacy.engine import Engine, Unit
 from pytest_diffprivacy.evidence import RunFolder, Store
 from pytest_diffprivacy.membership import loss_scores
@@ -72,7 +72,8 @@ def audit(root: Path, run_id: str, log: int, killer: Killer) -> None:
         return rate(int((scores > np.median(scores)).sum()), len(scores), confidence=0.95)
 
     headlines = {verdict: verdict.value for verdict in Verdict}
-    judge.judge(Question("membership", "rate", SENTENCE, 0.6, headlines, model.identity, None, "", 0.95), measure)
+    claim = Claim(kind="membership", slug="rate", sentence=SENTENCE, limit=0.6, headlines=headlines, confidence=0.95)
+    judge.judge(claim, Subject(model=model.identity), measure)
 
 
 def attempt(root: Path, run_id: str, killer: Killer) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_full_trace_still_shows_the_way_through_our_code(project: Project) -> No
     project.write("test_release.py", SCORES, REFUTED)
     seen = project.run("--full-trace")
     assert seen.exit_code == 1
-    assert any("assertions/membership.py" in line for line in seen.tracebacks_into_us)
+    assert any("claims/mia_tpr.py" in line for line in seen.tracebacks_into_us)
 
 
 def test_the_redo_command_repeats_the_verdict(project: Project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_diffprivacy.evidence.records import Claim
-from tests.assertions import prompted
+from tests.claims import prompted
 from tests.plugin.conftest import Project
 
 AUDIT = """

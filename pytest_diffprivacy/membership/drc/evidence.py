@@ -15,10 +15,10 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
-from pytest_diffprivacy.methods import ImageBatch, MethodEvidence
+from pytest_diffprivacy.methods import ImageBatch, MethodEvidence, ScoredProbes
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
-from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation, rms_hidden
 from pytest_diffprivacy.restoration.masks import Masks, find_degradations
 from pytest_diffprivacy.restoration.plan import FILLS, Fill, RestorationPlan, fill_in
@@ -160,28 +160,19 @@ def drc_strip(
     )
 
 
-def drc_evidence(
-    model: Denoiser, probes: ProbeSet, parameters: Mapping[str, Any], seed: int, confidence: float, images: str
-) -> MethodEvidence:
+def drc_evidence(scored: ScoredProbes) -> MethodEvidence:
     """Restored images of both sides, and the AUROC of the harmonic fill on the same masks with a note that reads it.
 
     Above 0.5 the split itself gives members away, and DRC counts only as far as it exceeds this. Shown are the first
     members and the first non-members in the order of their digests, whatever their scores, by the first of the masks
     and with the seed that was scored.
 
-    Args:
-        model: the model under audit.
-        probes: where the images come from.
-        parameters: those of the DRC attack.
-        seed: the run's seed.
-        confidence: of each one-sided bound.
-        images: "none", "redacted" or "full": how pictures may be shown.
-
     Source: Implements control (2) of METHODS 3.11.
     """
-    sides = (probes.members, probes.nonmembers)
+    model, parameters, seed, images = scored.model, scored.parameters, scored.seed, scored.images
+    sides = (scored.probes.members, scored.probes.nonmembers)
     scores = [_restored_without_model(model, side, parameters, seed) for side in sides]
-    area = auroc(*scores, confidence=confidence)
+    area = auroc(*scores, confidence=scored.confidence)
     counts = f"{len(scores[0])} members, {len(scores[1])} non-members"
     name = "AUROC of restoration without the model"
     control = records.Estimate(

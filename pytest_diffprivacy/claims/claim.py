@@ -1,0 +1,56 @@
+"""From a claim and its source to a plan or a verdict: the one pipeline of all claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_diffprivacy.audit import Auditor, Claim, Findings
+from pytest_diffprivacy.evidence import records
+from pytest_diffprivacy.evidence.plans import ClaimPlan
+from pytest_diffprivacy.sources.source import Audited
+from pytest_diffprivacy.statistics import Measured
+from pytest_diffprivacy.statistics.statistic import Statistic
+
+
+def conclude(
+    auditor: Auditor,
+    claim: Claim,
+    source: Audited,
+    statistic: Statistic,
+    measure: Callable[[Findings], Measured],
+    *,
+    units: int | None = None,
+    at_least: bool = False,
+) -> records.Claim:
+    """Plan a claim while an audit is planned; otherwise judge it.
+
+    Args:
+        auditor: who plans or judges.
+        claim: the sentence and its limit.
+        source: whom it is about; a plan reads no image and asks no model.
+        statistic: what is judged.
+        measure: turns the source into a measurement by that statistic, and leaves everything else behind.
+        units: of what `source.evaluations` counts, how many there are; by default as many as its counts together.
+        at_least: whether more evaluations may follow, which depend on what is found.
+    """
+    if not auditor.planning:
+        return auditor.judge(claim, source.subject, measure)
+    each, count = source.evaluations, sum(source.counts) if units is None else units
+    plan = ClaimPlan(
+        kind=claim.kind,
+        sentence=claim.sentence,
+        limit=claim.limit,
+        confidence=claim.confidence,
+        facts=statistic.plan(source.counts, claim.limit),
+        evaluations=each,
+        total=None if each is None else each * count,
+        model=str(getattr(source.model, "name", type(source.model).__name__)),  # of one that is not loaded, or its type
+        unit=source.unit,
+        at_least=at_least,
+    )
+    return auditor.plan(plan)
+
+
+def of(sentence: str, title: str) -> str:
+    """A sentence with what scored, where that has a name."""
+    return f"{sentence} ({title})" if title else sentence

@@ -1,0 +1,257 @@
+"""Copies among generations: of a model that is asked, by the adaptive distance to the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_diffprivacy.audit import Auditor, Findings, Subject, estimate
+from pytest_diffprivacy.distances import Embedding
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, filter_generations
+from pytest_diffprivacy.extraction.generate_and_filter import GENERATE_AND_FILTER
+from pytest_diffprivacy.models.protocols import Generator, require_generator
+from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
+from pytest_diffprivacy.sources.copy_figures import show_copies
+from pytest_diffprivacy.sources.generations import Request, generated
+from pytest_diffprivacy.sources.method_records import published_record
+from pytest_diffprivacy.sources.source import Audited
+from pytest_diffprivacy.statistics import Measured, Verdict, rate, running_copy_rate
+from pytest_diffprivacy.statistics.copies import CopyRateStatistic
+from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic, Detector
+from pytest_diffprivacy.statistics.statistic import Statistic
+
+HEADLINES: Final[Mapping[Verdict, str]] = {
+    Verdict.PASS: "Training images come back no more often than allowed.",
+    Verdict.FAIL: "Training images come back more often than allowed.",
+    Verdict.INCONCLUSIVE: "These generations do not decide how often training images come back.",
+    Verdict.ERROR: "Extraction could not be judged.",
+}
+
+
+class CopySource(Audited, Protocol):
+    """Generations, or prompts, of which some are copies of training images; what is counted comes first in `counts`."""
+
+    @property
+    def share(self) -> str:
+        """Of what, in the claim's sentence."""
+        ...
+
+    @property
+    def headlines(self) -> Mapping[Verdict, str]:
+        """What each verdict means."""
+        ...
+
+    @property
+    def terms(self) -> Mapping[str, float]:
+        """What a policy may bind."""
+        ...
+
+    @property
+    def statistic(self) -> Statistic:
+        """What is judged."""
+        ...
+
+    def measure(self, findings: Findings, limit: float) -> Measured:
+        """The judged rate; what a reader wants besides it goes into the findings."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What counts as a copy, and how it is looked for; as in `assert_no_extraction`."""
+
+    generations: int
+    steps: int
+    delta: float
+    max_false_match_rate: float
+    early_stop: bool
+    embedding: Embedding | None
+    detector: Detector | None
+
+    def __post_init__(self) -> None:
+        if self.detector is not None and self.early_stop:
+            raise UsageError(
+                "`early_stop` must be False with a `detector`: its correction needs a fixed number of trials."
+            )
+
+    @property
+    def planned(self) -> int:
+        """Generations without a stop; 0 where generating may not stop early."""
+        return self.generations if self.early_stop else 0
+
+
+@final
+class ModelCopies:
+    """Copies among a model's generations.
+
+    Args:
+        auditor: generates.
+        model: a generator.
+        probes: the training set, and as many unseen images as calibrate the rule and are its control.
+        copying: what counts as a copy.
+        confidence: of each bound.
+    """
+
+    headlines, unit = HEADLINES, "a generation"
+    share, title, slug = "generations that copy a training image", "", "extraction"
+
+    def __init__(self, auditor: Auditor, model: object, probes: ProbeSet, copying: Copying, confidence: float) -> None:
+        self._auditor, self.model, self._probes = auditor, model, probes
+        self._copying, self._confidence = copying, confidence
+        self.counts = copying.generations, probes.members.source_count, probes.nonmembers.source_count
+        self.evaluations, self.terms = copying.steps, {"delta": copying.delta}
+
+    @cached_property
+    def _generator(self) -> Generator:
+        generator = require_generator(self.model, "Extraction")
+        if self._copying.early_stop and isinstance(generator, StoredGenerations):
+            raise UsageError(
+                "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, "
+                "and none are left to be made. Leave it out."
+            )
+        return generator
+
+    @property
+    def statistic(self) -> Statistic:
+        """As far as it is known before the rule is calibrated."""
+        own = CopyRateStatistic(
+            delta=self._copying.delta, max_false_match_rate=self._copying.max_false_match_rate, ceiling=0.0,
+            confidence=self._confidence, planned=self._copying.planned,
+        )  # fmt: skip
+        detector = self._copying.detector
+        return own if detector is None else corrected(detector, self._confidence, self._auditor.seed, own)
+
+    @property
+    def subject(self) -> Subject:
+        """The generator and the probes."""
+        identity = self._generator.identity
+        self._probes.check_split()
+        planned = " planned" if self._copying.early_stop else ""
+        counts = f"{self._copying.generations} generations{planned}, {len(self._probes.members)} members"
+        return Subject(model=identity, probes=self._probes, counts=counts)
+
+    def measure(self, findings: Findings, limit: float) -> Measured:
+        """Calibrate the rule, generate, and find the copies."""
+        copying, probes, level = self._copying, self._probes, self._confidence
+        rule = calibrate_rule(
+            probes, delta=copying.delta, max_false_match_rate=copying.max_false_match_rate, confidence=level,
+            seed=self._auditor.seed,
+        )  # fmt: skip
+        self._describe(findings, rule)
+        requests = [Request(copying.generations, copying.steps)]
+        images = generated(self._auditor, self._generator, requests, probes, findings)
+        certain = self._certain(limit) if copying.early_stop else None
+        found = filter_generations(images, probes.members, rule, enough=certain)
+        show_copies(findings, self._auditor, probes, found, level, planned=copying.planned, embedding=copying.embedding)
+        if copying.detector is None:
+            statistic = CopyRateStatistic(
+                delta=rule.delta,
+                max_false_match_rate=rule.threshold.max_false_match_rate,
+                ceiling=rule.threshold.ceiling,
+                rule_confidence=rule.threshold.confidence,
+                confidence=level,
+                planned=copying.planned,
+            )
+            return findings.measure(statistic, _stored(found), limit)
+        for named in _stored(found).values():
+            findings.arrays |= named
+        measured = measure_corrected(
+            findings, found.copies, corrected(copying.detector, level, self._auditor.seed), limit
+        )
+        compared, false = int(found.compared_copies.sum()), int(found.false_matches.sum())
+        if compared <= false:
+            findings.notes.append(
+                f"No copying was shown: {false} generations match unseen images and {compared} match as many training "
+                "images, so there is nothing to correct but what the rule may miss."
+            )
+        return measured
+
+    def _certain(self, limit: float) -> Callable[[Extraction], bool]:
+        """Whether the generations so far make a FAIL certain."""
+        planned, level = self._copying.planned, self._confidence
+
+        def certain(found: Extraction) -> bool:
+            flags = (found.copies, found.compared_copies, found.false_matches)
+            return running_copy_rate(*flags, planned=planned, confidence=level).low > limit
+
+        return certain
+
+    def _describe(self, findings: Findings, rule: CopyRule) -> None:
+        """The method and its rule, fixed before any generation was seen."""
+        threshold, copying = rule.threshold, self._copying
+        parameters = {
+            "generations": copying.generations,
+            "steps": copying.steps,
+            "delta": rule.delta,
+            "adaptive_threshold": threshold.threshold,
+            "max_false_match_rate": threshold.max_false_match_rate,
+        }
+        findings.methods = [
+            published_record(
+                GENERATE_AND_FILTER,
+                parameters | ({"early_stop": "as soon as FAIL is certain"} if copying.early_stop else {}),
+                threshold=(
+                    f"calibrated on {threshold.nulls} unseen images before any generation was seen: at most "
+                    f"{threshold.max_false_match_rate:.2%} of them pass for copies, with confidence "
+                    f"{threshold.confidence:g}"
+                ),
+                label_use="membership labels enter the search for the nearest image and the control only",
+            )
+        ]
+
+
+def _stored(found: Extraction) -> dict[str, dict[str, NDArray[np.generic]]]:
+    """From the stored distances to the verdict: calibrate the threshold, find copies, bound their rate."""
+    return {
+        "l2": {"l2": found.matches.l2},
+        "adaptive": {"adaptive": found.matches.adaptive},
+        "nearest": {"nearest_member": found.matches.nearest},
+        "compared": {"compared_members": found.rule.compared},
+        "control_l2": {"control_l2": found.control_matches.l2},
+        "control_adaptive": {"control_adaptive": found.control_matches.adaptive},
+        "null": {"null_adaptive": found.rule.null},
+    }
+
+
+def corrected(
+    detector: Detector, confidence: float, seed: int, rule: Statistic | None = None
+) -> CorrectedRateStatistic:
+    """The rate of copies corrected for what the rule did on labelled pairs; a `rule` plans."""
+    return CorrectedRateStatistic(
+        detected=detector.detected,
+        copies=detector.copies,
+        false_alarms=detector.false_alarms,
+        others=detector.others,
+        confidence=confidence,
+        seed=seed,
+        rule=rule,
+    )
+
+
+def measure_corrected(
+    findings: Findings, copies: NDArray[np.bool_], statistic: CorrectedRateStatistic, limit: float
+) -> Measured:
+    """The copy rate corrected for the rule's measured sensitivity and specificity; the plain rate stands beside it.
+
+    Raises:
+        InsufficientProbes: fewer than 30 generations.
+        AuditError: fewer copies than false alarms alone explain.
+
+    Source: Implements METHODS 6.1, detector-corrected rate.
+    """
+    measured = findings.measure(statistic, {"hits": {"copy": copies}}, limit)
+    plain, detector = rate(int(copies.sum()), len(copies), confidence=statistic.confidence), statistic.detector
+    counts = f"{len(copies)} generations"
+    findings.also_measured.append(estimate("Copies that the rule reports, uncorrected", plain, counts))
+    findings.notes.append(
+        f"The rate is corrected for a sensitivity of {detector.sensitivity:.3g} ({detector.detected} of "
+        f"{detector.copies} known copies) and a specificity of {detector.specificity:.3g} ({detector.false_alarms} of "
+        f"{detector.others} others called copies); its bounds include the error of both."
+    )
+    return measured
