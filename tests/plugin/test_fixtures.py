@@ -231,6 +231,7 @@ def test_sides_of_different_sizes_are_told_apart(project: Project) -> None:
     assert "Bring both to the size the model was trained on." in message
 
 
+@pytest.mark.slow
 def test_images_of_another_size_than_the_model_s_are_refused(project: Project, pipeline: Path) -> None:
     project.images("train", digits(1, 6, side=9))
     project.images("heldout", digits(2, 6, side=9))

@@ -89,6 +89,7 @@ def test_a_damaged_result_is_an_error_that_names_the_file_and_the_cure(audited: 
     assert Counter(kind for kind, _ in audited.units()) == {"reused": 8, "computed": 1}
 
 
+@pytest.mark.slow
 def test_another_seed_shares_the_check_of_the_split_alone(audited: Project) -> None:
     audited.run()
     audited.run("--diffprivacy-seed=1")

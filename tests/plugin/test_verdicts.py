@@ -88,6 +88,7 @@ def test_a_refuted_claim_fails_with_an_aligned_block_and_no_traceback(project: P
     assert project.record().verdict == "FAIL"
 
 
+@pytest.mark.slow
 def test_full_trace_still_shows_the_way_through_our_code(project: Project) -> None:
     project.write("test_release.py", SCORES, REFUTED)
     seen = project.run("--full-trace")

@@ -53,6 +53,7 @@ def honest() -> list[BlindBaseline]:
     return [baseline(*halves(seed)) for seed in range(8)]
 
 
+@pytest.mark.slow
 def test_random_splits_are_accepted(honest: list[BlindBaseline]) -> None:
     """200 of them are drawn by tests/benchmarks/split_validity.py."""
     assert not any(found.confounded for found in honest)

@@ -86,6 +86,7 @@ def shows(name: str, width: int = DESK, *, scripts: bool = True, scheme: str = "
     ],
     indirect=True,
 )
+@pytest.mark.slow
 def test_nothing_runs_and_no_request_leaves_the_file(visit, folder):
     assert len(visit.requests) == 1 + sum(url.startswith("data:") for url in visit.requests)
     assert visit.requests[0].startswith(folder.as_uri())
@@ -130,6 +131,7 @@ def test_it_fits_the_paper(visit):
     [shows("usual.html"), shows("usual.html", PHONE), shows("usual.html", scheme="dark")],
     indirect=True,
 )
+@pytest.mark.slow
 def test_axe_finds_nothing_serious(visit):
     found = Axe().run(visit.page).response["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []

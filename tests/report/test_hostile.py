@@ -58,6 +58,7 @@ def test_what_is_not_a_png_is_not_shown(run, picture):
 
 
 @pytest.mark.parametrize("text", [*CORPUS, LONG], ids=[*(str(number) for number in range(len(CORPUS))), "long"])
+@pytest.mark.slow
 def test_every_document_stays_what_it_is(run, text):
     hostile = with_text(run, text)
     jsonschema.validate(json.loads(render_json(hostile)), Run.model_json_schema(mode="serialization"))

@@ -86,6 +86,7 @@ def contents(document: bytes) -> Iterator[bytes]:
             yield zlib.decompress(inside[start : start + length])
 
 
+@pytest.mark.slow
 def test_no_picture_has_more_than_16_by_16_pixels(documents):
     sizes = []
     for name in ("audit.html", "audit.json"):

@@ -77,6 +77,7 @@ def test_an_attack_of_the_caller_s_own_is_a_row_even_if_it_has_a_known_name_of_a
     assert row(judged, "SecMI (statistic)").ran == "no"
 
 
+@pytest.mark.slow
 def test_published_methods_that_this_package_lacks_are_dated_rows(run):
     assert row(run, "Attribute inference").why == "not in this package, as of 2025-03-01"
     assert "not in this package, as of 2025-03-01" in Page(render(run)).words

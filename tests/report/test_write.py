@@ -65,6 +65,7 @@ def test_the_same_run_gives_the_same_bytes(run):
     assert render_html(run) == render_html(run)
 
 
+@pytest.mark.slow
 def test_another_process_zone_locale_and_plot_style_give_the_same_bytes_without_torch(run, tmp_path):
     (tmp_path / "run.json").write_text(run.model_dump_json(), encoding="utf-8")
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.grid: True\nlines.linewidth: 9\nsvg.fonttype: path\n")

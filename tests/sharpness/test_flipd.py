@@ -72,6 +72,7 @@ def test_with_every_sign_vector_the_trace_is_exact():
         assert value == pytest.approx(6 + sigma**2 * (trace + norm), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_batches_change_nothing_beyond_rounding():
     model, images = PixelDiffusion(tiny_unet(), DDPMScheduler()), smooth_images(5, 3)
     together = flipd_scores(model, images, timestep=50)

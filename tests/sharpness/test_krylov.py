@@ -90,6 +90,7 @@ def test_a_seed_gives_the_same_run():
     assert not np.array_equal(arnoldi(matrix, steps=4, seed=3).values, arnoldi(matrix, steps=4, seed=4).values)
 
 
+@pytest.mark.slow
 def test_a_network_s_extreme_curvatures_are_found_without_its_matrix(network_hessian):
     matrix = full_matrix(network_hessian)
     exact = np.linalg.eigvalsh((matrix + matrix.T) / 2)

@@ -68,6 +68,7 @@ def test_a_model_without_members_separates_nothing(scores):
 
 
 @sharpness
+@pytest.mark.slow
 def test_batches_change_nothing_beyond_rounding(scores, network):
     images = smooth_images(5, 3)
     together = scores(network, images)

@@ -83,6 +83,7 @@ def test_norms_and_traces_meet_in_expectation_over_samples_of_one_gaussian():
     assert (np.diff(found.minus_cubed_trace @ mean) > 0).all()  # sharper towards the image
 
 
+@pytest.mark.slow
 def test_prompts_condition_sampling_and_derivative():
     model = PixelDiffusion(tiny_unet(classes=4), DDPMScheduler(), null_label=3)
     found = trajectory_moments(model, noise(model, 2), steps=1, prompts=[0, 1], probes=2)

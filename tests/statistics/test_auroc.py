@@ -98,6 +98,7 @@ COVERED = [(20, 20), (50, 50), (300, 300), (5, 100), (100, 5), (10, 200)]
 
 @pytest.mark.parametrize(("members", "nonmembers"), COVERED)
 @pytest.mark.parametrize("truth", [0.5, 0.7, 0.9, 0.98])
+@pytest.mark.slow
 def test_each_bound_holds_with_its_confidence(members, nonmembers, truth):
     rng = np.random.default_rng([12, members, nonmembers, int(100 * truth)])
     shift, runs = np.sqrt(2) * stats.norm.ppf(truth), 6_000

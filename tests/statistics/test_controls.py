@@ -8,6 +8,7 @@ from pytest_diffprivacy.statistics.controls import LEAST
 
 @pytest.mark.parametrize(("significance", "runs"), [(0.1, 2_000), (0.05, 2_000), (0.001, 4_000)])
 @pytest.mark.parametrize("size", [40, 300])
+@pytest.mark.slow
 def test_halves_of_nonmembers_separate_as_often_as_the_significance_says(size, significance, runs):
     rng = np.random.default_rng([44, size])
     failed = np.mean(

@@ -107,6 +107,7 @@ def test_an_effect_that_is_real_but_below_the_margin_passes():
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.5])
+@pytest.mark.slow
 def test_the_bounds_miss_the_true_effect_as_rarely_as_promised(effect):
     rng, runs = np.random.default_rng([34, int(10 * effect)]), 800
     missed = np.zeros(2)

@@ -82,6 +82,7 @@ def test_no_way_of_guessing_beats_the_guesser_that_bounds_it():
             assert refuted <= level + 3.0 * math.sqrt(level / 2000), (name, level)
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_the_truth_and_above_half_of_it_where_the_assumption_holds():
     rng, m = np.random.default_rng(42), 1000
     for truth in (1.0, 8.0):

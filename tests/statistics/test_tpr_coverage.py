@@ -29,6 +29,7 @@ def simulated(nonmembers, members, max_fpr, shift):
 
 
 @pytest.mark.parametrize(("nonmembers", "members", "max_fpr", "shift"), CASES)
+@pytest.mark.slow
 def test_each_bound_holds_with_its_confidence(nonmembers, members, max_fpr, shift):
     found, truth = simulated(nonmembers, members, max_fpr, shift), true_tpr(max_fpr, shift)
     assert np.mean([f.low <= truth for f in found]) >= 0.95
