@@ -1,66 +1,67 @@
-"""Attack: a membership attack of a user's own, or one built from shadow models, as a method."""
+"""Attacks that are made by a call: a user's own from a function, and the published ones from shadow models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from pytest_diffprivacy.methods import Access, Kind, Method, Need
-from pytest_diffprivacy.methods.method import Scores, named_timesteps
+from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.access import Access
+from pytest_diffprivacy.membership.shadow import PlannedShadows, ShadowScores
+from pytest_diffprivacy.methods import Kind, Method, Need, Published
+from pytest_diffprivacy.methods.method import Scores
 
 
-def Attack(
-    name: str,
-    title: str,
-    access: str,
-    source: str,
-    scores: Scores,
-    defaults: Mapping[str, Any],
-    version: int | None,
-    seeded: bool,
-    evaluations: Callable[[Mapping[str, Any]], int],
-    timesteps: Callable[[Mapping[str, Any]], tuple[int, ...]] = named_timesteps,
-    needs_prompts: bool = False,
-    decides_at_timestep: bool = False,
-    uncontrolled: str = "",
-) -> Method:
-    """A membership attack made from a function, for `attack=` of the claims. `methods.method` makes one of a formula.
+def Attack(*, access: str, needs_prompts: bool = False, **facts: Any) -> Method:
+    """A membership attack from a function, for `attack=` of the claims. `methods.method` makes one of a formula.
 
     Stored scores are reused as long as name, version, parameters and the file that defines `scores` are the same.
 
     Args:
-        name: short name, as records keep it.
-        title: what the paper calls it.
         access: the access it needs: "black box", "grey box" or "white box", and " and shadow models" where it needs
             them; any other text is the caller's own choice.
-        source: the citation.
-        scores: (model, images, *, batch_size, **parameters) -> float64 (images,), higher = more likely member; is
-            given `prompts` where it takes them and the images have some.
-        defaults: parameters of `scores` with their default values.
-        version: raised whenever the same parameters would give other scores; None: never answered from the store.
-        seeded: whether `scores` draws noise from a seed.
-        evaluations: parameters -> network evaluations an image costs.
-        timesteps: parameters -> the timesteps to be matched to the model's schedule.
         needs_prompts: whether it cannot run without the images' prompts.
-        decides_at_timestep: whether the answers at its timesteps make the score, and what it asks for below them only
-            leads there; its control then has no memory below them.
-        uncontrolled: why it cannot be asked about an ideal denoiser; "" where it can.
+        **facts: the other fields of `methods.Method`: name, title, source, scores, defaults, version, seeded,
+            evaluations, timesteps, decides_at_timestep, uncontrolled.
     """
     box, *besides = access.split(" and ")
     needs = {Need(text) for text in besides if text in set(Need)} | ({Need.PROMPTS} if needs_prompts else set())
-    return Method(
-        name=name,
+    found = Access(box) if box in set(Access) else None
+    return Method(access=found, kind=Kind.MEMBERSHIP, needs=frozenset(needs), **facts)
+
+
+def shadow_attack(
+    published: Published,
+    shadows: ShadowScores | PlannedShadows,
+    *,
+    title: str,
+    scores: Scores | None,
+    parameters: Mapping[str, Any],
+    uncontrolled: str,
+) -> Method:
+    """A published attack with these shadow models as a method.
+
+    Args:
+        published: its facts.
+        shadows: its shadow models; `evaluations` counts what the target is asked, training and measuring them is extra.
+        title: of this attack.
+        scores: (model, images, ...) -> scores; None while an audit is planned.
+        parameters: all of its parameters.
+        uncontrolled: why no positive control applies.
+    """
+    measure = shadows.asked
+    return published.built(
         title=title,
-        access=Access(box) if box in set(Access) else None,
-        source=source,
-        kind=Kind.MEMBERSHIP,
-        needs=frozenset(needs),
-        scores=scores,
-        defaults=defaults,
-        version=version,
-        seeded=seeded,
-        evaluations=evaluations,
-        timesteps=timesteps,
-        decides_at_timestep=decides_at_timestep,
+        scores=scores or _no_scores,
+        defaults=parameters,
+        version=1 if measure.stored else None,
+        evaluations=lambda _: measure.evaluations,
         uncontrolled=uncontrolled,
+    )
+
+
+def _no_scores(*_: Any, **__: Any) -> Any:
+    raise UsageError(
+        "Shadow models are not trained while an audit is planned, got a question to them. Leave out --diffprivacy-plan "
+        "to train and ask them."
     )

@@ -1,6 +1,6 @@
-"""CDI's features: what do all the attacks together say about one image?
+"""CDI's features: the errors of all the attacks together, a row an image.
 
-A row of raw errors an image, most of them lower for members. They carry no sign: the scorer of dataset inference
+Raw errors, most of them lower for members. They carry no sign: the scorer of dataset inference
 learns on control images which way each of them points. Predictions are shared: the noise predicted for the clean
 image serves SecMI, PIA and PIAN, and each loss at z_t serves every feature that starts there.
 """
@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
@@ -31,30 +29,25 @@ from pytest_diffprivacy.membership.noise_optimization import optimize_noise
 from pytest_diffprivacy.membership.pia import POWER
 from pytest_diffprivacy.membership.pian import MEAN_SIZES
 from pytest_diffprivacy.membership.secmi import secmi_grid
-from pytest_diffprivacy.models.conditioning import Conditioning
+from pytest_diffprivacy.methods import Access, score_function
 from pytest_diffprivacy.models.ddim import ddim_step
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser, require_white_box
-from pytest_diffprivacy.models.schedule import match_all
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, ImageBatch, as_images, score_batches
+from pytest_diffprivacy.models.protocols import require_white_box
+from pytest_diffprivacy.models.scoring import ImageBatch
 
 MASKED = 0.2
 VERSION = 1
 
 
+@score_function(access=Access.GREY_BOX, called="CDI", noise="draws", what="the features are")
 def cdi_features(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
+    batch: ImageBatch,
     *,
     features: Sequence[str] | None = None,
     timestep: int = TIMESTEP,
     pia_timestep: int = PIA_TIMESTEP,
     timesteps: Sequence[int] = TIMESTEPS,
     draws: int = DRAWS,
-    noise: Tensor | None = None,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
-) -> NDArray[np.float64]:
+) -> Tensor:
     """Describe images by the errors of several attacks.
 
     loss: mean of `L(z_t, eps) = || eps - eps_theta(z_t, t) ||_2^2` over the draws; secmi: t-error; pia, pian: the l4
@@ -64,7 +57,6 @@ def cdi_features(
 
     Args:
         model: grey-box access; white-box for gm_paper and noise_optimization, differentiable in x_t.
-        images: (n, channels, height, width) in [0, 1].
         features: families out of FAMILIES; None: all that the model's access allows.
         timestep: see CdiSettings, as for the next three.
         pia_timestep: of PIA and PIAN.
@@ -73,8 +65,6 @@ def cdi_features(
         noise: replaces the draws: (draws + 1, n, *model.sample_shape); the last one is gradient masking's.
         seed: seed of the draws; each image's noise also depends on its own digest. The first draw is shared by all
             timesteps and features.
-        prompts: one prompt an image for conditional models; None is the unconditional branch.
-        batch_size: images in one network call.
 
     Returns:
         float64 (n, columns), named by `CdiSettings(...).names`: raw errors, most of them lower for members.
@@ -82,44 +72,27 @@ def cdi_features(
     Raises:
         UsageError: bad images, noise, timesteps or prompts.
         ModelError: a white-box feature is asked of a model that offers no derivatives.
-        AuditError: the model's output is not finite.
 
     Source: Implements the features of Dubinski et al. 2025 (CDI), section 4.2, as METHODS 3.13 corrects them: each
     image's noise is optimized on its own, PIAN has the constant of its authors' code, and PIA and PIAN have p = 4.
     """
-    wanted = affordable_features(model) if features is None else tuple(features)
+    wanted = affordable_features(batch.model) if features is None else tuple(features)
     chosen = CdiSettings(wanted, timestep, pia_timestep, tuple(timesteps), draws)
-    checked = as_images(images)
-    denoiser: Denoiser = (
-        require_white_box(model, "CDI's gradient masking and noise optimization")
-        if set(chosen.features) & set(WHITE_BOX)
-        else require_denoiser(model, "CDI")
-    )
-
-    def measure(batch: ImageBatch) -> Tensor:
-        drawn = batch.noise(chosen.draws + 1)
-        if len(drawn) != chosen.draws + 1:
-            raise UsageError(f"`noise` must hold {chosen.draws + 1} draws, got {len(drawn)}.")
-        columns = _Features(denoiser, batch.x0, drawn, batch.conditioning, chosen).columns()
-        return torch.stack(columns, dim=1)
-
-    return score_batches(
-        denoiser, checked, measure, prompts=prompts, noise=noise, seed=seed, batch_size=batch_size,
-        called="CDI", what="the features are",
-    )  # fmt: skip
+    if set(chosen.features) & set(WHITE_BOX):
+        require_white_box(batch.model, "CDI's gradient masking and noise optimization")
+    drawn = batch.noise(chosen.draws + 1)
+    if len(drawn) != chosen.draws + 1:
+        raise UsageError(f"`noise` must hold {chosen.draws + 1} draws, got {len(drawn)}.")
+    return torch.stack(_Features(batch, drawn, chosen).columns(), dim=1)
 
 
 class _Features:
     """The features of one batch; each prediction is made once."""
 
-    def __init__(
-        self, model: Denoiser, x0: Tensor, noise: Tensor, condition: Conditioning | None, settings: CdiSettings
-    ) -> None:
-        self._model, self._x0, self._noise = model, x0, noise
-        self._condition, self._settings = condition, settings
-        schedule = model.schedule
-        self._t = schedule.match(settings.timestep).index
-        self._times = [m.index for m in match_all(schedule, settings.timesteps)]
+    def __init__(self, batch: ImageBatch, noise: Tensor, settings: CdiSettings) -> None:
+        self._batch, self._model, self._x0 = batch, batch.model, batch.x0
+        self._noise, self._settings = noise, settings
+        self._t, self._times = batch.at(settings.timestep)[0], batch.times(settings.timesteps)
         self._losses: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     def columns(self) -> list[Tensor]:
@@ -140,7 +113,7 @@ class _Features:
         return [column for family in chosen for column in found[family]]
 
     def _predict(self, x_t: Tensor, t: int) -> Tensor:
-        return self._model.predict_eps(x_t, t, self._condition)
+        return self._batch.predict(x_t, t)
 
     def _noised(self, t: int, eps: Tensor) -> Tensor:
         alpha, sigma = self._model.schedule.at(t)

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.membership.shadow import Measure, PlannedShadows, ShadowScores, check_asked, shadow_attack
+from pytest_diffprivacy.membership.attack import shadow_attack
+from pytest_diffprivacy.membership.shadow import Measure, PlannedShadows, ShadowScores, check_asked
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
+from pytest_diffprivacy.membership.attack import shadow_attack
 from pytest_diffprivacy.membership.loss import DRAWS, TIMESTEPS, loss_scores
 from pytest_diffprivacy.membership.shadow import (
     Measure,
@@ -18,7 +19,6 @@ from pytest_diffprivacy.membership.shadow import (
     ShadowScores,
     check_asked,
     digests_of,
-    shadow_attack,
 )
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt

@@ -21,7 +21,6 @@ from pytest_diffprivacy.engine.code_identity import code_identity
 from pytest_diffprivacy.engine.units import Identified
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import fingerprint
-from pytest_diffprivacy.methods import Method, Published
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import as_images
@@ -264,43 +263,6 @@ class PlannedShadows:
 
     def __len__(self) -> int:
         return self.models
-
-
-def shadow_attack(
-    published: Published,
-    shadows: ShadowScores | PlannedShadows,
-    *,
-    title: str,
-    scores: Callable[..., NDArray[np.float64]] | None,
-    parameters: Mapping[str, Any],
-    uncontrolled: str,
-) -> Method:
-    """A published attack with these shadow models as a method.
-
-    Args:
-        published: its facts.
-        shadows: its shadow models; `evaluations` counts what the target is asked, training and measuring them is extra.
-        title: of this attack.
-        scores: (model, images, ...) -> scores; None while an audit is planned.
-        parameters: all of its parameters.
-        uncontrolled: why no positive control applies.
-    """
-    measure = shadows.asked
-    return published.built(
-        title=title,
-        scores=scores or _no_scores,
-        defaults=parameters,
-        version=1 if measure.stored else None,
-        evaluations=lambda _: measure.evaluations,
-        uncontrolled=uncontrolled,
-    )
-
-
-def _no_scores(*_: Any, **__: Any) -> Any:
-    raise UsageError(
-        "Shadow models are not trained while an audit is planned, got a question to them. Leave out --diffprivacy-plan "
-        "to train and ask them."
-    )
 
 
 def digests_of(images: Tensor) -> list[bytes]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -115,7 +115,12 @@ def method(
 
 
 def score_function(
-    *, access: Access, called: str, kind: Kind = Kind.MEMBERSHIP, noise: Noise = ""
+    *,
+    access: Access,
+    called: str,
+    kind: Kind = Kind.MEMBERSHIP,
+    noise: Noise = "",
+    what: str = "the model's output is",
 ) -> Callable[[Formula], Scores]:
     """Make a function (model, images, *, ...) -> float64 (images, ...) of a formula of a batch, as `method` does.
 
@@ -124,6 +129,7 @@ def score_function(
         called: what messages call it.
         kind: what it finds out, for the docstring.
         noise: as for `method`.
+        what: what messages say is not finite.
     """
     drawn = [_common("noise", None, "Tensor | None"), _common("seed", 0, "int")] if noise else []
     shared = [*drawn, _common("prompts", None, "Sequence[Prompt] | None"), _common("batch_size", BATCH_SIZE, "int")]
@@ -143,7 +149,8 @@ def score_function(
             common = {p.name: chosen.pop(p.name) for p in shared}
             # Derivatives need their graph; nothing else does.
             with torch.set_grad_enabled(access is Access.WHITE_BOX and torch.is_grad_enabled()):
-                return score_batches(model, images, lambda batch: formula(batch, **chosen), called=called, **common)
+                measure = partial(formula, **chosen)
+                return score_batches(model, images, measure, called=called, what=what, **common)
 
         scores.__doc__ = _documented(formula.__doc__ or "", access, kind, noise)
         scores.__dict__["__signature__"] = signature

@@ -11,7 +11,7 @@ from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.sharpness.hessian import LinearMap
-from pytest_diffprivacy.sharpness.lanczos import check_steps, lanczos_from
+from pytest_diffprivacy.sharpness.krylov import check_steps, lanczos_from
 from pytest_diffprivacy.statistics.arguments import check_count, check_significance
 
 Probe = Literal["rademacher", "gaussian"]

@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.membership import GsaClassifier, ShadowScores, leave_one_out
+from pytest_diffprivacy.membership.gsa import GsaClassifier
+from pytest_diffprivacy.membership.lira import leave_one_out
+from pytest_diffprivacy.membership.shadow import ShadowScores
 from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
 from tests.benchmarks.digits_shadows import gsa_shadows, lira_shadows
 from tests.benchmarks.mnist_shadows import mnist_shadows

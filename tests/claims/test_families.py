@@ -152,6 +152,21 @@ def test_restorations_are_shown_for_ten_members_and_ten_others(memorizing: Analy
 
 
 @pytest.mark.slow
+def test_a_family_of_restorations_keeps_its_controls_and_its_pictures(
+    memorizing: AnalyticDenoiser, probes: ProbeSet
+) -> None:
+    few = ProbeSet(probes.members.load(range(30, 60)), probes.nonmembers.load(range(30, 60)))
+    settings = {"restorations": [2, 3], "steps": 5, "masks": ("left",)}
+    claim = judged(memorizing, few, attack="drc", parameters=settings, auditor=Auditor(images="full"), **POLICY)
+    assert [method.label for method in claim.methods] == ["restorations 2", "restorations 3"]
+    names = [estimate.name for estimate in claim.also_measured]
+    assert names.count("AUROC of restoration without the model") == 2
+    assert len([note for note in claim.notes if "does not separate the two sides" in note]) == 2
+    assert claim.strips_title
+    shown = [strip.caption.rpartition(" at best of ")[2] for strip in claim.strips]
+    assert shown == ["2 restorations"] * 2 * STRIPS_A_SIDE + ["3 restorations"] * 2 * STRIPS_A_SIDE
+
+
 def test_prompts_of_the_probes_reach_the_model_and_the_cache_key(tmp_path_factory) -> None:
     torch.manual_seed(0)
     unet = UNet2DModel(

@@ -151,7 +151,7 @@ def test_what_cannot_be_told_from_its_next_edition_is_never_stored(tmp_path: Pat
     }
     for name, function in own.items():
         assert code_identity(function) is None, name
-        attack = Attack("own", "Own", "grey box", "here", function, {}, 1, False, lambda p: 0, lambda p: ())
+        attack = Attack(name="own", title="Own", access="grey box", source="here", scores=function, version=1)
         assert attack().identity is None
         assert not attack().task(0).stored, name
         assert not Measure("own", 1, function, {}, 0).stored
