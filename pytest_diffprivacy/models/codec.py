@@ -22,13 +22,7 @@ class Codec(Protocol):
 
 @final
 class PixelCodec:
-    """Between images in [0, 1] and pixels x0 in [-1, 1].
-
-    Args:
-        image_shape: (channels, height, width) of one image.
-        device: of the pixels.
-        dtype: of the pixels.
-    """
+    """Between images (n, *image_shape) in [0, 1] and pixels x0 in [-1, 1] on a device in a precision."""
 
     def __init__(self, image_shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype) -> None:
         self.image_shape, self._device, self._dtype = image_shape, device, dtype
@@ -53,13 +47,9 @@ class PixelCodec:
 
 @final
 class LatentCodec:
-    """An AutoencoderKL between images in [0, 1] and latents x0 = (mode - shift) * scale.
+    """An AutoencoderKL between images in [0, 1] and latents (n, *latent_shape), x0 = (mode - shift) * scale.
 
     Shift and scale are one number each, or one a channel where the configuration has `latents_mean` and `latents_std`.
-
-    Args:
-        vae: a diffusers AutoencoderKL.
-        latent_shape: (channels, height, width) of one latent.
     """
 
     def __init__(self, vae: Any, latent_shape: tuple[int, int, int]) -> None:
@@ -91,11 +81,7 @@ class LatentCodec:
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Latents of images in [0, 1]: the posterior's mode, not a sample.
-
-        Raises:
-            ModelError: the images have another size or number of channels than the model.
-        """
+        """Latents of images in [0, 1]: the posterior's mode, not a sample."""
         mode: Tensor = self._vae.encode(self._pixels.encode(images)).latent_dist.mode()
         return (mode - self._shift) * self._scale
 

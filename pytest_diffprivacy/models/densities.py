@@ -52,11 +52,7 @@ class FiniteData:
         if counts.shape != (len(points),) or not bool((counts > 0).all()):
             raise UsageError(f"`repetitions` must be {len(points)} positive numbers, got shape {tuple(counts.shape)}.")
         self._points, self._log_counts = points.double(), counts.double().log()
-
-    @property
-    def dimension(self) -> int:
-        """d, the number of pixels."""
-        return self._points.shape[1]
+        self.dimension = points.shape[1]
 
     def tensors(self) -> dict[str, Tensor]:
         """The points and the logarithms of their counts."""
@@ -101,12 +97,8 @@ class GaussianMixture:
         if weights.shape != (len(means),) or not bool((weights > 0).all()):
             raise UsageError(f"`weights` must be {len(means)} positive numbers, got {weights.tolist()}.")
         self._means, self._covariances = means.double(), covariances.double()
+        self.dimension = means.shape[1]
         self._log_weights = (weights.double() / weights.double().sum()).log()
-
-    @property
-    def dimension(self) -> int:
-        """d, the number of pixels."""
-        return self._means.shape[1]
 
     def tensors(self) -> dict[str, Tensor]:
         """Means, covariances and log weights."""
@@ -161,11 +153,7 @@ class LeakDial:
         if not 0.0 <= leak <= 1.0:
             raise UsageError(f"`leak` must be between 0 and 1, got {leak!r}.")
         self._members, self._population, self._leak = members, population, float(leak)
-
-    @property
-    def dimension(self) -> int:
-        """d, the number of pixels."""
-        return self._members.dimension
+        self.dimension = members.dimension
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of both densities, and the leak."""

@@ -198,17 +198,11 @@ def _infix(name: str, stem: str) -> str:
 class FrozenPipeline:
     """A pipeline that was identified, then frozen in eval mode and brought to a device and precision.
 
-    Args:
-        pipeline: a diffusers pipeline; nothing in it is changed but its networks.
-        name: what records call it.
-        left_out: parts that are no part of the model under audit.
-        configuration: entries of its own configuration that its images depend on.
-        resolution: pixels a side, where it is not the pipeline's own.
-        device: where to run.
-        dtype: precision to run in.
+    Its digest holds all parts but those left out, the entries of its own configuration that its images depend on, and
+    the resolution where it is not its own. Nothing in it is changed but its networks.
 
     Attributes:
-        networks: the parts with weights that images depend on, by name.
+        networks: the parts with weights, by name.
         digest: of all parts.
         guard: refuses to answer for another pipeline.
         call: the pipeline, without its progress bar.

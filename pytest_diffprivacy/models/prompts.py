@@ -78,14 +78,14 @@ def _class_index(prompt: Prompt) -> int:
 
 @final
 class PromptEncoder:
-    """A tokenizer and what encodes prompts: each distinct prompt is counted and encoded once.
+    """The tokenizer that takes most of a prompt, and what encodes: each distinct prompt is counted and encoded once.
 
     Args:
-        tokenizer: a transformers tokenizer, the one that takes most of a prompt.
+        tokenizer: a transformers tokenizer.
         limit: how many tokens of it reach the model, start and end token included.
         embed: texts to named tensors with one row a text.
-        convert: what the pipeline does to a prompt before this tokenizer sees it (textual inversion), for counting;
-            `embed` does it by itself. Identity by default.
+        convert: what the pipeline does to a prompt before this tokenizer sees it (textual inversion); `embed` does it
+            by itself.
         zeros: whether no prompt is zeros instead of the encoded empty prompt.
         fixed: further tensors of one row that are the same for every prompt.
     """
@@ -126,14 +126,7 @@ class PromptEncoder:
         return counts
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning:
-        """Named tensors of `count` prompts, or of none, with the fixed ones.
-
-        Raises:
-            ModelError: a prompt that is no text, or another number of prompts.
-
-        Warns:
-            PromptTruncated: as of `encode`.
-        """
+        """Named tensors of `count` prompts, or of none, with the fixed ones; refuses what is no text."""
         if prompts is not None and len(prompts) != count:
             raise ModelError(f"`prompts` must be {count} texts, one for each row, got {len(prompts)}.")
         encoded = self.encode([""] if prompts is None else prompts)

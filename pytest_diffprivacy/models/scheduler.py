@@ -85,11 +85,7 @@ def _prediction_type(scheduler: Any) -> PredictionType:
 
 
 def check_steps(scheduler: Any, steps: int) -> None:
-    """Refuse a number of steps that a diffusers scheduler does not go.
-
-    Raises:
-        UsageError: it is below 1, or above the number of timesteps in training.
-    """
+    """Refuse a number of steps below 1 or above the number of timesteps in training, as a UsageError."""
     most = int(scheduler.config.num_train_timesteps)
     if not 1 <= steps <= most:
         raise UsageError(f"`steps` must be between 1 and {most}, got {steps!r}.")
@@ -97,14 +93,9 @@ def check_steps(scheduler: Any, steps: int) -> None:
 
 @torch.no_grad()
 def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequence[int]) -> Tensor:
-    """The clean end of the scheduler's own walk, as a diffusers pipeline without guidance goes it.
+    """The clean end of the walk of a copy of the scheduler from x_T, as a diffusers pipeline without guidance goes it.
 
-    Args:
-        scheduler: a diffusers scheduler; a copy walks, so that its state stays as it was.
-        output: evaluates the network.
-        x_T: (n, ...) standard normal noise, on the model's device and in its precision.
-        steps: of the scheduler.
-        seeds: one a row, from which the noise of a stochastic scheduler is drawn.
+    The noise of a stochastic scheduler is drawn for each row from its seed.
 
     Raises:
         UsageError: the scheduler does not go so many steps.
