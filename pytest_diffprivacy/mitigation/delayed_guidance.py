@@ -97,13 +97,7 @@ class DynamicGuidance(Mitigation):
 
 @final
 class TransitionPoint:
-    """The guidance rule of the dynamic transition: n_{i-1} is the minimum once n_i > n_{i-1} and n_{i-2} > n_{i-1}.
-
-    Args:
-        images: how many are sampled together.
-        before: guidance scale until the minimum has been seen.
-        after: guidance scale from then on.
-    """
+    """The guidance rule of the dynamic transition: n_{i-1} is the minimum once n_i > n_{i-1} and n_{i-2} > n_{i-1}."""
 
     def __init__(self, images: int, *, before: float, after: float) -> None:
         self._before, self._after = before, after

@@ -18,13 +18,9 @@ NUMBERS: Final = 100_000
 
 
 def insert_words(prompt: str, additions: int, word: Callable[[], str], place: Callable[[int], int]) -> str:
-    """A prompt with words inserted one after the other, each at a place among the words that are there by then.
+    """A prompt, split on single spaces, with drawn words inserted one after the other.
 
-    Args:
-        prompt: split on single spaces.
-        additions: words to insert.
-        word: draws a word.
-        place: number of words there are -> where the new one goes, 0 (in front) to that number (behind).
+    `place` takes the number of words that are there by then to where the new one goes, 0 (in front) to that number.
 
     Source: Implements the prompt augmentation of Somepalli et al. 2023 as in the code of Wen et al. 2024 (METHODS 5.4).
     """

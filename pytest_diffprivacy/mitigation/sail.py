@@ -57,11 +57,7 @@ class StartNoise:
 def sharpness_objective(difference: Difference, x: Tensor, *, delta: float, alpha: float) -> Tensor:
     """The paper's objective for each x: `|| s_D(x + delta s/||s||) - s_D(x) ||^2 + alpha || x ||^2`, (n,).
 
-    Args:
-        difference: x -> s_D(x) = s(x | prompt) - s(x), differentiable.
-        x: (n, *shape).
-        delta: length of the step along s_D.
-        alpha: weight of the prior.
+    s_D(x) = s(x | prompt) - s(x) is the difference.
 
     Source: Implements Jeon et al. 2025, Algorithm 2 (METHODS 5.1).
     """

@@ -32,12 +32,8 @@ REFERENCE_THRESHOLD: Final = 8.2
 def reference_objective(difference: Difference, x: Tensor, base: Tensor, *, alpha: float) -> Tensor:
     """The released code's objective for each x: `|| D(x + D(base)/||D(base)||) ||_2 + alpha || x ||_2`, (n,).
 
-    Args:
-        difference: x -> D(x), differentiable.
-        x: (n, *shape), where the gradient is taken.
-        base: where the direction is evaluated; the released code leaves it at the initial noise, while the direction's
-            gradient is added as if it had been taken at x.
-        alpha: weight of the prior.
+    The gradient is taken at x. The released code leaves the base, where the direction is evaluated, at the initial
+    noise, while the direction's gradient is added as if it had been taken at x.
 
     Source: Implements what the code released with Jeon et al. 2025 computes (METHODS 5.1).
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, SamplingCost, mitigation
+from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, MitigationCard, SamplingCost
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import GuidanceRule, ddim_sample, guided_ddim, predict_pair
 from pytest_diffprivacy.models.noise import start_noise
@@ -20,7 +20,6 @@ from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompt
 Difference = Callable[[Tensor], Tensor]
 
 
-@mitigation("none", "Original", access=Access.GREY_BOX, source="DDIM with classifier-free guidance", version=1)
 @final
 @dataclass(frozen=True, slots=True)
 class Unmitigated(Mitigation):
@@ -28,6 +27,11 @@ class Unmitigated(Mitigation):
 
     Source: Implements Ho and Salimans 2022 (classifier-free guidance) with DDIM.
     """
+
+    @property
+    def card(self) -> MitigationCard:
+        """What a record says of it."""
+        return MitigationCard("none", "Original", Access.GREY_BOX, "DDIM with classifier-free guidance", {}, 1)
 
     def sample(self, model: PromptedDenoiser, prompt: str, seeds: Sequence[int], sampling: DdimSampling) -> Mitigated:
         """The images of a prompt, one a seed."""
