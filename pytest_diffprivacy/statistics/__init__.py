@@ -1,157 +1,78 @@
 """Statistics: numbers and counts in, estimates with confidence bounds and verdicts out.
 
 Needs numpy and scipy only, knows no model, and is the only room that compares a number with a limit.
+Result types and rarer functions (imported `as` themselves) may be imported from here as well.
 """
 
-from pytest_diffprivacy.statistics.auroc import Auroc, AurocStatistic, auroc, probes_needed_for_auroc
+from pytest_diffprivacy.statistics.auroc import Auroc as Auroc
+from pytest_diffprivacy.statistics.auroc import auroc, probes_needed_for_auroc
 from pytest_diffprivacy.statistics.binomial import binomial_lower, binomial_upper
-from pytest_diffprivacy.statistics.controls import (
-    Coherence,
-    ControlResult,
-    check_coherence,
-    check_points,
-    groups_agree,
-    halves_agree,
-    planted_found,
-)
-from pytest_diffprivacy.statistics.copies import (
-    CopyRate,
-    MatchThreshold,
-    copy_rate,
-    false_match_threshold,
-    is_copy,
-    running_copy_rate,
-)
-from pytest_diffprivacy.statistics.data_copying import DataCopying, data_copying
-from pytest_diffprivacy.statistics.dataset_inference import DatasetInference, dataset_inference
-from pytest_diffprivacy.statistics.dcr import DcrShare, dcr_share, dcr_share_of_counts
-from pytest_diffprivacy.statistics.detector import CorrectedRate, Detector, corrected_rate
-from pytest_diffprivacy.statistics.epsilon import (
-    EpsilonBound,
-    epsilon_lower_bound,
-    gaussian_epsilon,
-    largest_provable_epsilon,
-)
-from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr, excess_tpr
-from pytest_diffprivacy.statistics.family import (
-    FamilyTest,
-    FamilyTpr,
-    FamilyTprStatistic,
-    family_test,
-    family_tpr,
-    probes_needed_for_tpr,
-    tpr_pass_needs,
-)
-from pytest_diffprivacy.statistics.mean_difference import MeanDifference, mean_difference
-from pytest_diffprivacy.statistics.one_run import (
-    OneRunEpsilon,
-    correct_guesses,
-    guesses_needed,
-    one_run_epsilon,
-    one_run_p_value,
-)
-from pytest_diffprivacy.statistics.one_run_gaussian import (
-    GaussianOneRun,
-    gaussian_canaries_needed,
-    gaussian_mu,
-    gaussian_one_run_epsilon,
-    gaussian_one_run_p_value,
-)
-from pytest_diffprivacy.statistics.p_values import Holm, exceedance_p_values, holm, p_value_from_bounds
-from pytest_diffprivacy.statistics.paired import (
-    PairedChange,
-    PromptMean,
-    mean_change,
-    mean_over_prompts,
-    relative_loss,
-    share_left,
-)
-from pytest_diffprivacy.statistics.paired_tests import (
-    AurocDifference,
-    McNemar,
-    ResampledDifference,
-    auroc_difference,
-    mcnemar,
-    resampled_auroc_difference,
-)
-from pytest_diffprivacy.statistics.prompt_rate import PromptRate, prompt_rate
-from pytest_diffprivacy.statistics.ranks import Ranks, ranks, values_needed
-from pytest_diffprivacy.statistics.rate import (
-    ExcessRate,
-    RateEstimate,
-    RateStatistic,
-    Trials,
-    excess_rate,
-    excess_trials_needed,
-    rate,
-    trials_needed,
-)
-from pytest_diffprivacy.statistics.roc import (
-    Histogram,
-    RocBand,
-    RocCurve,
-    roc_band,
-    roc_curve,
-    score_histogram,
-)
-from pytest_diffprivacy.statistics.sequential import (
-    PairOrder,
-    SequentialMean,
-    SequentialTest,
-    pair_order,
-    pair_outcomes,
-    sequential_mean,
-)
-from pytest_diffprivacy.statistics.similarity import AlikeRate, alike_rate
-from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, Stored, recompute, recorded_arguments
-from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.controls import ControlResult as ControlResult
+from pytest_diffprivacy.statistics.controls import check_coherence, groups_agree, halves_agree, planted_found
+from pytest_diffprivacy.statistics.controls import check_points as check_points
+from pytest_diffprivacy.statistics.copies import CopyRate as CopyRate
+from pytest_diffprivacy.statistics.copies import MatchThreshold as MatchThreshold
+from pytest_diffprivacy.statistics.copies import copy_rate, false_match_threshold, is_copy
+from pytest_diffprivacy.statistics.copies import running_copy_rate as running_copy_rate
+from pytest_diffprivacy.statistics.data_copying import DataCopying as DataCopying
+from pytest_diffprivacy.statistics.data_copying import data_copying
+from pytest_diffprivacy.statistics.dataset_inference import dataset_inference
+from pytest_diffprivacy.statistics.dcr import DcrShare as DcrShare
+from pytest_diffprivacy.statistics.dcr import dcr_share, dcr_share_of_counts
+from pytest_diffprivacy.statistics.detector import CorrectedRate as CorrectedRate
+from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
+from pytest_diffprivacy.statistics.epsilon import epsilon_lower_bound, gaussian_epsilon
+from pytest_diffprivacy.statistics.epsilon import largest_provable_epsilon as largest_provable_epsilon
+from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr as ExcessTpr
+from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
+from pytest_diffprivacy.statistics.family import FamilyTpr as FamilyTpr
+from pytest_diffprivacy.statistics.family import family_test, family_tpr, probes_needed_for_tpr
+from pytest_diffprivacy.statistics.family import tpr_pass_needs as tpr_pass_needs
+from pytest_diffprivacy.statistics.mean_difference import MeanDifference as MeanDifference
+from pytest_diffprivacy.statistics.mean_difference import mean_difference
+from pytest_diffprivacy.statistics.one_run import OneRunEpsilon as OneRunEpsilon
+from pytest_diffprivacy.statistics.one_run import correct_guesses as correct_guesses
+from pytest_diffprivacy.statistics.one_run import guesses_needed, one_run_epsilon
+from pytest_diffprivacy.statistics.one_run import one_run_p_value as one_run_p_value
+from pytest_diffprivacy.statistics.one_run_gaussian import GaussianOneRun as GaussianOneRun
+from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_canaries_needed as gaussian_canaries_needed
+from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_mu as gaussian_mu
+from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_epsilon
+from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_p_value as gaussian_one_run_p_value
+from pytest_diffprivacy.statistics.p_values import exceedance_p_values, holm
+from pytest_diffprivacy.statistics.p_values import p_value_from_bounds as p_value_from_bounds
+from pytest_diffprivacy.statistics.paired import PairedChange as PairedChange
+from pytest_diffprivacy.statistics.paired import mean_change, mean_over_prompts, relative_loss, share_left
+from pytest_diffprivacy.statistics.paired_tests import McNemar as McNemar
+from pytest_diffprivacy.statistics.paired_tests import auroc_difference, mcnemar
+from pytest_diffprivacy.statistics.paired_tests import resampled_auroc_difference as resampled_auroc_difference
+from pytest_diffprivacy.statistics.prompt_rate import PromptRate as PromptRate
+from pytest_diffprivacy.statistics.prompt_rate import prompt_rate
+from pytest_diffprivacy.statistics.ranks import Ranks as Ranks
+from pytest_diffprivacy.statistics.ranks import ranks
+from pytest_diffprivacy.statistics.ranks import values_needed as values_needed
+from pytest_diffprivacy.statistics.rate import RateEstimate as RateEstimate
+from pytest_diffprivacy.statistics.rate import excess_rate, rate, trials_needed
+from pytest_diffprivacy.statistics.rate import excess_trials_needed as excess_trials_needed
+from pytest_diffprivacy.statistics.roc import roc_band, roc_curve, score_histogram
+from pytest_diffprivacy.statistics.sequential import PairOrder as PairOrder
+from pytest_diffprivacy.statistics.sequential import SequentialTest, sequential_mean
+from pytest_diffprivacy.statistics.sequential import pair_order as pair_order
+from pytest_diffprivacy.statistics.sequential import pair_outcomes as pair_outcomes
+from pytest_diffprivacy.statistics.similarity import AlikeRate as AlikeRate
+from pytest_diffprivacy.statistics.similarity import alike_rate
+from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, recompute
+from pytest_diffprivacy.statistics.tpr import TprAtFpr as TprAtFpr
+from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr
 from pytest_diffprivacy.statistics.verdict import Decision, Measured, Verdict, decide
 
 __all__ = [
     "STATISTICS",
-    "AlikeRate",
-    "Auroc",
-    "AurocDifference",
-    "AurocStatistic",
-    "Coherence",
-    "ControlResult",
-    "CopyRate",
-    "CorrectedRate",
-    "DataCopying",
-    "DatasetInference",
-    "DcrShare",
     "Decision",
     "Detector",
-    "EpsilonBound",
-    "ExcessRate",
-    "ExcessTpr",
-    "FamilyTest",
-    "FamilyTpr",
-    "FamilyTprStatistic",
-    "GaussianOneRun",
-    "Histogram",
-    "Holm",
-    "MatchThreshold",
-    "McNemar",
-    "MeanDifference",
     "Measured",
-    "OneRunEpsilon",
-    "PairOrder",
-    "PairedChange",
-    "PromptMean",
-    "PromptRate",
-    "Ranks",
-    "RateEstimate",
-    "RateStatistic",
-    "ResampledDifference",
-    "RocBand",
-    "RocCurve",
-    "SequentialMean",
     "SequentialTest",
     "Statistic",
-    "Stored",
-    "TprAtFpr",
-    "Trials",
     "Verdict",
     "alike_rate",
     "auroc",
@@ -159,9 +80,7 @@ __all__ = [
     "binomial_lower",
     "binomial_upper",
     "check_coherence",
-    "check_points",
     "copy_rate",
-    "correct_guesses",
     "corrected_rate",
     "data_copying",
     "dataset_inference",
@@ -172,31 +91,22 @@ __all__ = [
     "exceedance_p_values",
     "excess_rate",
     "excess_tpr",
-    "excess_trials_needed",
     "false_match_threshold",
     "family_test",
     "family_tpr",
-    "gaussian_canaries_needed",
     "gaussian_epsilon",
-    "gaussian_mu",
     "gaussian_one_run_epsilon",
-    "gaussian_one_run_p_value",
     "groups_agree",
     "guesses_needed",
     "halves_agree",
     "holm",
     "is_copy",
-    "largest_provable_epsilon",
     "mcnemar",
     "mean_change",
     "mean_difference",
     "mean_over_prompts",
     "nonmembers_needed",
     "one_run_epsilon",
-    "one_run_p_value",
-    "p_value_from_bounds",
-    "pair_order",
-    "pair_outcomes",
     "planted_found",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",
@@ -204,17 +114,12 @@ __all__ = [
     "ranks",
     "rate",
     "recompute",
-    "recorded_arguments",
     "relative_loss",
-    "resampled_auroc_difference",
     "roc_band",
     "roc_curve",
-    "running_copy_rate",
     "score_histogram",
     "sequential_mean",
     "share_left",
     "tpr_at_fpr",
-    "tpr_pass_needs",
     "trials_needed",
-    "values_needed",
 ]
