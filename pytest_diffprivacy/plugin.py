@@ -49,44 +49,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}: this test is an audit even though it uses no audit fixture.")
     flags = {option.name: config.getoption(option.ini, None) for option in options.OPTIONS}
     ini = {option.name: str(config.getini(option.ini) or "") for option in options.OPTIONS}
+    ini_dir = config.inipath.parent if config.inipath else config.rootpath
+    worker = getattr(config, "workerinput", None)
+    several = config.getoption("dist", "no") != "no" and config.getoption("tx", None)  # xdist turns -n into these
     try:
-        policy = find_policy(config.inipath.parent if config.inipath else config.rootpath, config.rootpath)
-        settings = options.resolve(
-            flags,
-            ini,
-            invocation_dir=Path(config.invocation_params.dir),
-            ini_dir=config.inipath.parent if config.inipath else config.rootpath,
-        )
+        policy = find_policy(ini_dir, config.rootpath)
+        settings = options.resolve(flags, ini, invocation_dir=Path(config.invocation_params.dir), ini_dir=ini_dir)
+        settings.check(several_processes=bool(worker or several))
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    worker = getattr(config, "workerinput", None)
-    _check_baseline(config, settings, worker is not None)
     started = datetime.now(UTC)
     run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
     progress = None if worker else Uncaptured(config)
     session = options.Session(settings, run_id, progress, policy)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
     config.pluginmanager.register(_AuditRun(config, session, started, worker is not None), "diffprivacy-run")
-
-
-def _check_baseline(config: pytest.Config, settings: options.Settings, worker: bool) -> None:
-    """Refuse what would be known to fail only after hours."""
-    path, update = settings.text("baseline"), bool(settings["update-baseline"])
-    if update and path is None:
-        raise pytest.UsageError("--diffprivacy-update-baseline needs --diffprivacy-baseline: say where to write it.")
-    several = config.getoption("dist", "no") != "no" and config.getoption("tx", None)  # xdist turns -n into these
-    if update and (worker or several):
-        raise pytest.UsageError("--diffprivacy-update-baseline needs one process, got several workers. Leave out -n.")
-    if path is None and str(settings["compare-fail"]) != "never":
-        raise pytest.UsageError(
-            f"`diffprivacy_compare_fail` must be left out without a baseline, got {settings['compare-fail']}: nothing "
-            "would be compared. Name the last release by --diffprivacy-baseline."
-        )
-    if path is not None and not update and not Path(path).is_file():
-        raise pytest.UsageError(
-            f"`diffprivacy_baseline` must be an existing file, got {Path(path).name!r}. "
-            "Write it with --diffprivacy-update-baseline."
-        )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

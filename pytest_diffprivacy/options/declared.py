@@ -118,7 +118,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Images in one network call; halved when memory runs out.",
         "a positive whole number",
         "256",
-        values.positive,
+        values.whole_from(1),
     ),
     Option(
         "engine",
@@ -131,7 +131,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "workers",
         "Processes that share the work; without it one, and with Ray one a GPU, or one for every four CPUs.",
         "a positive whole number",
-        parse=values.positive,
+        parse=values.whole_from(1),
     ),
     Option(
         "budget",
@@ -139,7 +139,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "a time such as 90s, 30m or 2h",
         parse=values.duration,
     ),
-    Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", "0", values.seed),
+    Option("seed", "Seed of every random number of the audit.", "a whole number >= 0", "0", values.whole_from(0)),
     Option(
         "confidence",
         "Confidence of each one-sided bound.",

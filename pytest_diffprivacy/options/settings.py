@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.options.declared import OPTIONS, Option
 
 
@@ -59,6 +60,28 @@ class Settings:
         """Where the value came from."""
         return self.values[name].origin
 
+    def check(self, *, several_processes: bool) -> None:
+        """Refuse what would be known to fail only after hours.
+
+        Raises:
+            UsageError: what was said about the last release cannot be done.
+        """
+        path, update = self.text("baseline"), bool(self["update-baseline"])
+        if update and path is None:
+            raise UsageError("--diffprivacy-update-baseline needs --diffprivacy-baseline: say where to write it.")
+        if update and several_processes:
+            raise UsageError("--diffprivacy-update-baseline needs one process, got several workers. Leave out -n.")
+        if path is None and str(self["compare-fail"]) != "never":
+            raise UsageError(
+                f"`diffprivacy_compare_fail` must be left out without a baseline, got {self['compare-fail']}: nothing "
+                "would be compared. Name the last release by --diffprivacy-baseline."
+            )
+        if path is not None and not update and not Path(path).is_file():
+            raise UsageError(
+                f"`diffprivacy_baseline` must be an existing file, got {Path(path).name!r}. "
+                "Write it with --diffprivacy-update-baseline."
+            )
+
 
 def resolve(
     flags: Mapping[str, object],
@@ -82,22 +105,23 @@ def resolve(
     """
     environment = os.environ if environment is None else environment
     here = invocation_dir or Path.cwd()
+    root = ini_dir or here
     values: dict[str, Setting] = {}
     for option in OPTIONS:
-        given = flags.get(option.name)
-        if given not in (None, [], False):
-            values[option.name] = Setting(_read(option, given, option.flag, here), "command line")
-        elif environment.get(option.env):
-            values[option.name] = Setting(_read(option, environment[option.env], option.env, here), "environment")
-        elif ini.get(option.name):
-            values[option.name] = Setting(_read(option, ini[option.name], option.ini, ini_dir or here), "ini file")
-        else:
-            default = None if option.default is None else _read(option, option.default, option.ini, ini_dir or here)
-            values[option.name] = Setting(() if option.repeatable else default, "default")
-    return Settings(values=values, root=ini_dir or here)
+        places: tuple[tuple[str, object, str, Path], ...] = (
+            ("command line", flags.get(option.name), option.flag, here),
+            ("environment", environment.get(option.env) or None, option.env, here),
+            ("ini file", ini.get(option.name) or None, option.ini, root),
+            ("default", option.default, option.ini, root),
+        )
+        origin, given, name, base = next((p for p in places if p[1] not in (None, [], False)), places[-1])
+        values[option.name] = Setting(_read(option, given, name, base), origin)
+    return Settings(values=values, root=root)
 
 
 def _read(option: Option, given: object, origin: str, base: Path) -> object:
+    if given is None:
+        return () if option.repeatable else None
     if given is True:
         return True
     if option.repeatable:

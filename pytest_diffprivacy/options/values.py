@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 COMPARE_CHOICES: Final = ("never", "worse", "undecided")
 
 
-def seed(value: str) -> int:
-    """A whole number >= 0."""
-    number = int(value)
-    if number < 0:
-        raise ValueError("negative")
-    return number
+def whole_from(least: int) -> Callable[[str], int]:
+    """A parser of whole numbers from this one on."""
+
+    def parse(value: str) -> int:
+        if int(value) < least:
+            raise ValueError("too small")
+        return int(value)
+
+    return parse
 
 
 def fraction(value: str) -> float:
@@ -22,14 +26,6 @@ def fraction(value: str) -> float:
     number = float(value)
     if not 0.5 < number < 1.0:
         raise ValueError("not in (0.5, 1)")
-    return number
-
-
-def positive(value: str) -> int:
-    """A whole number >= 1."""
-    number = int(value)
-    if number < 1:
-        raise ValueError("not positive")
     return number
 
 
@@ -86,26 +82,28 @@ def report_path(value: str) -> str:
     return value
 
 
-SIZE_UNITS: Final = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE_UNITS: Final = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+TIME_UNITS: Final = {"S": 1.0, "M": 60.0, "H": 3600.0}
 
 
 def size(value: str) -> int:
     """Bytes of a size such as "500MB" or "20GB"; a unit is a power of 1000."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(KB|MB|GB|TB)", value.strip().upper())
-    if found is None:
-        raise ValueError("no number with a unit")
-    return int(float(found[1]) * SIZE_UNITS[found[2]])
-
-
-TIME_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    return int(_quantity(value, SIZE_UNITS))
 
 
 def duration(value: str) -> float:
-    """Seconds of a time such as "90s", "30m" or "2h"."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", value.strip().lower())
-    if found is None or float(found[1]) == 0.0:
+    """Seconds of a time such as "90s", "30m" or "2h"; not 0."""
+    seconds = _quantity(value, TIME_UNITS)
+    if seconds == 0.0:
+        raise ValueError("no time at all")
+    return seconds
+
+
+def _quantity(value: str, units: Mapping[str, float]) -> float:
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*({'|'.join(units)})", value.strip().upper())
+    if found is None:
         raise ValueError("no number with a unit")
-    return float(found[1]) * TIME_UNITS[found[2]]
+    return float(found[1]) * units[found[2]]
 
 
 def engine(value: str) -> str:
