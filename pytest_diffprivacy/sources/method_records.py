@@ -72,6 +72,7 @@ def published_record(
         access=access or method.access_text,
         source=method.source,
         parameters=shown_parameters(parameters),
+        kind=method.kind.value,
         timesteps=tuple(
             records.Timestep(
                 requested=t.requested,

@@ -19,7 +19,7 @@ CLAIM = {"images_per_prompt": 2, "reference_quantile": 0.9, "limit": 0.5}
 def test_sharp_prompts_are_found_beside_reference_prompts():
     claim = assert_sharpness_below(prompted_model(), BROADS, reference=REFERENCE, auditor=Auditor(), **CLAIM)
     assert claim.verdict is Verdict.PASS
-    assert claim.methods[0].name == "hessian_score"
+    assert (claim.methods[0].name, claim.methods[0].kind) == ("hessian_score", "memorization")
     assert claim.kind == "sharpness"
     assert "sharper than the 0.9 quantile of reference prompts is at most 0.5" in claim.sentence
     with pytest.raises(PrivacyViolation, match="needle-sharp at more prompts than allowed"):
