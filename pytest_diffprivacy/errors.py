@@ -1,7 +1,7 @@
-"""What can go wrong in an audit, as one small tree.
+"""Errors of an audit, as one small tree.
 
     DiffPrivacyError                 anything this project raises on purpose
-    ├── UsageError (ValueError)      an argument or option is wrong; the message names it and the cure
+    ├── UsageError (ValueError)      an argument or option is wrong; the message names it and the remedy
     │   ├── ModelError               the model cannot be loaded, or offers less access than the attack needs
     │   └── ProbeError               an image, folder or array cannot be used; the message names it
     ├── EvidenceError                a stored file is corrupt, or the store cannot be written
@@ -29,7 +29,7 @@ class DiffPrivacyError(Exception):
 
 
 class UsageError(DiffPrivacyError, ValueError):
-    """An argument or option is wrong; the message names the value and the cure."""
+    """An argument or option is wrong; the message names the value and the remedy."""
 
 
 class ModelError(UsageError):

@@ -1,4 +1,4 @@
-"""Which limits may no audit exceed? The project's policy, kept in pyproject.toml beside the audits that it binds.
+"""The project's policy: limits that no audit may exceed, kept in pyproject.toml beside the audits that it binds.
 
     [tool.diffprivacy.policy]
     no_extraction = { limit = 0.001, delta = 0.15 }

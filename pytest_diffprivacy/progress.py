@@ -1,4 +1,4 @@
-"""Where do progress bars go while pytest captures the output of tests?"""
+"""Stream of progress bars, beside pytest's capture of what tests print."""
 
 from __future__ import annotations
 

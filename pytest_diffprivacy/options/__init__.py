@@ -1,4 +1,4 @@
-"""Which options exist, and what are they set to?
+"""Options: which there are, and what they are set to.
 
 A flag `--diffprivacy-x-y` equals the ini key `diffprivacy_x_y` and the environment variable
 `PYTEST_DIFFPRIVACY_X_Y`. Precedence: command line > call argument > environment > ini > default. Standard library

@@ -1,4 +1,4 @@
-"""Which pytest run do the audits of this process belong to?"""
+"""The pytest run that the audits of this process belong to."""
 
 from __future__ import annotations
 

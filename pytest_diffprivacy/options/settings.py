@@ -1,4 +1,4 @@
-"""What is every option set to in this run, and where was it written?"""
+"""Settings: what every option is set to in a run, and where it was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may an option's text be, and what does it mean? Every parser raises ValueError for a text that does not fit."""
+"""Values of options: every parser raises ValueError for a text that does not fit."""
 
 from __future__ import annotations
 

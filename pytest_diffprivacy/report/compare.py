@@ -1,16 +1,13 @@
-"""What changed between two audits? Claims matched by test and sentence, worse ones first; computes no statistic."""
+"""Comparison of two audits: claims matched by test and kind, worse ones first; computes no statistic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
+from pytest_diffprivacy.evidence.families import WORST_FIRST
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.report.text import number, visible
-from pytest_diffprivacy.statistics.verdict import Verdict
-
-ORDER: Final = (Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ def _change(old: Claim | None, new: Claim | None) -> tuple[str, int]:
         return "GONE", 0
     if old.verdict is new.verdict:
         return "same", 3
-    worse = ORDER.index(new.verdict) > ORDER.index(old.verdict)
+    worse = WORST_FIRST.index(new.verdict) < WORST_FIRST.index(old.verdict)
     return ("WORSE", 0) if worse else ("better", 1)
 
 

@@ -1,4 +1,4 @@
-"""Which pictures may a report show? Only PNGs that are what they say, and none larger than the images policy allows."""
+"""Pictures that a page may show: PNGs that are what they say, and none larger than the images policy allows."""
 
 from __future__ import annotations
 

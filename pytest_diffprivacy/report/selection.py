@@ -1,4 +1,4 @@
-"""Which claims get a section of their own, and which of these figures, when a run has very many?
+"""Selection of the claims that get a section of their own, and figures, when a run has very many.
 
 Up to 100 claims each has its section. Above that the page would no longer open: the claims that matter most get one,
 and the page says so. Figures are drawn in the same order of importance until their number is used up; where a figure is
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pytest_diffprivacy.evidence.families import WORST_FIRST
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.report.text import whole
 from pytest_diffprivacy.statistics.verdict import Verdict
@@ -19,7 +20,6 @@ MOST_SECTIONS: Final = 100
 MOST_FIGURES: Final = 120
 MOST_FIGURES_OF_MANY: Final = 40
 MOST_ROWS: Final = 2_500
-_FIRST: Final = (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def _pictured(claims: Sequence[Claim], order: Sequence[int], most: int) -> list[
 
 
 def _rank(claim: Claim, announced: frozenset[str]) -> tuple[int, float]:
-    place = _FIRST.index(claim.verdict)
+    place = WORST_FIRST.index(claim.verdict)
     if claim.verdict is Verdict.FAIL and claim.node_id in announced:
-        place = _FIRST.index(Verdict.INCONCLUSIVE)
+        place = WORST_FIRST.index(Verdict.INCONCLUSIVE)
     margin = claim.limit - claim.estimate.high if claim.estimate else 0.0
     return place, margin / (abs(claim.limit) or 1.0)

@@ -1,4 +1,4 @@
-"""How is a value written for people? The same way under every locale and time zone, with nothing hidden in it."""
+"""Values written for people: the same under every locale and time zone, with nothing hidden in them."""
 
 from __future__ import annotations
 
