@@ -135,7 +135,7 @@ class LeakDial:
 
     The ground truth of power: 0 leaks nothing, 1 everything, and between them AUROC of the loss, SecMI and SimA grows
     smoothly. At each noise level it is the density proportional to finite^leak * population^(1 - leak), so its Hessian
-    is the same mixture; no law of x0 has these densities at all noise levels, which no attack asks for.
+    is the same mixture; no law of x0 has these densities at all noise levels, which no attack needs.
 
     Args:
         members: what full memory represents, e.g. FiniteData.

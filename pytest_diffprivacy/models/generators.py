@@ -110,7 +110,7 @@ class CallableGenerator:
             image, whatever else is in the batch.
         name: what records call it.
         version: names everything that the images depend on, e.g. a release tag or the sha256 of the weights: results
-            are then stored and reused under it. None: that is not known, and every run asks the function anew.
+            are then stored and reused under it. None: that is not known, and every run calls the function anew.
 
     Sampling steps and guidance are the function's own affair: steps are not handed on, guidance is refused.
 

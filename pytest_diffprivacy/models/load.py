@@ -73,7 +73,7 @@ def load_model(
             the above, or the network cannot be compiled; the message names it and the remedy.
     """
     if options.planning() and isinstance(source, (str, Path)):
-        return planned_model(source)  # type: ignore[return-value]  # it stands for one, and nobody may ask it
+        return planned_model(source)  # type: ignore[return-value]  # it stands for one, and predicts nothing
     precision = _precision(dtype)
     check_device(device)
     if isinstance(source, str) and source.startswith(HUB_PREFIX):

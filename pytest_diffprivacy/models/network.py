@@ -38,7 +38,7 @@ class NetworkDenoiser:
 
     Args:
         network: (x, times) -> its prediction in the shape of x; with `embed`, (x, times, embedding). A torch Module is
-            put in eval mode and frozen. It must be differentiable where an attack asks for derivatives.
+            put in eval mode and frozen. It must be differentiable where an attack takes derivatives.
         schedule: alpha and sigma of what the network is given, x = alpha x0 + sigma eps, at each index; not only
             variance-preserving ones.
         image_shape: (channels, height, width) of its images, which it sees in [-1, 1].
@@ -165,7 +165,7 @@ def flow_network(
     Args:
         network: (x, t) -> velocity from the image to the noise, t a vector in (0, 1), 1 = noise.
         image_shape: (channels, height, width).
-        times: increasing, in (0, 1); None: 999 from 0.001 to 0.999. At t = 1 nothing can be asked: x is eps itself.
+        times: increasing, in (0, 1); None: 999 from 0.001 to 0.999. At t = 1 nothing is predicted: x is eps itself.
         settings: embed, name, version, device and dtype, as of a NetworkDenoiser.
 
     Source: Implements Liu et al. 2022 (rectified flow).

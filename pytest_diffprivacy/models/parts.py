@@ -233,8 +233,7 @@ class FrozenPipeline:
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs, without what cannot be pickled.
 
-        transformers hangs that on a text encoder that was asked for hidden states; it comes back by itself when they
-        are asked for again.
+        transformers hangs that on a text encoder that has returned hidden states; it comes back by itself.
         """
         for module in (module for network in self.networks.values() for module in network.modules()):
             for key, hook in list(module._forward_hooks.items()):

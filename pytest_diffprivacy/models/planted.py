@@ -35,8 +35,8 @@ class PlantedLeak:
     """The ideal denoiser of planted images in the place of a network; satisfies Denoiser.
 
     Args:
-        model: the model under audit, which gives schedule, shapes, encoder, device and precision; it is never asked for
-            a prediction.
+        model: the model under audit, which gives schedule, shapes, encoder, device and precision; it predicts
+            nothing.
         images: (n, channels, height, width) in [0, 1], n >= 2, the planted ones.
         prompted: whether it remembers only when a prompt is given, as a text-to-image model does; without one it then
             knows no more than a Gaussian of the planted images' mean and variance.
@@ -92,7 +92,7 @@ class PlantedPrompts:
 
     Args:
         model: the model under audit, which gives schedule, shapes, device, precision and token limit; it is never
-            asked for anything, not even to decode.
+            evaluated, not even to decode.
         count: planted prompts, and as many others.
 
     Source: Implements METHODS 8.2, of which each prompt is one component with an isotropic covariance.

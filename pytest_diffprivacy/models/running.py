@@ -27,7 +27,7 @@ def worker_device(device: str, environment: Mapping[str, str], gpus: int) -> str
     """The device of this process: "cuda" is given out in turn between the workers of pytest-xdist.
 
     Args:
-        device: what was asked for, e.g. "cuda" or "cuda:0".
+        device: what is wanted, e.g. "cuda" or "cuda:0".
         environment: the environment variables, in which pytest-xdist numbers its workers.
         gpus: GPUs that torch sees.
 

@@ -36,8 +36,8 @@ def test_it_is_the_independent_references_mixture(case):
     model = analytic_model(given)
     x = torch.tensor(given["x"], dtype=torch.float64).reshape(1, 1, 1, 4)
     conditioning = model.condition(["cond"], 1)
-    for branch, told in (("cond", conditioning), ("uncond", None)):
-        eps = model.predict_eps(x, given["t"], told).flatten().numpy()
+    for branch, chosen in (("cond", conditioning), ("uncond", None)):
+        eps = model.predict_eps(x, given["t"], chosen).flatten().numpy()
         np.testing.assert_allclose(eps, given[f"eps_{branch}"], rtol=1e-8, atol=1e-10)
     tangent = torch.tensor(given["s_delta"], dtype=torch.float64).reshape(x.shape)
     product = model.eps_jvp(x, given["t"], tangent, conditioning)[1].flatten().numpy()

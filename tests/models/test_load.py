@@ -1,4 +1,4 @@
-"""What `load_model` accepts, and what it refuses with the value and the cure."""
+"""What `load_model` accepts, and what it refuses with the value and the remedy."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Networks that are not diffusers': how they are identified, what they are told, and what is refused."""
+"""Networks that are not diffusers': how they are identified, their conditioning, and what is refused."""
 
 from __future__ import annotations
 

@@ -32,14 +32,14 @@ def test_it_answers_in_the_precision_that_it_was_asked_in(audited):
 def test_with_prompts_it_remembers_only_when_it_is_told_one(audited):
     leak = PlantedLeak(audited, IMAGES, prompted=True)
     x = leak.encode(IMAGES)
-    told, untold = leak.condition(["a"] * 6, 6), leak.condition(None, 6)
-    assert untold is None
+    conditioning, unconditional = leak.condition(["a"] * 6, 6), leak.condition(None, 6)
+    assert unconditional is None
     remembered = ideal_denoiser(IMAGES, schedule=audited.schedule).predict_eps(x, 20)
-    torch.testing.assert_close(leak.predict_eps(x, 20, told), remembered)
+    torch.testing.assert_close(leak.predict_eps(x, 20, conditioning), remembered)
     alpha, sigma = audited.schedule.at(20)
     flat = x.flatten(1)
     population = sigma * (x.flatten(1) - alpha * flat.mean(0)) / (alpha**2 * flat.var(0) + sigma**2)
-    torch.testing.assert_close(leak.predict_eps(x, 20, untold).flatten(1), population)
+    torch.testing.assert_close(leak.predict_eps(x, 20, unconditional).flatten(1), population)
 
 
 def test_below_its_least_timestep_it_knows_the_population_only(audited):

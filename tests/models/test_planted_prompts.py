@@ -35,9 +35,9 @@ def test_a_planted_prompt_brings_back_one_picture_from_any_noise_and_another_pro
 def test_its_answers_are_those_of_the_gaussian_of_each_prompt(audited):
     leak = PlantedPrompts(audited, 1)
     x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    told = leak.condition(["", leak.planted[0], leak.others[0]], 3)
+    conditioning = leak.condition(["", leak.planted[0], leak.others[0]], 3)
     for timestep in (3, 49):
-        seen = leak.predict_eps(x, timestep, told)
+        seen = leak.predict_eps(x, timestep, conditioning)
         for row, variance in enumerate((VARIANCE, 0.0, (1.0 - ORDINARY) * VARIANCE)):
             mean = leak._means[row].flatten()[None]
             exact = AnalyticDenoiser(

@@ -1,4 +1,4 @@
-"""The parametrisation must not matter: one Gaussian mixture, told as eps, x0, v, D(x, sigma) and a flow velocity."""
+"""The parametrisation must not matter: one Gaussian mixture as eps, x0, v, D(x, sigma) and a flow velocity."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ def density(seed):
     )
 
 
-def posterior_mean(x, alpha, sigma, told):
-    """E[x0 | x] row by row; told 0 is the unconditional density, 1 that of the prompt."""
+def posterior_mean(x, alpha, sigma, prompted):
+    """E[x0 | x] row by row; prompted 0 is the unconditional density, 1 that of the prompt."""
     flat = x.flatten(1)
     scores = torch.stack([density(seed).score(flat, alpha, sigma) for seed in (1, 2)])
-    score = torch.where(told[:, None] == 1, scores[1], scores[0])
+    score = torch.where(prompted[:, None] == 1, scores[1], scores[0])
     return ((flat + sigma**2 * score) / alpha).reshape(x.shape)
 
 
 def variance_preserving(kind):
-    def network(x, times, told):
+    def network(x, times, prompted):
         alpha, sigma = VP.at(int(times[0]))
-        x0 = posterior_mean(x, alpha, sigma, told)
+        x0 = posterior_mean(x, alpha, sigma, prompted)
         eps = (x - alpha * x0) / sigma
         return {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}[kind]
 
     return network
 
 
-def flow(x, times, told):
+def flow(x, times, prompted):
     t = float(times[0])
-    x0 = posterior_mean(x, 1.0 - t, t, told)
+    x0 = posterior_mean(x, 1.0 - t, t, prompted)
     return (x - x0) / t  # eps - x0 with x = (1 - t) x0 + t eps
 
 
-def edm(x, sigmas, told):
-    return posterior_mean(x, 1.0, float(sigmas[0]), told)
+def edm(x, sigmas, prompted):
+    return posterior_mean(x, 1.0, float(sigmas[0]), prompted)
 
 
-def told(prompts):
+def prompted(prompts):
     return torch.tensor([0 if prompt == "" else 1 for prompt in prompts])
 
 
@@ -84,7 +84,7 @@ class Texts:
 
 @lru_cache(maxsize=5)
 def model(kind):
-    settings = {"embed": told, "name": kind, "version": "test", "dtype": torch.float64}
+    settings = {"embed": prompted, "name": kind, "version": "test", "dtype": torch.float64}
     if kind == "EDM":
         found = karras_denoiser(edm, SHAPE, sigmas=RATIOS, **settings)
     elif kind == "flow":

@@ -41,13 +41,13 @@ def by_flow(pipeline, output, x_t, timestep, schedule):
 
 
 def by_name(network, args, kwargs, x_t, timestep, schedule):
-    """A Stable Diffusion 3 transformer's call again; it is told sigma, counted to 1000."""
+    """A Stable Diffusion 3 transformer's call again; it takes sigma, counted to 1000."""
     time = torch.full((len(x_t),), 1000.0 * float(schedule.sigmas[timestep]))
     return network(**kwargs | {"hidden_states": x_t, "timestep": time})[0]
 
 
 def packed(network, args, kwargs, x_t, timestep, schedule):
-    """A Flux transformer's call again, with diffusers' own packing; it is told sigma."""
+    """A Flux transformer's call again, with diffusers' own packing; it takes sigma."""
     rows, channels, side, _ = x_t.shape
     time = torch.full((rows,), float(schedule.sigmas[timestep]))
     latents = FluxPipeline._pack_latents(x_t, rows, channels, side, side)

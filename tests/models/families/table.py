@@ -78,7 +78,7 @@ class Case:
     prompts: Callable[[int], list[Any] | None] = texts
     steps: int = 3
     scale: float = 4.0
-    order: Callable[[Any, Any], list[Any]] = lambda unconditional, told: [unconditional, told]
+    order: Callable[[Any, Any], list[Any]] = lambda unconditional, conditioning: [unconditional, conditioning]
     match: float = 0.02
     rounding: float = 1e-5
     arguments: tuple[tuple[str, Any], ...] = ()
@@ -131,7 +131,7 @@ CASES = [
     ),
     Case(
         "DiT, class-conditional", build.dit, dit_images, with_variance, prompts=labels,
-        order=lambda unconditional, told: [told, unconditional], **TEXTLESS | {"scale": 4.0},
+        order=lambda unconditional, conditioning: [conditioning, unconditional], **TEXTLESS | {"scale": 4.0},
     ),
     Case("Stable Diffusion 1.x, 2.x", build.stable_diffusion, texts_and_latents),
     Case("Stable Diffusion XL", build.stable_diffusion_xl, texts_and_latents),

@@ -1,4 +1,4 @@
-"""Every family is asked the same questions: its own images and arithmetic, an attack, a detector, a mitigation."""
+"""Every family is audited the same way: its own images and arithmetic, an attack, a detector, a mitigation."""
 
 import pickle
 
@@ -119,12 +119,12 @@ def test_the_noise_is_what_the_schedulers_own_arithmetic_makes_of_the_networks_o
     network = getattr(pipeline, "unet", None) or pipeline.transformer
     calls = []
     hook = network.register_forward_hook(lambda module, *call: calls.append(call[:2]), with_kwargs=True)
-    told = "substitute" in dir(model) and model.substitute
-    case.own_images(pipeline, model.sample_shape, 1.0 if told else None)  # a distilled network is told guidance 1
+    distilled = "substitute" in dir(model) and model.substitute
+    case.own_images(pipeline, model.sample_shape, 1.0 if distilled else None)  # a distilled network takes guidance 1
     hook.remove()
     x_t = torch.randn(2, *model.sample_shape, generator=torch.Generator().manual_seed(3))
     conditioning = model.condition(case.prompts(2), 2)
-    if case.scale > 1.0 and not told:  # the pipeline asked both branches at once
+    if case.scale > 1.0 and not distilled:  # the pipeline evaluated both branches at once
         x_t = torch.cat([x_t, x_t])
         conditioning = Conditioning.joined(case.order(model.condition(None, 2), conditioning))
     for timestep in (len(model.schedule) // 10, len(model.schedule) * 3 // 4):
@@ -197,10 +197,10 @@ def test_the_forward_derivative_is_the_finite_difference(case, loaded):
     pipeline, _ = loaded(case)
     model = load_model(pipeline, dtype=torch.float64, **dict(case.arguments))
     x, tangent = torch.randn(2, 1, *model.sample_shape, generator=torch.Generator().manual_seed(4)).double()
-    timestep, told = len(model.schedule) // 2, model.condition(case.prompts(1), 1)
-    _, product = model.eps_jvp(x, timestep, tangent, told)
+    timestep, conditioning = len(model.schedule) // 2, model.condition(case.prompts(1), 1)
+    _, product = model.eps_jvp(x, timestep, tangent, conditioning)
     with torch.no_grad():
-        there, back = (model.predict_eps(x + h * tangent, timestep, told) for h in (1e-4, -1e-4))
+        there, back = (model.predict_eps(x + h * tangent, timestep, conditioning) for h in (1e-4, -1e-4))
     torch.testing.assert_close(product, (there - back) / 2e-4, rtol=1e-4, atol=1e-6)
 
 

@@ -126,9 +126,9 @@ def test_a_distilled_network_says_what_stands_in_for_its_unconditional_branch(na
 
 def test_a_flux_that_is_not_told_guidance_is_asked_without():
     model = load_model(build.flux(guidance=False), resolution=16)
-    told = model.condition(["cat"], 1)
-    assert "guidance" not in dict(told.items())
-    assert model.predict_eps(torch.zeros(1, *model.sample_shape), 500, told).shape == (1, 4, 8, 8)
+    conditioning = model.condition(["cat"], 1)
+    assert "guidance" not in dict(conditioning.items())
+    assert model.predict_eps(torch.zeros(1, *model.sample_shape), 500, conditioning).shape == (1, 4, 8, 8)
 
 
 @pytest.mark.slow
@@ -148,8 +148,8 @@ def test_a_large_pixart_alpha_is_told_the_size_of_the_image():
     pipeline = build.pixart(width=24, sample_size=128, use_additional_conditions=True)
     pipeline.set_progress_bar_config(disable=True)
     model = load_model(pipeline, resolution=16)
-    told = dict(model.condition(["cat"], 1).items())
-    assert (told["resolution"].tolist(), told["aspect_ratio"].tolist()) == ([[16, 16]], [[1.0]])
+    conditioning = dict(model.condition(["cat"], 1).items())
+    assert (conditioning["resolution"].tolist(), conditioning["aspect_ratio"].tolist()) == ([[16, 16]], [[1.0]])
     ours = model.generate([1], prompts=["cat"], steps=2, guidance_scale=3.0)
     x_T = start_noise([1], model.sample_shape).float()
     own = pipeline(
