@@ -55,6 +55,7 @@ class Engine:
         self._start, self._batch_size = start, batch_size
         self._sizes = BatchSizes(batch_size)
         self._workers: _Started | None = None
+        self._latest: _Call | None = None
 
     def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
         """The results of the units, in their order, each stored as soon as it is finished.
@@ -80,11 +81,15 @@ class Engine:
                     bar.update(unit.items)
         finally:
             call.finish()
+            self._latest = None if self._latest is call else self._latest
 
-    def _executor(self, units: Sequence[Unit]) -> _Started:
-        """What computes these units; the workers are started when they are needed first."""
+    def _executor(self, call: _Call, units: Sequence[Unit]) -> _Started:
+        """What computes these units; workers are started when they are needed first, and serve one call at a time."""
         if self._start is None or all(unit.brief for unit in units):
             return self._this_process()
+        if self._latest is not None:
+            self._latest.finish()
+        self._latest = call
         if self._workers is None:
             executor = self._start()
             self._workers = _Started(executor, BatchSizes(self._batch_size, executor.count))
@@ -140,7 +145,8 @@ class _Call:
             except EvidenceError:  # it could not be written, which was said when it happened first
                 pass
             except AuditError:  # nobody answers any more, which was said as well
-                return
+                break
+        self._started = None
 
     def _send(self, number: int) -> None:
         """Give idle workers the next units, not too far ahead of the one whose turn it is."""
@@ -167,7 +173,7 @@ class _Call:
 
     def _start(self, number: int) -> _Started:
         """The executor of this call, which knows the model and its units from now on."""
-        unit, started = self._units[number], self._engine._executor(self._units)
+        unit, started = self._units[number], self._engine._executor(self, self._units)
         try:
             self._names = started.executor.load(self._model, self._units)
         except CannotSend as error:

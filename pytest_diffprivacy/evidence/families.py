@@ -31,6 +31,12 @@ def repeated_claims(folder: RunFolder) -> tuple[Attempts, ...]:
     )
 
 
+def accusing(claims: Sequence[Claim], tests: Sequence[TestOutcome]) -> list[Claim]:
+    """The claims that may accuse a model: all but the violations that their tests expect."""
+    excused = {test.node_id for test in tests if test.expected_failure}
+    return [claim for claim in claims if not (claim.verdict is Verdict.FAIL and claim.node_id in excused)]
+
+
 def counted_verdict(claim: Claim, attempts: Sequence[Attempts]) -> Verdict:
     """The worst verdict of all attempts: a rerun cannot buy a PASS."""
     verdicts = {claim.verdict}.union(*(again.verdicts for again in attempts if again.claim == claim.id))
@@ -88,8 +94,7 @@ def run_family(
     times = {again.claim: len(again.verdicts) for again in attempts}
     silent = {test.node_id for test in tests} - {claim.node_id for claim in claims}
     size = len(silent) + sum(times.get(claim.id, 1) for claim in claims)
-    excused = {test.node_id for test in tests if test.expected_failure}
-    judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
+    judged = accusing(claims, tests)
     p_values = [_p_value(claim, counted_verdict(claim, attempts)) for claim in judged]
     corrected = holm(p_values, significance=significance, size=max(size, audits))
     return Family(

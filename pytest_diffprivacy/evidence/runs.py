@@ -12,7 +12,7 @@ from typing import Any
 from pytest_diffprivacy import policy as limits
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.baseline import claims_gone, read_baseline
-from pytest_diffprivacy.evidence.families import counted_verdict, incidents, repeated_claims, run_family
+from pytest_diffprivacy.evidence.families import accusing, counted_verdict, incidents, repeated_claims, run_family
 from pytest_diffprivacy.evidence.records import (
     Attempts,
     Claim,
@@ -188,50 +188,47 @@ def judge_run(
         policy: the limits that bound the run.
         gone: claims of the last release that this run had to judge and did not.
     """
-    excused = {test.node_id for test in tests if test.expected_failure}
-    judged = [c for c in claims if not (c.verdict is Verdict.FAIL and c.node_id in excused)]
+    judged = accusing(claims, tests)
     of: dict[Verdict, list[Claim]] = {verdict: [] for verdict in Verdict}
     for claim in judged:
         of[counted_verdict(claim, attempts)].append(claim)
     refuted = {member.claim for member in family.members if member.refuted} if family else {c.id for c in judged}
     accused = [claim for claim in of[Verdict.FAIL] if claim.id in refuted]
-    broken = [
-        test.node_id
-        for test in tests
-        if test.outcome == "failed"
-        and test.detail != CRASHED
-        and all(c.verdict is Verdict.PASS for c in claims if c.node_id == test.node_id)
-        and any(c.node_id == test.node_id for c in claims)
-    ]
-    demonstrated = len(claims) - len(judged)
-    suffix = f"; {demonstrated} more failed as their tests expect" if demonstrated else ""
-    if accused:
-        return "FAIL", f"{len(accused)} of {len(judged)} claims are refuted{suffix}"
+    excused = {test.node_id for test in tests if test.expected_failure}
     regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in excused]
-    if regressed:
-        return "FAIL", f"{len(regressed)} of {len(judged)} claims failed beside the last release{suffix}"
-    if gone:
-        return "FAIL", f"the last release was judged by what this run lacks: {'; '.join(gone)}{suffix}"
-    if policy and policy.lacking:
-        return "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}{suffix}"
-    if of[Verdict.ERROR] or broken:
-        names = ", ".join(broken)
-        why = f"{len(of[Verdict.ERROR])} of {len(judged)} claims could not be judged"
-        return "ERROR", (f"tests failed although their claims held: {names}" if broken else why) + suffix
-    if missing or not claims:
-        return "INCOMPLETE", (
-            f"{len(missing)} audit tests left no record" if missing else "no claim was judged"
-        ) + suffix
-    if of[Verdict.FAIL]:
-        of_them = f"{len(of[Verdict.FAIL])} of {len(judged)} claims"
-        size = family.size if family else len(judged)
-        return "INCONCLUSIVE", f"{of_them} refuted on their own, none after Holm's correction for {size}{suffix}"
-    if of[Verdict.INCONCLUSIVE]:
-        return (
-            "INCONCLUSIVE",
-            f"{len(of[Verdict.INCONCLUSIVE])} of {len(judged)} claims are undecided{suffix}",
-        )
-    return "PASS", f"all {len(judged)} claims hold{suffix}"
+    broken = [test.node_id for test in tests if _broken(test, [c for c in claims if c.node_id == test.node_id])]
+    of_them, total = f"of {len(judged)} claims", len(judged)
+    if accused:
+        verdict, reason = "FAIL", f"{len(accused)} {of_them} are refuted"
+    elif regressed:
+        verdict, reason = "FAIL", f"{len(regressed)} {of_them} failed beside the last release"
+    elif gone:
+        verdict, reason = "FAIL", f"the last release was judged by what this run lacks: {'; '.join(gone)}"
+    elif policy and policy.lacking:
+        verdict, reason = "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}"
+    elif broken:
+        verdict, reason = "ERROR", f"tests failed although their claims held: {', '.join(broken)}"
+    elif of[Verdict.ERROR]:
+        verdict, reason = "ERROR", f"{len(of[Verdict.ERROR])} {of_them} could not be judged"
+    elif missing:
+        verdict, reason = "INCOMPLETE", f"{len(missing)} audit tests left no record"
+    elif not claims:
+        verdict, reason = "INCOMPLETE", "no claim was judged"
+    elif of[Verdict.FAIL]:
+        size, several = family.size if family else total, f"{len(of[Verdict.FAIL])} {of_them}"
+        verdict, reason = "INCONCLUSIVE", f"{several} refuted on their own, none after Holm's correction for {size}"
+    elif of[Verdict.INCONCLUSIVE]:
+        verdict, reason = "INCONCLUSIVE", f"{len(of[Verdict.INCONCLUSIVE])} {of_them} are undecided"
+    else:
+        verdict, reason = "PASS", f"all {total} claims hold"
+    demonstrated = len(claims) - total
+    return verdict, reason + (f"; {demonstrated} more failed as their tests expect" if demonstrated else "")
+
+
+def _broken(test: TestOutcome, claims: Sequence[Claim]) -> bool:
+    """Whether a test failed although its claims held."""
+    held = bool(claims) and all(claim.verdict is Verdict.PASS for claim in claims)
+    return held and test.outcome == "failed" and test.detail != CRASHED
 
 
 def _place(path: str, root: Path, name: str) -> str:

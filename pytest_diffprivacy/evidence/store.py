@@ -105,9 +105,12 @@ class Store:
         try:
             arrays = read_arrays(path)
         except EvidenceError:
-            if not path.exists():
-                return None  # another process pruned it in between
-            arrays = read_arrays(path)  # or pruned it and wrote it again; a damaged file is damaged twice
+            try:
+                arrays = read_arrays(path)  # another process may have replaced it; a damaged file is damaged twice
+            except EvidenceError:
+                if path.exists():
+                    raise
+                return None  # another process pruned it
         with suppress(OSError):  # its time of use only orders what goes first
             os.utime(path)
         return arrays
@@ -122,7 +125,9 @@ class Store:
         path = self.path(key)
         write_arrays(path, arrays, description)
         if self._limit is not None:
-            size = path.stat().st_size if path.exists() else 0  # another process may have pruned it at once
+            size = 0
+            with suppress(FileNotFoundError):  # another process may have pruned it at once
+                size = path.stat().st_size
             self._bound(size, self._limit)
 
     def _bound(self, written: int, limit: int) -> None:

@@ -95,6 +95,15 @@ def test_who_stops_early_lets_little_be_computed_in_vain_and_keeps_it(model, tmp
     assert crew.idle() == [0, 1]
 
 
+def test_calls_that_take_turns_keep_their_results_apart(model):
+    crew, expected = Crew(2), work.values(Engine(), model, work.units(9))
+    engine, first = pooled(crew), work.units(9)
+    calls = [engine.run(model, units, title="test", work=Work()) for units in (first, first[::-1])]
+    found = [(next(calls[0])["value"], next(calls[1])["value"]) for _ in first]
+    np.testing.assert_array_equal([forth for forth, _ in found], expected)
+    np.testing.assert_array_equal([back for _, back in found], expected[::-1])
+
+
 def test_a_unit_whose_worker_is_lost_is_computed_by_another(model, tmp_path):
     crew, done, folder = Crew(2, lose=[1, 4, 4]), Work(), RunFolder(tmp_path, "run")
     found = work.values(pooled(crew, Store(tmp_path), folder), model, work.units(6), done)
