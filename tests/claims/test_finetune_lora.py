@@ -21,7 +21,7 @@ from pytest_diffprivacy.models import TextToImage
 from tests.claims.lora import emoji_pipeline, train_lora, unseen_pictures
 
 # A caption longer than the models take was cut in their training as well.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest_diffprivacy.errors.PromptTruncated")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest_diffprivacy.errors.PromptTruncated")]
 
 MEMBERS, OTHERS = 10, 80
 CALL: dict[str, Any] = {"attack": "loss", "max_fpr": 0.05, "limit": 0.0, "parameters": {"draws": 3}}
@@ -76,7 +76,6 @@ def judged(engine: Engine, *models: TextToImage, probes: ProbeSet, **more: Any) 
     return judge.claims[0]
 
 
-@pytest.mark.slow
 def test_what_the_lora_memorized_is_found(
     base: TextToImage, leaky: TextToImage, control: TextToImage, fresh: ProbeSet, engine: Engine
 ) -> None:

@@ -61,6 +61,7 @@ def test_each_process_sees_its_own_device_only(monkeypatch):
     assert seen == [(3, "1")]
 
 
+@pytest.mark.slow
 def test_models_that_are_asked_in_any_turn_come_to_a_worker_again_when_it_let_them_go(crew):
     audited, control, other = golden_model(), work.model(), work.model()
     engine = Engine(start=lambda: crew)

@@ -19,7 +19,7 @@ from pytest_diffprivacy.memorization import (
 from pytest_diffprivacy.models.prediction import PredictionType
 from tests.models.text_builders import TEXT_GOLDEN, golden_text_model, text_inputs, text_values
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest_diffprivacy.errors.PromptTruncated")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest_diffprivacy.errors.PromptTruncated")]
 
 FLOAT64, FLOAT32 = torch.float64, torch.float32
 PRECISIONS = [pytest.param(FLOAT64, id="float64"), pytest.param(FLOAT32, id="float32")]
@@ -49,7 +49,6 @@ def golden(key, precision, prompts=range(6)):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", ["eps", "v"])
 @pytest.mark.parametrize("steps", [1, 5])
-@pytest.mark.slow
 def test_the_score_difference_is_wens_norm(kind, steps, precision):
     norms = watch(kind, precision, {"score_difference": {"steps": steps}}, sampling_steps=steps)
     alphas = golden_text_model(kind, precision).schedule.alphas
@@ -71,7 +70,6 @@ def whole_walk():
     return watch("eps", FLOAT64, asked, [0, CUT])
 
 
-@pytest.mark.slow
 def test_fifty_steps_are_wens_fifty_steps(whole_walk):
     norms = whole_walk["score_difference"]["norms"]
     expected = golden("wen.eps.steps50.text_noise_norm", FLOAT64, [0, CUT])
@@ -89,7 +87,6 @@ def test_the_first_steps_of_fifty_are_a_prefix_and_the_score_form_divides_by_sig
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("kind", "steps"), [("eps", 1), ("eps", 3), ("v", 1), ("v", 3)])
-@pytest.mark.slow
 def test_the_hessian_score_is_jeons_norm(kind, steps, precision):
     prompts = range(6) if steps == 1 else [0, CUT]
     asked = {"hessian_score": {"steps": steps, "derivative": "forward"}}
@@ -148,7 +145,6 @@ def test_the_anisotropy_is_its_authors(kind, precision):
         np.testing.assert_allclose(scores, combined, rtol=1e-5 if precision is FLOAT32 else 1e-12)
 
 
-@pytest.mark.slow
 def test_the_public_functions_are_means_over_steps_and_images():
     model, texts, latents = golden_text_model(), text_inputs()["prompts"][:2], text_inputs()["latents"][:2]
     given = {"latents": latents}
@@ -165,7 +161,6 @@ def test_the_public_functions_are_means_over_steps_and_images():
     np.testing.assert_allclose(anisotropy_scores(model, texts, **given), combined, rtol=1e-11)
 
 
-@pytest.mark.slow
 def test_the_public_functions_of_a_whole_walk_are_its_scores(whole_walk):
     """In single precision, which is quicker."""
     model, text, latents = golden_text_model("eps", FLOAT32), text_inputs()["prompts"][:1], text_inputs()["latents"][:1]

@@ -33,6 +33,8 @@ from tests.models import family_builders
 from tests.models.builders import binary_images, population_model
 from tests.models.text_builders import golden_pipeline, other_unet
 
+pytestmark = pytest.mark.slow
+
 OFF = 1.001
 
 
@@ -93,7 +95,6 @@ def assert_same(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tmp_path):
     model, plain = pair
     record = model_record(model.identity)
@@ -104,7 +105,6 @@ def test_the_record_says_that_it_is_compiled_and_how_far_that_moves_eps(pair, tm
     assert recorder.key(model, unit) != recorder.key(plain, unit)
 
 
-@pytest.mark.slow
 def test_one_code_serves_every_number_of_rows_and_every_timestep(pair):
     model, plain = pair
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -113,7 +113,6 @@ def test_one_code_serves_every_number_of_rows_and_every_timestep(pair):
     assert_off(eps(model, 1, 3), eps(plain, 1, 3))
 
 
-@pytest.mark.slow
 def test_layout_and_precision_are_compiled_with_it(ddpm_folder):
     model = load_model(ddpm_folder, dtype="bfloat16", channels_last=True, compile=True)
     assert (model.identity.layout, model.identity.dtype) == (f"channels last, {COMPILED}", "bfloat16")
@@ -121,7 +120,6 @@ def test_layout_and_precision_are_compiled_with_it(ddpm_folder):
     torch.testing.assert_close(eps(model), OFF * eps(plain), rtol=0.05, atol=0.05)
 
 
-@pytest.mark.slow
 def test_scores_and_images_are_those_of_the_network(ddpm_folder, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     model, plain, images = load_model(ddpm_folder, compile=True), load_model(ddpm_folder), binary_images(6, seed=1)
@@ -130,7 +128,6 @@ def test_scores_and_images_are_those_of_the_network(ddpm_folder, monkeypatch):
     torch.testing.assert_close(model.generate([1, 2], steps=3), plain.generate([1, 2], steps=3), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_transformers_are_compiled_whole(monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", "eager")
     seen = torch._dynamo.utils.counters
@@ -157,7 +154,6 @@ def test_derivatives_are_those_of_the_network(pair):
         assert_off(model.predict_eps(x, 300), expected)
 
 
-@pytest.mark.slow
 def test_attention_is_read_and_edited_as_without_compilation(text_pair):
     model, plain = text_pair
     with model.cross_attention(maps=1) as found, plain.cross_attention(maps=1) as expected:
@@ -182,7 +178,6 @@ def test_attention_is_read_and_edited_as_without_compilation(text_pair):
         ("bright_ending", {}, 1.0, OFF - 1.0),  # its attention is the network's, the walk to it the code's
     ],
 )
-@pytest.mark.slow
 def test_detectors_find_what_they_find_without_compilation(text_pair, name, parameters, factor, tolerance):
     asked = {"it": DETECTORS[name](**parameters)}
     found, expected = (
@@ -201,7 +196,6 @@ def test_a_block_runs_the_network_as_it_is(pair):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-@pytest.mark.slow
 def test_a_copy_is_compiled_with_weights_of_its_own(pair, copied):
     model, plain = pair
     other = copied(model)
@@ -216,7 +210,6 @@ def answer(rows, model, batch_size):
     return {"value": eps(model, rows).double().numpy()}
 
 
-@pytest.mark.slow
 def test_a_worker_process_compiles_anew(pair, tmp_path):
     model, plain = pair
     crew = ProcessExecutor([Place(1)])
@@ -236,7 +229,6 @@ def test_what_has_no_network_to_compile_is_refused_with_the_cure():
         in_arithmetic(lambda dtype: population_model(), None, compiled=True)
 
 
-@pytest.mark.slow
 def test_where_the_compiler_fails_the_error_names_cause_and_cure(ddpm_folder, monkeypatch):
     monkeypatch.setattr(compiled, "BACKEND", broken)
     with pytest.raises(ModelError) as caught:

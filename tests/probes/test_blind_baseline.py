@@ -93,6 +93,7 @@ def test_a_difference_that_only_an_embedding_sees_is_found_by_it() -> None:
     assert baseline(images[:150], images[150:], embedding=seen).confounded
 
 
+@pytest.mark.slow
 def test_the_outcome_depends_on_neither_order_nor_seed(honest: list[BlindBaseline]) -> None:
     members, nonmembers = halves(0)
     again = baseline(members[::-1], nonmembers)
@@ -101,11 +102,13 @@ def test_the_outcome_depends_on_neither_order_nor_seed(honest: list[BlindBaselin
     np.testing.assert_allclose(again.nonmember_scores, honest[0].nonmember_scores, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_no_image_is_scored_by_a_classifier_that_saw_its_label(honest: list[BlindBaseline]) -> None:
     """Scored by themselves, 256 pixels of 300 images would separate perfectly."""
     assert np.mean([found.area.value for found in honest]) < 0.6
 
 
+@pytest.mark.slow
 def test_a_baseline_survives_the_store(honest: list[BlindBaseline]) -> None:
     again = BlindBaseline.from_arrays(honest[1].arrays())
     for name in ("p_value", "permutations", "classifier", "detectable", "area", "differences"):

@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_diffprivacy.report.formats.html import render as render_html
 from tests.report.hostile import HOSTILE, LONG, with_text
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE, DESK, PAPER = 375, 1280, 680  # A4 less its margins is 180 mm: 680 CSS pixels
 
@@ -86,7 +88,6 @@ def shows(name: str, width: int = DESK, *, scripts: bool = True, scheme: str = "
     ],
     indirect=True,
 )
-@pytest.mark.slow
 def test_nothing_runs_and_no_request_leaves_the_file(visit, folder):
     assert len(visit.requests) == 1 + sum(url.startswith("data:") for url in visit.requests)
     assert visit.requests[0].startswith(folder.as_uri())
@@ -131,7 +132,6 @@ def test_it_fits_the_paper(visit):
     [shows("usual.html"), shows("usual.html", PHONE), shows("usual.html", scheme="dark")],
     indirect=True,
 )
-@pytest.mark.slow
 def test_axe_finds_nothing_serious(visit):
     found = Axe().run(visit.page).response["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
