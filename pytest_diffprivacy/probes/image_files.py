@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, final
@@ -58,9 +59,16 @@ def decode_image(source: Path | IO[bytes], name: str) -> NDArray[np.float32]:
     Raises:
         ProbeError: it is damaged, or no image that can serve; the message starts with `name`.
     """
+    with _opened(source, name) as image:
+        return pixels_of(image, name)
+
+
+@contextmanager
+def _opened(source: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
+    """An image file while it is read; whatever is wrong with it names it."""
     try:
         with Image.open(source) as image:
-            return pixels_of(image, name)
+            yield image
     except ProbeError:
         raise
     except DECODING_ERRORS as error:
@@ -101,14 +109,11 @@ class FileReader:
             ProbeError: the file cannot be read.
         """
         path = self._files[index]
-        try:
-            with Image.open(path) as image:
-                tables = getattr(image, "quantization", None) or {}
-                values = [float(value) for table in tables.values() for value in table]
-                quantization = sum(values) / len(values) if values else 0.0
-                return float(path.stat().st_size), quantization, float(len(image.getbands())), float(len(image.info))
-        except DECODING_ERRORS as error:
-            raise ProbeError(f"{path} cannot be read as an image ({error}). Replace or remove it.") from error
+        with _opened(path, self.name(index)) as image:
+            tables = getattr(image, "quantization", None) or {}
+            values = [float(value) for table in tables.values() for value in table]
+            quantization = sum(values) / len(values) if values else 0.0
+            return float(path.stat().st_size), quantization, float(len(image.getbands())), float(len(image.info))
 
     @cached_property
     def captions(self) -> list[Prompt] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,6 @@ class ImageSet:
     def _catalogue(self) -> _Catalogue:
         """Reads every image once."""
         first: dict[bytes, int] = {}
-        counts: dict[bytes, int] = {}
         every: list[bytes] = []
         shape: tuple[int, ...] | None = None
         problems: list[str] = []
@@ -110,10 +110,8 @@ class ImageSet:
                     f"{self._reader.name(position)} has shape {image.shape}, the images before it {shape}. Resize it."
                 )
                 continue
-            digest = image_digest(image)
-            every.append(digest)
-            first.setdefault(digest, position)
-            counts[digest] = counts.get(digest, 0) + 1
+            every.append(image_digest(image))
+            first.setdefault(every[-1], position)
         if problems:
             more = f" (and {len(problems) - BAD_IMAGES_SHOWN} more)" if len(problems) > BAD_IMAGES_SHOWN else ""
             listed = "\n  ".join(problems[:BAD_IMAGES_SHOWN])
@@ -123,7 +121,7 @@ class ImageSet:
         if shape is None:
             raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
         size = (shape[0], shape[1], shape[2])
-        return _Catalogue(list(first.values()), list(first), list(counts.values()), size, every)
+        return _Catalogue(list(first.values()), list(first), list(Counter(every).values()), size, every)
 
     @property
     def source_count(self) -> int:

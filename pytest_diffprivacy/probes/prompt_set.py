@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, final
@@ -35,16 +36,14 @@ class PromptSet:
         else:
             self.origin, texts = "list", list(prompts)
         first: dict[str, int] = {}
-        counts: dict[str, int] = {}
         for position, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ProbeError(f"{role} {position} must be a text that says something, got {text!r}. Remove it.")
             first.setdefault(text, position)
-            counts[text] = counts.get(text, 0) + 1
         if not first:
             raise ProbeError(f"The {role}s must be at least one, got none.")
         self.role, self.texts, self._positions = role, list(first), list(first.values())
-        self._counts = list(counts.values())
+        self._counts = list(Counter(texts).values())
         self._images = None if images is None else open_images(images)
         if self._images is not None and len(self._images) != len(texts):
             raise ProbeError(f"`images` must be one for each of the {len(texts)} {role}s, got {len(self._images)}.")

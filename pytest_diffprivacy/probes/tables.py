@@ -148,11 +148,11 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin with a byte order mark
         reader = csv.DictReader(stream)
         rows: list[dict[Any, Any]] = list(reader)
-    header = ", ".join(reader.fieldnames or ())
-    if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
-        raise ProbeError(f"{path.name} must name every column once, got {header}.")
+    header = list(reader.fieldnames or ())
+    if len(set(header)) < len(header):
+        raise ProbeError(f"{path.name} must name every column once, got {', '.join(header)}.")
     if any(None in row for row in rows):
-        raise ProbeError(f"{path.name} must have a name for every column, got more cells than {header}.")
+        raise ProbeError(f"{path.name} must have a name for every column, got more cells than {', '.join(header)}.")
     return rows
 
 

@@ -77,5 +77,4 @@ def left_over(images: ImageSet, removed: Positions) -> ImageSet:
     """The images without those at some positions; the set itself where nothing is removed."""
     if not len(removed):
         return images
-    gone = set(removed.tolist())
-    return images.subset([position for position in range(len(images)) if position not in gone])
+    return images.subset(np.setdiff1d(np.arange(len(images)), removed).tolist())
