@@ -47,6 +47,19 @@ def test_reports_are_written_in_the_format_of_their_extension_and_the_last_lines
     assert [claim.verdict for claim in written.claims] == [Verdict.PASS]
 
 
+def test_the_record_carries_the_catalogue_and_the_page_says_what_did_not_run(
+    project: Project,
+) -> None:
+    project.write("test_release.py", SCORES, "def test_a(): assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.5)")
+    project.run("--diffprivacy-report=a.html")
+    known = {(row.kind, row.name): row for row in project.record().catalogue}
+    assert {("membership", "secmi"), ("memorization", "hessian_score"), ("extraction", "reconstruction")} <= set(known)
+    assert known["membership", "lira"].needs == ("shadow models",)
+    page = (project.path / "a.html").read_text()
+    assert known["attribute inference", "attribute-inference"].missing in page
+    assert "no claim of this run called a model" in page
+
+
 def test_a_report_with_an_unknown_extension_is_refused_before_anything_is_collected(project: Project) -> None:
     project.write("test_release.py", "raise RuntimeError('collected')")
     seen = project.run("--diffprivacy-report=audit.pdf")
