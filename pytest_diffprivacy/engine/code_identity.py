@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from pathlib import Path
 from types import FunctionType
@@ -46,6 +48,32 @@ def code_identity(function: Callable[..., Any]) -> dict[str, str] | None:
         return identity | ({"bound": fingerprint({"bound": bound})} if bound else {})
     except (OSError, EvidenceError):
         return None
+
+
+def with_code(value: Any) -> Any:
+    """A parameter as a fingerprint takes it: functions, and dataclasses of a user's own, with the code that they are.
+
+    Raises:
+        EvidenceError: a function of a user that cannot be told from its next edition.
+    """
+    if isinstance(value, Mapping):
+        return {key: with_code(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_code(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type) and not type(value).__module__.startswith(OURS):
+        path = getattr(sys.modules.get(type(value).__module__), "__file__", None) or ""
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None
+        if digest is None:
+            raise EvidenceError(f"Cannot fingerprint a {type(value).__name__}: there is no file that defines it.")
+        return {"value": value, "source": digest}
+    if isinstance(value, FunctionType | partial):
+        identity = code_identity(value)
+        if identity is None:
+            raise EvidenceError(
+                f"Cannot fingerprint a {type(value).__name__}: results that depend on it cannot be stored or reused."
+            )
+        return identity
+    return value
 
 
 def takes_prompts(function: Callable[..., Any]) -> bool:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.engine.code_identity import code_identity, takes_prompts
+from pytest_diffprivacy.engine.code_identity import code_identity, takes_prompts, with_code
 from pytest_diffprivacy.engine.units import Unit
-from pytest_diffprivacy.errors import AuditError
+from pytest_diffprivacy.errors import AuditError, EvidenceError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.models.protocols import Generator, Prompt
 from pytest_diffprivacy.probes import ImageSet
@@ -49,7 +49,11 @@ class ScoreTask:
         code = None if self.version is None else code_identity(self.function)
         if code is None:
             return None
-        return {"method": self.name, "version": self.version, **code, "parameters": dict(self.parameters)}
+        try:
+            parameters = with_code(self.parameters)
+        except EvidenceError:
+            return None
+        return {"method": self.name, "version": self.version, **code, "parameters": parameters}
 
     @property
     def stored(self) -> bool:

@@ -1,4 +1,4 @@
-"""How may several attacks be combined with the help of labels? Cross-fitted: no image is scored by its own label."""
+"""Combination of several attacks with the help of labels, cross-fitted: no image is scored by its own label."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -185,7 +185,7 @@ def lira_attack(
     scores = None
     if isinstance(shadows, ShadowScores):
         lira_scores(shadows.losses[0], shadows, variant=variant, variance=variance)  # refuses now, not after an hour
-        scores = partial(_attack_scores, shadows, fixed, variant=variant, variance=variance)
+        scores = partial(_attack_scores, shadows, variant=variant, variance=variance)
     return shadow_attack(
         LIRA,
         shadows,
@@ -198,7 +198,6 @@ def lira_attack(
 
 def _attack_scores(
     given: ShadowScores,
-    fixed: Mapping[str, Any],
     model: Denoiser,
     images: Tensor | ArrayLike,
     *,
@@ -208,7 +207,7 @@ def _attack_scores(
     prompts: Sequence[Prompt] | None = None,
     **measured: Any,
 ) -> FloatArray:
-    check_asked(measured, fixed)
+    check_asked(measured, {**given.asked.parameters, "shadows": given.digest})
     checked = as_images(images)
     digests = digests_of(checked)
     places = given.positions(digests)

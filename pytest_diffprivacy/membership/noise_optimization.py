@@ -1,4 +1,4 @@
-"""CDI's noise optimization: how little must a noised image move until the model predicts its noise?
+"""CDI's noise optimization: how little a noised image must move until the model predicts its noise.
 
 L-BFGS for many images at once, each with its own history, step length and decision, so that no image's result
 depends on those it shares a batch with.

@@ -1,4 +1,4 @@
-"""Quantile regression: is the image's error small for an image that looks like this one?
+"""Quantile regression: whether the image's error is small for an image that looks like this one.
 
 One threshold for all images accuses the easy ones, smooth images that any model reconstructs well. Here the threshold
 depends on the image: regressors that see pixels alone learn, from known non-members, the quantile of the error. It is

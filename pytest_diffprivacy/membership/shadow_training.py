@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast, final
 
@@ -122,7 +123,7 @@ def train_shadows(
         for measure in _checked(measures):
             depends = _depends(measure, shown, {"members": members, "training seed": own_seed})
             last = measure is measures[-1]
-            compute = partial(_train_and_measure, number, indices, own_seed, images, measure, last)
+            compute = partial(_train_and_measure, _Training(number, indices, own_seed), images, measure, last)
             label, bundle = f"shadow {number}, {measure.name}", f"shadow {number}"
             units.append(Unit(label, depends, compute, len(images), bundle=bundle))
     runner, work = engine or current_engine(), work or Work()
@@ -200,17 +201,19 @@ class _Trainer:
         self._latest = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """One training: number of the shadow model, indices of its images, and its seed."""
+
+    number: int
+    indices: NDArray[np.int64]
+    seed: int
+
+
 def _train_and_measure(
-    number: int,
-    indices: NDArray[np.int64],
-    seed: int,
-    images: ImageSet,
-    measure: Measure,
-    last: bool,
-    trainer: _Trainer,
-    batch_size: int,
+    training: _Training, images: ImageSet, measure: Measure, last: bool, trainer: _Trainer, batch_size: int
 ) -> Arrays:
-    model = trainer.model(number, indices.copy(), seed)
+    model = trainer.model(training.number, training.indices.copy(), training.seed)
     parts = [_measured(images, start, measure, model, batch_size) for start in range(0, len(images), CHUNK)]
     if last:
         trainer.drop()

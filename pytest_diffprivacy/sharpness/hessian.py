@@ -1,4 +1,4 @@
-"""How does the Hessian of the log density act at one point? Products with it and with its transpose, never the matrix.
+"""Hessian of the log density at one point: products with it and with its transpose, never the matrix.
 
 `H = grad_x s = -J_eps / sigma_t` is a network's Jacobian: it is symmetric only where the network is an exact score.
 """

@@ -1,4 +1,4 @@
-"""What is the trace of a Hessian, and how many of its eigenvalues are not negative? Estimates from random probes."""
+"""Trace of a Hessian, and number of its eigenvalues that are not negative: estimates from random probes."""
 
 from __future__ import annotations
 

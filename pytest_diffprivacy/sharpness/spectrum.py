@@ -1,4 +1,4 @@
-"""Which curvatures does the log density have at a point? The exact spectrum of a small Hessian."""
+"""Spectrum of a small Hessian, exact: the curvatures of the log density at a point."""
 
 from __future__ import annotations
 

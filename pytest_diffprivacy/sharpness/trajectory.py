@@ -1,4 +1,4 @@
-"""How does the landscape look while an image is sampled? Spectra at both ends, and norms against traces on the way."""
+"""Landscape while an image is sampled: spectra at both ends, and norms against traces on the way."""
 
 from __future__ import annotations
 

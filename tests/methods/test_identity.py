@@ -14,7 +14,7 @@ import torch
 from pytest_diffprivacy import Auditor
 from pytest_diffprivacy.engine import Engine, ScoreTask, Work
 from pytest_diffprivacy.engine.code_identity import code_identity
-from pytest_diffprivacy.evidence import Store
+from pytest_diffprivacy.evidence import Store, fingerprint
 from pytest_diffprivacy.membership import (
     ATTACKS,
     Attack,
@@ -35,6 +35,7 @@ IMAGES = binary_images(16, 3, side=4)
 MODEL = ideal_denoiser(IMAGES[:8])
 
 OWN = """
+from dataclasses import dataclass
 from pytest_diffprivacy.membership import Attack, Measure
 from pytest_diffprivacy.methods import Access, Kind, method
 
@@ -50,6 +51,13 @@ def own_features(model, images, *, batch_size, prompts=None):
 def attack(name="own", version=1):
     return Attack(name=name, title="Own", access="grey box", source="here", scores=own_scores, defaults={{}},
                   version=version, seeded=False, evaluations=lambda p: 0, timesteps=lambda p: ())
+
+def own_distance(x0, mean):
+    return {factor} * (x0 - mean).square().flatten(1).sum(1)
+
+@dataclass(frozen=True)
+class Corner:
+    side: int
 
 def closure():
     factor = {factor}
@@ -158,6 +166,26 @@ def test_what_cannot_be_told_from_its_next_edition_is_never_stored(tmp_path: Pat
     for _ in range(2):
         (alone,) = resolve("membership", darkest)
         assert scored(tmp_path, alone.task(0))[1] == 1
+
+
+def test_an_edited_parameter_of_a_user_is_computed_anew(tmp_path: Path, written: Written) -> None:
+    """A distance, an embedding or a mask of one's own is code as well."""
+    for factor, expected in ((1.0, 1), (1.0, 0), (2.0, 1)):
+        distance = edition(written, factor).own_distance
+        task = resolve("membership", "rediffuse", {"distance": distance, "draws": 1})[0].task(0)
+        assert scored(tmp_path, task)[1] == expected
+    for _ in range(2):
+        closure = resolve("membership", "rediffuse", {"distance": edition(written, 1.0).closure(), "draws": 1})[0]
+        assert not closure.task(0).stored
+
+
+def test_an_edited_class_of_a_user_is_another_parameter(written: Written) -> None:
+    def identity(factor: float) -> str:
+        masks = [edition(written, factor).Corner(2)]
+        return fingerprint(resolve("membership", "drc", {"masks": masks})[0].task(0).identity)
+
+    assert identity(1.0) == identity(1.0)
+    assert identity(1.0) != identity(2.0)
 
 
 def test_without_a_version_nothing_is_stored(tmp_path: Path, written: Written) -> None:

@@ -1,4 +1,4 @@
-"""How near does a restored image come to the original? RMS where it was hidden, SSIM, or cosine of embeddings."""
+"""Comparison of a restored image with the original: RMS where it was hidden, SSIM, or cosine of embeddings."""
 
 from __future__ import annotations
 

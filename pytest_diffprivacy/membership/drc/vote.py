@@ -1,4 +1,4 @@
-"""How many restoration tasks must agree before an image is called a member?
+"""Vote of DRC: how many restoration tasks must agree before an image is called a member.
 
 One set of non-members sets each task's threshold, another one the number of votes.
 """
