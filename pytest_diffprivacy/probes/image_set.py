@@ -86,6 +86,11 @@ class ImageSet:
                 )
         return cls(reader, role, prompts=prompts)
 
+    @classmethod
+    def captioned(cls, source: object, role: str) -> ImageSet:
+        """A set whose prompts are the captions beside its images; as `of` with `captions`."""
+        return cls.of(source, role, captions=True)
+
     @property
     def origin(self) -> str:
         """What a record calls the source."""

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pytest_diffprivacy.errors import ProbeError
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
 
 COUNT = 4
 IMAGES = np.random.default_rng(1).integers(0, 256, (COUNT, 5, 5, 3), dtype=np.uint8)
@@ -121,6 +121,9 @@ def test_a_dataset_of_images_alone_and_one_with_classes():
 def test_captions_are_taken_only_when_they_are_asked_for(folder):
     write_metadata(folder, "csv", rows())
     assert ProbeSet(folder).members.prompts([0]) is None
+    assert ImageSet.captioned(folder, "member").prompts([0]) == ImageSet.of(folder, "member", captions=True).prompts(
+        [0]
+    )
     with pytest.raises(ProbeError, match="`captions` must be left out where prompts are given"):
         ProbeSet(folder, captions=True, member_prompts=CAPTIONS)
     with pytest.raises(ProbeError, match="The member images must have captions beside them, got none in array"):
