@@ -1,0 +1,157 @@
+"""One attack, one claim and one report format, each in one file: nothing else is touched, and all is there by name."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_diffprivacy.methods import Kind, registry
+from pytest_diffprivacy.report import formats as found_in
+from tests.plugin.conftest import MODEL, Project, Seen, project  # noqa: F401  # a fixture
+
+ATTACK = '''
+    """Double loss: twice the denoising loss, which ranks as the loss does."""
+
+    from pytest_diffprivacy.methods import Access, ImageBatch, method
+    from pytest_diffprivacy.models.prediction import denoising_loss
+
+
+    @method(
+        title="Double loss",
+        access=Access.GREY_BOX,
+        source="this test",
+        version=1,
+        evaluations=lambda p: int(p["draws"]),
+        noise="draws",
+    )
+    def double_loss(batch: ImageBatch, *, timestep: int = 100, draws: int = 2):
+        """Score images by minus twice their denoising loss."""
+        t, _, _ = batch.at(timestep)
+        noise, told = batch.noise(draws), batch.conditioning
+        return -2 * denoising_loss(batch.model, batch.x0, timesteps=[t], noise=noise, conditioning=told)
+'''
+
+CLAIM = '''
+    """The claim "half of the members rank no higher than allowed"."""
+
+    from pytest_diffprivacy.audit import Claim, current_auditor
+    from pytest_diffprivacy.claims.claim import conclude, of
+    from pytest_diffprivacy.sources import scores_of
+    from pytest_diffprivacy.statistics import Verdict
+    from pytest_diffprivacy.statistics.auroc import AurocStatistic
+
+
+    def assert_ranked_below(model, probes, *, attack="loss", limit):
+        """Assert that an attack ranks a random member above another image with probability at most `limit`."""
+        auditor = current_auditor()
+        level = auditor.confidence(None)
+        source = scores_of(
+            auditor, model, probes, kind="membership", attack=attack, default="loss", parameters=None,
+            purpose="Ranking", confidence=level,
+        )
+        claim = Claim(
+            kind="membership", name="ranked_below", slug=f"ranked-{source.slug}", limit=limit, confidence=level,
+            sentence=of(f"Ranks at most {limit:g}", source.title),
+            headlines={verdict: verdict.value for verdict in Verdict},
+        )
+        statistic = AurocStatistic(confidence=level)
+
+        def measure(findings):
+            source.describe(findings)
+            ((_, pair),) = source.scores(findings).items()
+            return findings.measure(statistic, {"members": {"m": pair[0]}, "nonmembers": {"n": pair[1]}}, limit)
+
+        return conclude(auditor, claim, source, statistic, measure)
+'''
+
+FORMAT = '''
+    """Titles: what attacked, a line each."""
+
+    EXTENSION = ".titles.txt"
+    HELP = "a shell: the titles of the methods"
+
+
+    def render(run):
+        return "".join(f"{method.title}\\n" for claim in run.claims for method in claim.methods).encode()
+'''
+
+AUDITS = """
+    import double_loss
+    import ranked
+
+    from pytest_diffprivacy import PrivacyViolation, ScoreTable, assert_mia_tpr_below
+
+    def test_named(diffusion_model, probe_set):
+        with pytest.raises(PrivacyViolation):
+            assert_mia_tpr_below(diffusion_model, probe_set, attack="double_loss", max_fpr=0.05, limit=0.2)
+
+    def test_family(diffusion_model, probe_set):
+        with pytest.raises(PrivacyViolation):
+            assert_mia_tpr_below(
+                diffusion_model, probe_set, attack="double_loss", parameters={"timestep": [50, 100]}, max_fpr=0.05,
+                limit=0.2,
+            )
+
+    def test_claim_of_a_model(diffusion_model, probe_set):
+        with pytest.raises(PrivacyViolation):
+            ranked.assert_ranked_below(diffusion_model, probe_set, attack=double_loss.double_loss(draws=1), limit=0.6)
+
+    def test_claim_of_a_table(probe_set):
+        ids = [f"member {i}" for i in range(600)] + [f"non-member {i}" for i in range(600)]
+        scores = np.random.default_rng(1).normal(size=1200).tolist()
+        ranked.assert_ranked_below(ScoreTable({"loss": dict(zip(ids, scores))}), probe_set, limit=0.6)
+
+    def test_claim_of_arrays():
+        rng = np.random.default_rng(2)
+        ranked.assert_ranked_below(rng.normal(size=300), rng.normal(size=300), limit=0.6)
+"""
+
+
+@pytest.fixture
+def extended(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:  # noqa: F811
+    """A project with one more attack, claim and format, and audits that use them."""
+    for name, text in (("double_loss.py", ATTACK), ("ranked.py", CLAIM), ("test_release.py", MODEL + AUDITS)):
+        project.write(name, text)
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    (folder / "titles.py").write_text(project.write("titles.py", FORMAT).read_text())
+    monkeypatch.setattr(found_in, "__path__", [*found_in.__path__, str(folder)])
+    monkeypatch.syspath_prepend(str(project.path))
+    importlib.invalidate_caches()
+    yield project
+    registry._methods[Kind.MEMBERSHIP].pop("double_loss", None)
+    for name in ("double_loss", "ranked", "test_release", f"{found_in.__name__}.titles"):
+        sys.modules.pop(name, None)
+
+
+def run(project: Project, *arguments: str) -> Seen:  # noqa: F811
+    return project.run("-p", "no:randomly", *arguments)
+
+
+def test_an_attack_a_claim_and_a_format_of_one_file_each_are_there_by_name(extended: Project) -> None:
+    assert ".titles.txt)" in " ".join(run(extended, "--help").text.split())
+    run(extended, "--diffprivacy-report", "audit.titles.txt", "--diffprivacy-report", "audit.json")
+    record = json.loads((extended.path / "audit.json").read_text())
+    claims = {claim["node_id"].partition("::")[2]: claim for claim in record["claims"]}
+    named = claims["test_named"]
+    assert [method["name"] for method in named["methods"]] == ["double_loss"]
+    assert {control["kind"]: control["outcome"] for control in named["controls"]}["positive"] == "HELD"
+    family = claims["test_family"]["methods"]
+    assert [(method["label"], method["version"]) for method in family] == [("timestep 50", 1), ("timestep 100", 1)]
+    assert claims["test_claim_of_a_model"]["sentence"] == "Ranks at most 0.6 (Double loss)"
+    assert {claims[name]["verdict"] for name in ("test_claim_of_a_table", "test_claim_of_arrays")} == {"PASS"}
+    assert "double_loss" in [row["name"] for row in record["catalogue"]]
+    titles = (extended.path / "audit.titles.txt").read_text().splitlines()
+    assert titles[0] == "Double loss"
+
+
+def test_the_attack_and_the_claim_are_planned_without_asking_the_model(extended: Project) -> None:
+    seen = run(extended, "--diffprivacy-plan", "-k", "named or claim_of_a_model")
+    assert "TPR at FPR <= 0.05 is at most 0.2 (Double loss)" in seen.text
+    assert "2 network evaluations an image, 2400 in all" in seen.text
+    assert "Ranks at most 0.6 (Double loss)" in seen.text
