@@ -102,15 +102,15 @@ class Store:
         path = self.path(key)
         if self._fresh or not path.exists():
             return None
-        try:
-            arrays = read_arrays(path)
-        except EvidenceError:
+        for last in (False, True):  # another process may prune it and write it again; a damaged file is damaged twice
             try:
-                arrays = read_arrays(path)  # another process may have replaced it; a damaged file is damaged twice
+                arrays = read_arrays(path)
+                break
             except EvidenceError:
-                if path.exists():
+                if not path.exists():
+                    return None
+                if last:
                     raise
-                return None  # another process pruned it
         with suppress(OSError):  # its time of use only orders what goes first
             os.utime(path)
         return arrays
