@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pytest_diffprivacy.methods import Kind, Method, find_method
+from pytest_diffprivacy.methods import Kind, Method
 from pytest_diffprivacy.methods.registry import methods_in
 from pytest_diffprivacy.sharpness.curvature import curvature_scores
 from pytest_diffprivacy.sharpness.flipd import flipd_curve, flipd_scores
@@ -21,21 +21,11 @@ STATISTICS: Final[Mapping[str, Method]] = methods_in(
 )
 
 
-def find_statistic(name: str) -> Method:
-    """The statistic of that name.
-
-    Raises:
-        UsageError: there is none; the message lists those there are.
-    """
-    return find_method(Kind.SHARPNESS, name)
-
-
 __all__ = [
     "STATISTICS",
     "ScoreHessian",
     "arnoldi",
     "curvature_scores",
-    "find_statistic",
     "flipd_curve",
     "flipd_scores",
     "full_spectrum",

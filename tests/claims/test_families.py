@@ -16,7 +16,7 @@ from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.membership import lira_attack, loss_measure, train_shadows
-from pytest_diffprivacy.membership.drc.evidence import STRIPS_A_SIDE
+from pytest_diffprivacy.membership.drc.restored_images import STRIPS_A_SIDE
 from pytest_diffprivacy.models import AnalyticDenoiser, PixelDiffusion, ideal_denoiser
 from pytest_diffprivacy.probes import ImageSet
 from tests.claims.conftest import smooth_images

@@ -2,7 +2,7 @@
 
 from pytest_diffprivacy.membership.drc.compare import cosine, ssim
 from pytest_diffprivacy.membership.drc.drc import drc, drc_scores, drc_task_scores
-from pytest_diffprivacy.membership.drc.evidence import Strip, control_scores, drc_strip
+from pytest_diffprivacy.membership.drc.restored_images import Strip, control_scores, drc_strip
 from pytest_diffprivacy.membership.drc.vote import DrcVote, allowed_false_positives, calibrate_vote
 
 __all__ = [

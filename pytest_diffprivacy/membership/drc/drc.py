@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
-from pytest_diffprivacy.membership.drc.evidence import drc_evidence, plan_of, to_degrade
+from pytest_diffprivacy.membership.drc.restored_images import drc_evidence, plan_of, to_degrade
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import Spacing
