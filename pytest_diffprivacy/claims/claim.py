@@ -38,7 +38,7 @@ def conclude(
     each, count = source.evaluations, sum(source.counts) if units is None else units
     plan = ClaimPlan(
         kind=claim.kind,
-        sentence=claim.sentence,
+        sentence=claim.sentence if source.title or each != 0 else of(claim.sentence, "scores made elsewhere"),
         limit=claim.limit,
         confidence=claim.confidence,
         facts=statistic.plan(source.counts, claim.limit),

@@ -13,7 +13,7 @@ from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import MethodLike
-from pytest_diffprivacy.sources import Pair, Source, Vector, scores_of
+from pytest_diffprivacy.sources import Pair, Source, Vector, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.statistics import Measured, SequentialTest, Verdict, pair_order, pair_outcomes, sequential_mean
@@ -78,10 +78,11 @@ def assert_mia_auroc_below(
     allowed = check_fraction("limit", limit)
     if allowed < 0.5:
         raise UsageError(f"`limit` must be at least 0.5, got {limit!r}. 0.5 is what no leak gives.")
-    source = scores_of(
-        auditor, model, probes, kind="membership", attack=attack, default="secmi", parameters=parameters,
-        purpose="Membership inference", confidence=level,
+    wanted = Wanted(
+        kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
+        confidence=level,
     )  # fmt: skip
+    source = scores_of(auditor, model, probes, wanted)
     if len(source.titles) > 1:
         raise UsageError("`attack` must be one attack here, got a family. Use assert_mia_tpr_below for families.")
     how = ", judged pair by pair" if sequential else ""

@@ -14,7 +14,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.methods import MethodLike
-from pytest_diffprivacy.sources import Pair, Scores, Source, scores_of
+from pytest_diffprivacy.sources import Pair, Scores, Source, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.statistics import (
@@ -88,10 +88,11 @@ def assert_mia_tpr_below(
     auditor = auditor or current_auditor()
     level = auditor.confidence(confidence)
     max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
-    source = scores_of(
-        auditor, model, probes, kind="membership", attack=attack, default="secmi", parameters=parameters,
-        purpose="Membership inference", confidence=level,
+    wanted = Wanted(
+        kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
+        confidence=level,
     )  # fmt: skip
+    source = scores_of(auditor, model, probes, wanted)
     names = tuple(source.titles)
     if combine and len(names) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def share_above(
     others = groups.names[1]
     negative_controls({name: pair}, {name: source.label}, seed, findings, others=others)
     if min(map(len, pair)) > 1:
-        groups.add_auroc(findings, pair, claim.confidence)
+        replace(groups, counts=source.subject.counts).add_auroc(findings, pair, claim.confidence)
     if source.split is not None:
         source.split.compare(findings, "", *pair)
     groups.add_histogram(findings, pair)

@@ -16,7 +16,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.memorization import PromptSampling
 from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
-from pytest_diffprivacy.sources import PromptScores, Source, prompt_sides, scores_of
+from pytest_diffprivacy.sources import PromptScores, Source, Wanted, prompt_sides, scores_of
 from pytest_diffprivacy.sources.source import is_array
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
@@ -100,12 +100,21 @@ def assert_sharpness_below(
         if reference is not None:
             raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")
         given = {"draws": images_per_prompt} | ({} if timestep is None else {"timestep": timestep})
-        source: Source = scores_of(
-            auditor, model, probes, kind="sharpness", attack=statistic or "curvature", default="curvature",
-            parameters=given, purpose="The claim about sharpness", confidence=level,
-            members_only=sharp_above is not None, single=True,
+        wanted = Wanted(
+            kind="sharpness",
+            attack=statistic or "curvature",
+            default="curvature",
+            parameters=given,
+            purpose="The claim about sharpness",
+            confidence=level,
             remedy="Judge by another statistic or another noise level",
-        )  # fmt: skip
+            threshold=threshold.of("the non-members' sharpness"),
+            shown={"sharper_than": threshold.of("unseen images")},
+            reference=" as reference",
+            members_only=sharp_above is not None,
+            single=True,
+        )
+        source: Source = scores_of(auditor, model, probes, wanted)
         return _judge(auditor, source, threshold, IMAGES, limit, level)
     if not isinstance(probes, (ProbeSet, PromptSet, str, Path, list, tuple)):
         raise UsageError(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pytest_diffprivacy.audit import Auditor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Kind
@@ -12,55 +9,31 @@ from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.sources.arrays import ArrayScores
 from pytest_diffprivacy.sources.model import ModelScores
 from pytest_diffprivacy.sources.prompts import PromptScores, prompt_sides
-from pytest_diffprivacy.sources.source import Pair, PromptSource, Scores, Source, Vector, is_array
+from pytest_diffprivacy.sources.source import Pair, PromptSource, Scores, Source, Vector, Wanted, is_array
 from pytest_diffprivacy.sources.table import TablePrompts, TableScores
 
 
-def scores_of(
-    auditor: Auditor,
-    model: object,
-    probes: object,
-    *,
-    kind: str,
-    attack: Any,
-    default: str,
-    parameters: Mapping[str, Any] | None,
-    purpose: str,
-    confidence: float,
-    remedy: str = "Judge by another attack",
-    members_only: bool = False,
-    single: bool = False,
-) -> Source:
+def scores_of(auditor: Auditor, model: object, probes: object, wanted: Wanted) -> Source:
     """The source of an assertion's first two arguments.
 
     Args:
         auditor: who judges or plans.
         model: a model, a ScoreTable or the members' scores.
         probes: a ProbeSet, or the non-members' scores.
-        kind: of the methods, e.g. "membership".
-        attack: what asks the model; columns of a table; left alone where arrays are given.
-        default: what `attack` is where the caller left it out.
-        parameters: of the attack.
-        purpose: for which a model is needed, in the words of an error.
-        confidence: of the claim.
-        remedy: what to do where a method ranks members last.
-        members_only: whether a model's scores are compared with no non-members.
-        single: whether a table may have no more than one column judged.
+        wanted: what is to be scored.
 
     Raises:
         UsageError: what is no source of scores.
     """
     if is_array(model) and is_array(probes):
-        return ArrayScores(model, probes)
+        return ArrayScores(model, probes, reference=wanted.reference)
     checked = require_probes(probes, "both arguments arrays of scores")
-    if isinstance(model, ScoreTable):
-        if single:
-            return TableScores(auditor, model, checked, [model.choose_one(attack, default, Kind(kind).argument)])
-        return TableScores(auditor, model, checked, model.choose(attack, default))
-    return ModelScores(
-        auditor, model, checked, kind=kind, attack=attack, parameters=dict(parameters or {}), purpose=purpose,
-        confidence=confidence, remedy=remedy, members_only=members_only,
-    )  # fmt: skip
+    if not isinstance(model, ScoreTable):
+        return ModelScores(auditor, model, checked, wanted)
+    columns = model.choose(wanted.attack, wanted.default)
+    if wanted.single:
+        columns = (model.choose_one(wanted.attack, wanted.default, Kind(wanted.kind).argument),)
+    return TableScores(auditor, model, checked, columns, wanted.reference)
 
 
 def require_probes(probes: object, otherwise: str = "") -> ProbeSet:
@@ -92,6 +65,7 @@ __all__ = [
     "TablePrompts",
     "TableScores",
     "Vector",
+    "Wanted",
     "prompt_sides",
     "require_probes",
     "scores_of",

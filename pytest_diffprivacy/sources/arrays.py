@@ -25,6 +25,7 @@ class ArrayScores:
         members: (members,).
         nonmembers: (non-members,).
         names: what a reader calls both sides.
+        reference: what non-members are to the claim, behind their number.
 
     Raises:
         UsageError: what is no vector of numbers.
@@ -34,16 +35,18 @@ class ArrayScores:
     slug, title, label = NAME, "", "scores made elsewhere"
     remedy = "Give scores that are higher for members"
 
-    def __init__(self, members: Any, nonmembers: Any, names: tuple[str, str] = ("members", "non-members")) -> None:
+    def __init__(
+        self, members: Any, nonmembers: Any, names: tuple[str, str] = ("members", "non-members"), reference: str = ""
+    ) -> None:
         self._pair = as_scores(names[0].removesuffix("s"), members), as_scores(names[1].removesuffix("s"), nonmembers)
-        self._names = names
+        self._names, self._reference = names, reference
         self.counts = len(self._pair[0]), len(self._pair[1])
 
     @property
     def subject(self) -> Subject:
         """Nobody is known besides the scores."""
         first, second = self.counts
-        return Subject(counts=f"{first} {self._names[0]}, {second} {self._names[1]}")
+        return Subject(counts=f"{first} {self._names[0]}, {second} {self._names[1]}{self._reference}")
 
     @property
     def orders(self) -> tuple[IntArray, IntArray]:

@@ -19,7 +19,7 @@ def method_record(
     schedule: NoiseSchedule | None = None,
     *,
     threshold: str = BY_ORDER,
-    label_use: str = EVALUATION_ONLY,
+    shown: Mapping[str, Any] | None = None,
 ) -> records.Method:
     """A method as it was configured, with its timesteps as they were matched.
 
@@ -27,12 +27,12 @@ def method_record(
         chosen: the method with its parameters.
         schedule: of the audited model, to which its timesteps are matched; None: it has none.
         threshold: from what score on an image counts, and who set that.
-        label_use: what labels were used for.
+        shown: further parameters that a reader wants to see.
     """
     timesteps = [] if schedule is None else chosen.timesteps(schedule)
     made = published_record(
-        chosen.method, chosen.parameters, timesteps=timesteps, evaluations=chosen.evaluations, threshold=threshold,
-        label_use=label_use,
+        chosen.method, {**chosen.parameters, **(shown or {})}, timesteps=timesteps, evaluations=chosen.evaluations,
+        threshold=threshold,
     )  # fmt: skip
     return made.model_copy(
         update={

@@ -14,7 +14,7 @@ from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, requ
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.controls import SILENCE, positive_control, stop
 from pytest_diffprivacy.sources.method_records import method_record
-from pytest_diffprivacy.sources.source import Pair, Scores, Vector
+from pytest_diffprivacy.sources.source import Pair, Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -27,36 +27,15 @@ class ModelScores:
         auditor: computes, and checks the split.
         model: whom the methods ask; a stand-in while an audit is planned.
         probes: members and non-members.
-        kind: of the methods, e.g. "membership".
-        attack: a name, a method, a callable, a list of them, or "all".
-        parameters: that differ from the defaults.
-        purpose: for which a model is needed, in the words of an error.
-        confidence: of what the methods show beside their scores.
-        remedy: what to do where a method ranks members last.
-        members_only: whether nothing is compared with the non-members.
+        wanted: what is to be scored.
     """
 
     unit = "an image"
 
-    def __init__(
-        self,
-        auditor: Auditor,
-        model: object,
-        probes: ProbeSet,
-        *,
-        kind: str,
-        attack: Any,
-        parameters: Mapping[str, Any],
-        purpose: str,
-        confidence: float,
-        remedy: str = "Judge by another attack",
-        members_only: bool = False,
-    ) -> None:
-        self.model, self._auditor, self._probes, self._purpose = model, auditor, probes, purpose
-        self._kind, self._attack, self._parameters = kind, attack, parameters
-        members = probes.members.source_count
-        self.counts = (members,) if members_only else (members, probes.nonmembers.source_count)
-        self.remedy, self._members_only, self._confidence = remedy, members_only, confidence
+    def __init__(self, auditor: Auditor, model: object, probes: ProbeSet, wanted: Wanted) -> None:
+        self._auditor, self.model, self._probes, self._wanted = auditor, model, probes, wanted
+        members, self.remedy = probes.members.source_count, wanted.remedy
+        self.counts = (members,) if wanted.members_only else (members, probes.nonmembers.source_count)
 
     @cached_property
     def denoiser(self) -> Denoiser:
@@ -65,20 +44,20 @@ class ModelScores:
         Raises:
             ModelError: it offers less.
         """
-        white = [] if self._attack == ALL else [m for m in self.chosen if m.method.access is Access.WHITE_BOX]
+        white = [] if self._wanted.attack == ALL else [m for m in self.chosen if m.method.access is Access.WHITE_BOX]
         if white:
-            return require_white_box(self.model, f"{self._purpose} ({white[0].title})")
-        return require_denoiser(self.model, self._purpose)
+            return require_white_box(self.model, f"{self._wanted.purpose} ({white[0].title})")
+        return require_denoiser(self.model, self._wanted.purpose)
 
     @cached_property
     def chosen(self) -> list[Configured]:
         """The methods; while an audit is planned those that cost little enough, whatever the model offers."""
-        return resolve(self._kind, self._attack, self._parameters, **self._offered)
+        return resolve(self._wanted.kind, self._wanted.attack, self._wanted.parameters, **self._offered)
 
     @property
     def _offered(self) -> dict[str, Any]:
         """By which "all" leaves methods out."""
-        if self._auditor.planning or self._attack != ALL:
+        if self._auditor.planning or self._wanted.attack != ALL:
             return {}
         return {"model": self.denoiser, "probes": self._probes}
 
@@ -106,7 +85,7 @@ class ModelScores:
     @cached_property
     def split(self) -> JudgedSplit | None:
         """The split of the probes; None where nothing is compared with the non-members."""
-        return None if self._members_only else judged_split(self._auditor, self._probes)
+        return None if self._wanted.members_only else judged_split(self._auditor, self._probes)
 
     @property
     def _judged(self) -> ProbeSet:
@@ -116,13 +95,15 @@ class ModelScores:
     @property
     def _sides(self) -> tuple[ImageSet, ...]:
         members = self._judged.members
-        return (members,) if self._members_only else (members, self._judged.nonmembers)
+        return (members,) if self._wanted.members_only else (members, self._judged.nonmembers)
 
     @property
     def subject(self) -> Subject:
         """The model and the probes."""
         assert self.chosen, "refused where nothing can be asked"
-        counts = f"{len(self._judged.members)} members" if self.split is None else self.split.counts
+        counts = f"{len(self._judged.members)} members"
+        if self.split is not None:
+            counts = self.split.counts + self._wanted.reference
         return Subject(model=self.denoiser.identity, probes=self._judged, counts=counts)
 
     @property
@@ -137,8 +118,11 @@ class ModelScores:
 
     def describe(self, findings: Findings) -> None:
         """Record the methods and the split, and run each method's positive control."""
-        findings.methods = [method_record(one, self.denoiser.schedule) for one in self.chosen]
-        findings.notes = notes_on_all(self._kind, **self._offered) if self._attack == ALL else []
+        schedule, wanted = self.denoiser.schedule, self._wanted
+        findings.methods = [
+            method_record(one, schedule, threshold=wanted.threshold, shown=wanted.shown) for one in self.chosen
+        ]
+        findings.notes = notes_on_all(self._wanted.kind, **self._offered) if self._wanted.attack == ALL else []
         if self.split is not None:
             self.split.note(findings)
         for one in self.chosen:
@@ -182,7 +166,7 @@ class ModelScores:
             nonmembers=pair[1],
             parameters=one.parameters,
             seed=self._auditor.seed,
-            confidence=self._confidence,
+            confidence=self._wanted.confidence,
             images=self._auditor.images,
         )
         shown = show(scored)

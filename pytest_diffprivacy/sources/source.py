@@ -8,6 +8,7 @@ planned for `title`, `counts` and `evaluations`, which read no image and ask no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -24,6 +25,39 @@ Pair: TypeAlias = tuple[Vector, Vector]
 """Scores of those whom the claim protects and of the others; higher = more likely a member, or memorized."""
 Scores: TypeAlias = dict[str, Pair]
 """By the name of what scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a claim wants scored, and in which words.
+
+    Attributes:
+        kind: of the methods, e.g. "membership".
+        attack: a name, a method, a callable, a list of them, or "all"; columns of a table; no part for arrays.
+        default: what `attack` is where the caller left it out.
+        parameters: of the attack that differ from its defaults.
+        purpose: for which a model is needed, in the words of an error.
+        confidence: of the claim.
+        remedy: what to do where a method ranks members last.
+        threshold: from what score on an image counts, and who set that.
+        shown: further parameters that a reader wants to see.
+        reference: what non-members are to the claim, behind their number.
+        members_only: whether a model's scores are compared with no non-members.
+        single: whether a table may have no more than one column judged.
+    """
+
+    kind: str
+    attack: Any
+    default: str
+    parameters: Mapping[str, Any] | None
+    purpose: str
+    confidence: float
+    remedy: str = "Judge by another attack"
+    threshold: str = "order statistic of the non-members' scores"
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
+    members_only: bool = False
+    single: bool = False
 
 
 class Audited(Protocol):

@@ -26,15 +26,18 @@ class TableScores:
         table: its ids are those of the images.
         probes: whom the ids must match, one and all.
         columns: which of them are judged.
+        reference: what non-members are to the claim, behind their number.
     """
 
     evaluations, unit, slug = 0, "an image", "table"
     remedy = "Give a table in which a higher score means more likely a member"
 
-    def __init__(self, auditor: Auditor, table: ScoreTable, probes: ProbeSet, columns: Sequence[str]) -> None:
+    def __init__(
+        self, auditor: Auditor, table: ScoreTable, probes: ProbeSet, columns: Sequence[str], reference: str = ""
+    ) -> None:
         self.model, self.columns, self.title = table, tuple(columns), ", ".join(columns)
         self.label = f"{self.title}, scores made elsewhere"
-        self._auditor, self._probes = auditor, probes
+        self._auditor, self._probes, self._reference = auditor, probes, reference
         self.counts = probes.members.source_count, probes.nonmembers.source_count
 
     @cached_property
@@ -50,7 +53,7 @@ class TableScores:
     def subject(self) -> Subject:
         """The probes; a table that does not match them is refused here."""
         assert self._joined
-        return Subject(probes=self.split.probes, counts=self.split.counts)
+        return Subject(probes=self.split.probes, counts=self.split.counts + self._reference)
 
     @property
     def orders(self) -> tuple[IntArray, IntArray]:

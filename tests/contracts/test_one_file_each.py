@@ -41,7 +41,7 @@ CLAIM = '''
 
     from pytest_diffprivacy.audit import Claim, current_auditor
     from pytest_diffprivacy.claims.claim import conclude, of
-    from pytest_diffprivacy.sources import scores_of
+    from pytest_diffprivacy.sources import Wanted, scores_of
     from pytest_diffprivacy.statistics import Verdict
     from pytest_diffprivacy.statistics.auroc import AurocStatistic
 
@@ -50,10 +50,10 @@ CLAIM = '''
         """Assert that an attack ranks a random member above another image with probability at most `limit`."""
         auditor = current_auditor()
         level = auditor.confidence(None)
-        source = scores_of(
-            auditor, model, probes, kind="membership", attack=attack, default="loss", parameters=None,
-            purpose="Ranking", confidence=level,
+        wanted = Wanted(
+            kind="membership", attack=attack, default="loss", parameters=None, purpose="Ranking", confidence=level
         )
+        source = scores_of(auditor, model, probes, wanted)
         claim = Claim(
             kind="membership", name="ranked_below", slug=f"ranked-{source.slug}", limit=limit, confidence=level,
             sentence=of(f"Ranks at most {limit:g}", source.title),
@@ -140,7 +140,7 @@ def test_an_attack_a_claim_and_a_format_of_one_file_each_are_there_by_name(exten
     claims = {claim["node_id"].partition("::")[2]: claim for claim in record["claims"]}
     named = claims["test_named"]
     assert [method["name"] for method in named["methods"]] == ["double_loss"]
-    assert {control["kind"]: control["outcome"] for control in named["controls"]}["positive"] == "HELD"
+    assert {control["kind"]: control["outcome"] for control in named["controls"]}["positive"] == "held"
     family = claims["test_family"]["methods"]
     assert [(method["label"], method["version"]) for method in family] == [("timestep 50", 1), ("timestep 100", 1)]
     assert claims["test_claim_of_a_model"]["sentence"] == "Ranks at most 0.6 (Double loss)"
