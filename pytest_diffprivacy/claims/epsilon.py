@@ -116,10 +116,8 @@ def assert_epsilon_lower_bound_below(
     sizes = [int(canaries.included.sum()), int((~canaries.included).sum())]
     if min(sizes) < 2:
         raise UsageError(f"`canaries` must be at least 2 on each side of their coins, got {sizes}.")
-    counts = (
-        f"{len(canaries)} canaries, {sizes[0]} included; {statistic.guess_in} guessed in, {statistic.guess_out} "
-        "guessed out"
-    )
+    guessed = f"{statistic.guess_in} guessed in, {statistic.guess_out} guessed out"
+    counts = f"{len(canaries)} canaries, {sizes[0]} included; {guessed}"
     source = canary_scores(auditor, model, canaries, attack, dict(parameters or {}), counts)
     claim = Claim(
         kind="differential privacy",

@@ -1,9 +1,10 @@
-"""One attack, one claim and one report format, each in one file: nothing else is touched, and all is there by name."""
+"""One attack, one claim and one report format, each the one file that docs/extending.md shows: all is there by name."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,71 +15,12 @@ from pytest_diffprivacy.methods import Kind, registry
 from pytest_diffprivacy.report import formats as found_in
 from tests.plugin.conftest import MODEL, Project, Seen, project  # noqa: F401  # a fixture
 
-ATTACK = '''
-    """Double loss: twice the denoising loss, which ranks as the loss does."""
-
-    from pytest_diffprivacy.methods import Access, ImageBatch, method
-    from pytest_diffprivacy.models.prediction import denoising_loss
-
-
-    @method(
-        title="Double loss",
-        access=Access.GREY_BOX,
-        source="this test",
-        version=1,
-        evaluations=lambda p: int(p["draws"]),
-        noise="draws",
-    )
-    def double_loss(batch: ImageBatch, *, timestep: int = 100, draws: int = 2):
-        """Score images by minus twice their denoising loss."""
-        t, _, _ = batch.at(timestep)
-        noise, told = batch.noise(draws), batch.conditioning
-        return -2 * denoising_loss(batch.model, batch.x0, timesteps=[t], noise=noise, conditioning=told)
-'''
-
-CLAIM = '''
-    """The claim "half of the members rank no higher than allowed"."""
-
-    from pytest_diffprivacy.audit import Claim, current_auditor
-    from pytest_diffprivacy.claims.claim import conclude, of
-    from pytest_diffprivacy.sources import Wanted, scores_of
-    from pytest_diffprivacy.statistics import Verdict
-    from pytest_diffprivacy.statistics.auroc import AurocStatistic
-
-
-    def assert_ranked_below(model, probes, *, attack="loss", limit):
-        """Assert that an attack ranks a random member above another image with probability at most `limit`."""
-        auditor = current_auditor()
-        level = auditor.confidence(None)
-        wanted = Wanted(
-            kind="membership", attack=attack, default="loss", parameters=None, purpose="Ranking", confidence=level
-        )
-        source = scores_of(auditor, model, probes, wanted)
-        claim = Claim(
-            kind="membership", name="ranked_below", slug=f"ranked-{source.slug}", limit=limit, confidence=level,
-            sentence=of(f"Ranks at most {limit:g}", source.title),
-            headlines={verdict: verdict.value for verdict in Verdict},
-        )
-        statistic = AurocStatistic(confidence=level)
-
-        def measure(findings):
-            source.describe(findings)
-            ((_, pair),) = source.scores(findings).items()
-            return findings.measure(statistic, {"members": {"m": pair[0]}, "nonmembers": {"n": pair[1]}}, limit)
-
-        return conclude(auditor, claim, source, statistic, measure)
-'''
-
-FORMAT = '''
-    """Titles: what attacked, a line each."""
-
-    EXTENSION = ".titles.txt"
-    HELP = "a shell: the titles of the methods"
-
-
-    def render(run):
-        return "".join(f"{method.title}\\n" for claim in run.claims for method in claim.methods).encode()
-'''
+DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
+FILES = {
+    block.partition("\n")[0].removeprefix("# "): block.partition("\n")[2]
+    for block in re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
+}
+"""The files that the page shows, by their names."""
 
 AUDITS = """
     import double_loss
@@ -115,11 +57,12 @@ AUDITS = """
 @pytest.fixture
 def extended(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:  # noqa: F811
     """A project with one more attack, claim and format, and audits that use them."""
-    for name, text in (("double_loss.py", ATTACK), ("ranked.py", CLAIM), ("test_release.py", MODEL + AUDITS)):
-        project.write(name, text)
+    for name in ("double_loss.py", "ranked.py"):
+        project.write(name, FILES[name])
+    project.write("test_release.py", MODEL + AUDITS)
     folder = tmp_path / "formats"
     folder.mkdir()
-    (folder / "titles.py").write_text(project.write("titles.py", FORMAT).read_text())
+    (folder / "titles.py").write_text(FILES["titles.py"])
     monkeypatch.setattr(found_in, "__path__", [*found_in.__path__, str(folder)])
     monkeypatch.syspath_prepend(str(project.path))
     importlib.invalidate_caches()
