@@ -72,6 +72,12 @@ def _argument(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, 
 
 
 RECORD: Final = _argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
+EVIDENCE: Final = _argument(
+    "--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own"
+)
+UNVERIFIED: Final = _argument(
+    "--unverified", action="store_true", help="go on with a record that is not what was sealed, as UNVERIFIED"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,51 +130,75 @@ def plan(chosen: argparse.Namespace) -> int:
 @_command(
     "write reports again from a record",
     RECORD,
+    EVIDENCE,
+    UNVERIFIED,
     _argument("reports", type=Path, nargs="+", metavar="report", help="where to; the extension is the format"),
 )
 def render(chosen: argparse.Namespace) -> int:
     """Write reports again from a JSON report or a run's folder; the same record gives the same bytes.
 
+    A record that is not what was sealed is refused.
+
     Formats by extension:
     {formats}
     """
-    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.evidence.verify import sealed_run
     from pytest_diffprivacy.report import write_report
 
-    run, _ = read_run(chosen.record)
+    run = sealed_run(chosen.record, root=chosen.evidence, unverified=chosen.unverified)
     for path in chosen.reports:
         write_report(run, path)
         print(f"report        {path}")
     return HELD
 
 
-@_command("print the verdicts; the exit code is the run's verdict", RECORD)
+@_command(
+    "print the verdicts; the exit code is the run's verdict",
+    RECORD,
+    EVIDENCE,
+    UNVERIFIED,
+    _argument("--run-id", default="", help="expect this run"),
+    _argument("--model-digest", action="append", default=[], help="expect this model and no other; repeatable"),
+    _argument("--probes-digest", action="append", default=[], help="expect these members, ...; repeatable"),
+    _argument("--newer-than", help="expect a run that began after this time, e.g. 2025-03-14T09:26:53Z"),
+    _argument("--policy-sha256", default="", help="expect a run that this policy bound"),
+)
 def verdict(chosen: argparse.Namespace) -> int:
     """Print a line a claim and the run's verdict.
 
-    Exit code: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 ERROR or INCOMPLETE (or no readable record).
+    A record that is not what was sealed is refused, and so is one that is not as the options expect it.
+    Exit code: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 ERROR or INCOMPLETE (or no record that can be read, is what was
+    sealed and is as expected).
     """
-    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.evidence.pins import Pins, moment
+    from pytest_diffprivacy.evidence.verify import sealed_run
     from pytest_diffprivacy.report import run_lines
+    from pytest_diffprivacy.report.text import visible
 
-    run, _ = read_run(chosen.record)
-    print("\n".join(run_lines(run)))
-    return EXIT_CODES.get(run.verdict, ERROR)
+    newer_than = moment(chosen.newer_than) if chosen.newer_than else None
+    pins = Pins(chosen.run_id, chosen.model_digest, chosen.probes_digest, newer_than, chosen.policy_sha256)
+    run = sealed_run(chosen.record, root=chosen.evidence, unverified=chosen.unverified)
+    unexpected = list(pins.differences(run))
+    print("\n".join([*run_lines(run), *(visible(f"UNEXPECTED    {text}") for text in unexpected)]))
+    return ERROR if unexpected else EXIT_CODES.get(run.verdict, ERROR)
 
 
 @_command(
     "check every digest and compute every verdict again",
     RECORD,
-    _argument("--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own"),
+    EVIDENCE,
     _argument("--digest", help="sha256 of the record as the run printed it, kept apart from the evidence"),
-    _argument("--quiet", action="store_true", help="print only what differs and the last line"),
+    _argument(
+        "--quiet", action="store_true", help="print only what differs, what could not be compared, and the last line"
+    ),
 )
 def verify(chosen: argparse.Namespace) -> int:
     """Check every sha256 of a record and its evidence, and compute every verdict again from the stored scores.
 
     A record that was changed together with all its digests is found only with --digest: keep the sha256 that
-    the run printed, or sign the in-toto statement.
-    Exit code: 0 everything agrees, 1 something differs (the first is named), 4 the record cannot be read.
+    the run printed, or sign the in-toto statement. Nothing outside the run's folder is read.
+    DIFFERS: it is not what the record says. ABSENT: it was not handed over. NOT COMPARED: there is nothing to compare.
+    Exit code: 0 everything agrees, 1 something differs or is absent (the first is named), 4 the record cannot be read.
     """
     from pytest_diffprivacy.evidence.verify import verify_run
     from pytest_diffprivacy.report.text import plural, visible
@@ -178,9 +208,9 @@ def verify(chosen: argparse.Namespace) -> int:
         checks += 1
         if check.problem:
             different.append(check)
-            print(visible(f"DIFFERS       {check.subject}: {check.problem}"))
-        elif not chosen.quiet:
-            print(visible(f"ok            {check.subject}" + (f" ({check.note})" if check.note else "")))
+            print(visible(f"{check.label:<13} {check.subject}: {check.problem}"))
+        elif check.absent or not chosen.quiet:
+            print(visible(f"{check.label:<13} {check.subject}" + (f" ({check.note})" if check.note else "")))
     if different:
         print(visible(f"NOT VERIFIED  {len(different)} of {plural(checks, 'check')}; first: {different[0].subject}"))
         return DIFFERS
@@ -192,16 +222,23 @@ def verify(chosen: argparse.Namespace) -> int:
     "compare two records claim by claim",
     _argument("before", type=Path, help="the earlier record: a JSON report or a run's folder"),
     _argument("after", type=Path, help="the later record"),
+    EVIDENCE,
+    UNVERIFIED,
 )
 def compare(chosen: argparse.Namespace) -> int:
     """Compare two records claim by claim: verdicts, estimates, limits, and what else was not the same.
 
-    Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read.
+    Exit code: 0 no claim is worse than before, 1 one is worse or missing, 4 a record cannot be read or is not what
+    was sealed.
     """
-    from pytest_diffprivacy.evidence.verify import read_run
+    from pytest_diffprivacy.evidence.verify import sealed_run
     from pytest_diffprivacy.report import compare_runs
 
-    changes = compare_runs(read_run(chosen.before)[0], read_run(chosen.after)[0])
+    before, after = (
+        sealed_run(record, root=chosen.evidence, unverified=chosen.unverified)
+        for record in (chosen.before, chosen.after)
+    )
+    changes = compare_runs(before, after)
     print("\n".join(changes.lines))
     return DIFFERS if changes.worse else HELD
 

@@ -14,17 +14,30 @@ import pytest
 
 from pytest_diffprivacy.cli import COMMANDS, main
 from pytest_diffprivacy.evidence import Store
+from pytest_diffprivacy.evidence.families import run_family
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.evidence.seals import record_json
+from pytest_diffprivacy.evidence.runs import judge_run
+from pytest_diffprivacy.evidence.seals import record_digest, record_json, seal_run
 from pytest_diffprivacy.report.formats.html import render as render_html
+from pytest_diffprivacy.statistics import Verdict
 from tests.report.finished import finished_run
 
 HEAVY = ("torch", "diffusers", "transformers", "sklearn", "matplotlib", "pytest")
 
 
+def sealed(run: Run, **fields) -> Run:
+    """The run with other fields, as it would have been written: seals, family and verdict follow from its claims."""
+    run = run.model_copy(update=fields)
+    family = run_family(run.claims, run.tests, run.attempts, audits=4, significance=0.05)
+    again = {"attempts": run.attempts, "policy": run.policy, "gone": run.gone}
+    verdict, reason = judge_run(run.claims, run.tests, run.missing, family=family, **again)
+    seals = {f"claims/{claim.id}.json": record_digest(claim) for claim in run.claims}
+    return run.model_copy(update={"family": family, "verdict": verdict, "verdict_reason": reason, "seals": seals})
+
+
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return finished_run()
+    return sealed(finished_run())
 
 
 @pytest.fixture
@@ -50,17 +63,85 @@ def test_render_gives_the_same_bytes_again(run, record, capsys):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "code"), [("PASS", 0), ("FAIL", 1), ("INCONCLUSIVE", 3), ("ERROR", 4), ("INCOMPLETE", 4), ("GOOD", 4)]
+    ("kept", "fields", "verdict", "code"),
+    [
+        (slice(1), {}, "PASS", 0),
+        (slice(1), {"gone": ("a claim",)}, "FAIL", 1),
+        (slice(3), {}, "INCONCLUSIVE", 3),
+        (slice(4), {}, "ERROR", 4),
+        (slice(1), {"missing": ("a test: deselected",)}, "INCOMPLETE", 4),
+    ],
 )
-def test_the_verdict_is_the_exit_code(record, capsys, verdict, code):
-    path = changed(record, "other.json", verdict=verdict)
+def test_the_verdict_is_the_exit_code(run, tmp_path, capsys, kept, fields, verdict, code):
+    path = tmp_path / "other.json"
+    claims, tests = run.claims[kept], run.tests[kept]
+    path.write_text(record_json(sealed(run, claims=claims, tests=tests, policy=None, **fields)))
     assert main(["verdict", str(path)]) == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"run           {verdict}: ")
+
+
+def test_the_verdict_has_a_line_a_claim(record, capsys):
+    main(["verdict", str(record)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
     assert any(line.startswith("policy        1 limits of policy.toml, sha256 ") for line in lines)
     assert lines[1].startswith("FAIL          checkpoints/release-3: The TPR of SecMI at FPR <= 1% is at most 0.02")
     assert lines[1].endswith("(expected by its test)")
-    assert lines[-1].startswith(f"run           {verdict}: ")
+
+
+def test_a_record_that_was_edited_is_refused_or_shown_as_unverified(run, record, capsys):
+    path = changed(record, "other.json", verdict="PASS")
+    refusal = "is not what was sealed: verdict of the run: PASS: its claims and tests say FAIL: "
+    for arguments in (["verdict", str(path)], ["render", str(path), "b.html"], ["compare", str(record), str(path)]):
+        assert main(arguments) == 4
+        assert refusal in capsys.readouterr().err
+    assert main(["verdict", str(path), "--unverified"]) == 4
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("run           UNVERIFIED: the record is not what was sealed (verdict of the run: PASS: ")
+    pages = [record.parent / name for name in ("b.html", "b.md", "b.sarif", "b.intoto.json")]
+    assert main(["render", str(path), *map(str, pages), "--unverified"]) == 0
+    assert ["UNVERIFIED" in page.read_text() or '"FAILED"' in page.read_text() for page in pages] == [True] * 4
+
+
+def test_a_record_is_compared_with_the_seal_in_its_folder(run, record, tmp_path, capsys):
+    folder = tmp_path / ".diffprivacy" / "runs" / run.run_id
+    seal_run(run, folder)
+    evidence = ["--evidence", str(tmp_path / ".diffprivacy")]
+    assert main(["verdict", str(record), *evidence]) == 1
+    assert capsys.readouterr().err == ""
+    record.write_text(record_json(sealed(run, claims=run.claims[:1], tests=run.tests[:1], policy=None)))
+    assert main(["verdict", str(record), *evidence]) == 4
+    assert "is not what was sealed: record audit.json: sha256 is " in capsys.readouterr().err
+
+
+def test_a_gate_pins_what_it_expects(run, tmp_path, capsys):
+    path = tmp_path / "audit.json"
+    passed = sealed(run, claims=run.claims[:1], tests=run.tests[:1])
+    path.write_text(record_json(passed))
+    (claim,) = passed.claims
+    members, others = (side.digest for side in claim.probes)
+    right = ["--run-id", run.run_id, "--model-digest", f"sha256:{claim.model.digest}", "--probes-digest", members]
+    right += ["--newer-than", "2025-03-14T09:00", "--policy-sha256", passed.policy.sha256]
+    expected = main(["verdict", str(path)])
+    assert main(["verdict", str(path), *right]) == expected
+    assert "UNEXPECTED" not in capsys.readouterr().out
+    wrong = {
+        "--run-id": ("20250314T092653Z-00", f"run id {run.run_id}, expected 20250314T092653Z-00"),
+        "--model-digest": ("0" * 64, f"no claim about model {'0' * 64}"),
+        "--probes-digest": ("0" * 64, f"no claim about probes {'0' * 64}"),
+        "--newer-than": ("2025-03-14T09:26:53Z", "run of 2025-03-14T09:26:53+00:00, expected one after "),
+        "--policy-sha256": ("0" * 64, f"policy {passed.policy.sha256}, expected {'0' * 64}"),
+    }
+    for option, (value, text) in wrong.items():
+        assert main(["verdict", str(path), option, value]) == 4
+        assert f"UNEXPECTED    {text}" in capsys.readouterr().out
+    both = claim.model_copy(update={"id": "other", "model": claim.model.model_copy(update={"digest": "1" * 64})})
+    path.write_text(record_json(sealed(run, claims=(claim, both), tests=run.tests[:1], policy=None)))
+    assert main(["verdict", str(path), "--model-digest", claim.model.digest]) == 4
+    assert f"UNEXPECTED    a claim about another model, {'1' * 64}" in capsys.readouterr().out
+    assert main(["verdict", str(path), "--probes-digest", members, "--probes-digest", others]) == 0
+    assert main(["verdict", str(path), "--newer-than", "yesterday"]) == 4
+    assert "`--newer-than` must be a time such as" in capsys.readouterr().err
 
 
 def test_what_is_no_record_is_an_error_in_words(tmp_path, capsys):
@@ -68,23 +149,27 @@ def test_what_is_no_record_is_an_error_in_words(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("UsageError: `record` must be a run's folder or a JSON report, got ")
 
 
-def test_verify_without_evidence_names_the_first_difference(record, capsys):
-    assert main(["verify", str(record), "--evidence", str(record.parent), "--quiet"]) == 1
+def test_verify_without_evidence_says_what_is_absent_and_what_differs(record, capsys):
+    verify = ["verify", str(record), "--evidence", str(record.parent), "--quiet"]
+    assert main(verify) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("DIFFERS       claim extraction-test_no_training_image_comes_back: sha256 is ")
+    assert {line[:14] for line in lines[:-1]} == {"ABSENT        ", "NOT COMPARED  "}
+    assert lines[0].startswith("ABSENT        record audit.json: sha256 ")
+    assert "NOT COMPARED  verdict of sharpness-test_landscape_is_flat: ERROR (not computed again: " in "\n".join(lines)
     assert lines[-1].startswith("NOT VERIFIED  ")
-    assert lines[-1].endswith("first: claim extraction-test_no_training_image_comes_back")
+    assert lines[-1].endswith("first: record audit.json")
+    changed(record, record.name, images="full")
+    assert main(verify) == 1
+    assert capsys.readouterr().out.startswith(
+        "DIFFERS       record audit.json: its text is not the one that its content"
+    )
 
 
 def test_compare_says_what_changed_and_fails_when_a_claim_is_worse(run, record, capsys):
-    after = json.loads(record.read_text())
-    after["claims"][0]["verdict"] = "FAIL"
-    after["claims"][2]["verdict"] = "PASS"
-    after["claims"][1]["limit"] = 0.03
-    after["claims"].pop(3)
-    after["versions"]["torch"] = "2.7.0"
+    updates = {"verdict": Verdict.FAIL}, {"limit": 0.03}, {"verdict": Verdict.PASS}
+    claims = tuple(claim.model_copy(update=fields) for claim, fields in zip(run.claims, updates, strict=False))
     path = record.parent / "after.json"
-    path.write_text(json.dumps(after))
+    path.write_text(record_json(sealed(run, claims=claims, versions=run.versions | {"torch": "2.7.0"})))
     assert main(["compare", str(record), str(path)]) == 1
     out = capsys.readouterr().out
     starts = [line[:14].strip() for line in out.splitlines()]
@@ -122,10 +207,10 @@ def test_the_cache_is_listed_by_age_and_sized(cache, capsys):
     assert main(["cache", "list", "--cache-dir", str(cache)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[-1] for line in lines[:3]] == [f"release-3: loss, part {n}" for n in range(3)]
-    assert lines[1].startswith("1970-01-01 00:01        8.3 KB  111111111111  ")
-    assert lines[3] == "cache         3 results, 24.9 KB"
+    assert lines[1].startswith("1970-01-01 00:01        8.4 KB  111111111111  ")
+    assert lines[3] == "cache         3 results, 25.1 KB"
     assert main(["cache", "size", "--cache-dir", str(cache)]) == 0
-    assert capsys.readouterr().out == "cache         3 results, 24.9 KB\n"
+    assert capsys.readouterr().out == "cache         3 results, 25.1 KB\n"
 
 
 def test_the_cache_is_pruned_to_a_limit_that_must_be_given(cache, capsys):
@@ -136,19 +221,19 @@ def test_the_cache_is_pruned_to_a_limit_that_must_be_given(cache, capsys):
     (cache / "cache" / ".tmp-killed").write_bytes(b"half")
     os.utime(cache / "cache" / ".tmp-killed", (0.0, 0.0))
     assert main(["cache", "prune", "--cache-dir", str(cache), "--limit", "17KB"]) == 0
-    assert capsys.readouterr().out == "removed       1 result, 8.3 KB; 16.6 KB left\n"
+    assert capsys.readouterr().out == "removed       1 result, 8.4 KB; 16.8 KB left\n"
     assert sorted(path.name[0] for path in (cache / "cache").iterdir()) == ["1", "2"]
 
 
 def test_a_damaged_cache_file_is_named_and_fails_the_check(cache, capsys):
     assert main(["cache", "verify", "--cache-dir", str(cache)]) == 0
-    assert capsys.readouterr().out == "cache         3 results, 24.9 KB, 0 damaged\n"
+    assert capsys.readouterr().out == "cache         3 results, 25.1 KB, 0 damaged\n"
     path = cache / "cache" / ("1" * 64 + ".safetensors")
     path.write_bytes(path.read_bytes()[:-8])
     assert main(["cache", "verify", "--cache-dir", str(cache)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"DAMAGED       Stored result {str(path)!r} is damaged: ")
-    assert lines[1] == "cache         3 results, 24.9 KB, 1 damaged"
+    assert lines[1] == "cache         3 results, 25.1 KB, 1 damaged"
 
 
 @pytest.mark.parametrize("command", ["render", "verdict", "verify", "cache"])

@@ -70,6 +70,7 @@ class Recorder:
                 "model": {"digest": identity.digest, "dtype": identity.dtype, "device": identity.device}
                 | ({"layout": identity.layout} if identity.layout else {}),
                 "versions": library_versions(),
+                "stored with its key": True,  # results of before it was are not found
             }
         )
 

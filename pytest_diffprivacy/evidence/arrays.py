@@ -80,11 +80,15 @@ def write_arrays(path: Path, arrays: Arrays, description: Mapping[str, Any]) -> 
     return hashlib.sha256(content).hexdigest()
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, *, key: str | None = None) -> dict[str, NDArray[Any]]:
     """Read arrays and check them against their content digest.
 
+    Args:
+        path: the file.
+        key: what it must have been stored under; None: under nothing, or it does not matter.
+
     Raises:
-        EvidenceError: the file is damaged; the message names it.
+        EvidenceError: the file is damaged, or holds what was stored under another key; the message names it.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -95,7 +99,19 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     about = kept if isinstance(kept, dict) else {}
     if content_digest(arrays, about.get("description", "")) != about.get("content_sha256"):
         raise EvidenceError(_damaged(path, "its content does not match its digest"))
+    if key is not None:
+        found = _key(about.get("description", ""))
+        if found != key:
+            raise EvidenceError(_damaged(path, f"it is the result of another computation, with key {found[:12]}"))
     return arrays
+
+
+def _key(description: str) -> str:
+    """The key in a file's description; "none" where it has none."""
+    try:
+        return str(json.loads(description)["key"])
+    except (ValueError, TypeError, KeyError):
+        return "none"
 
 
 def _damaged(path: Path, why: str) -> str:

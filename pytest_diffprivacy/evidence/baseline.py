@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
-from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Record, Run
+from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Record, Run, read_record
 from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.statistics.verdict import Verdict
 
@@ -126,8 +126,9 @@ def update_baseline(path: Path, folder: Path, run: Run) -> int:
 
     Raises:
         UsageError: the run is not whole, nothing can be paired, or the baseline there has claims that the run lacks.
+        EvidenceError: what a claim left is damaged.
     """
-    found = [Standing.model_validate_json(file.read_bytes()) for file in sorted((folder / STANDINGS).glob("*.json"))]
+    found = [read_record(Standing, file) for file in sorted((folder / STANDINGS).glob("*.json"))]
     if run.verdict in ("ERROR", "INCOMPLETE"):
         raise UsageError(f"The baseline was not updated: the run is {run.verdict}: {run.verdict_reason}.")
     unjudged = [*run.missing, *(f"{c.node_id or c.id}: ERROR" for c in run.claims if c.verdict is Verdict.ERROR)]

@@ -122,10 +122,10 @@ def leftovers(root: Path, before: float) -> list[Path]:
 
 
 def damaged(found: Sequence[Entry]) -> Iterator[tuple[Entry, str]]:
-    """Every result, and why it does not match its own digest; empty where it does."""
+    """Every result, and why it does not match its own digest and key; empty where it does."""
     for entry in found:
         try:
-            read_arrays(entry.path)
+            read_arrays(entry.path, key=entry.key)
         except EvidenceError as error:
             yield entry, str(error)
         else:

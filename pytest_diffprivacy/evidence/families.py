@@ -5,10 +5,10 @@ Reruns and retries are allowed, but they are written down, and they count.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, FamilyMember, TestOutcome
+from pytest_diffprivacy.errors import EvidenceError
+from pytest_diffprivacy.evidence.records import Attempts, Claim, Family, FamilyMember, TestOutcome, read_record
 from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.statistics.p_values import holm
 from pytest_diffprivacy.statistics.verdict import Verdict
@@ -54,22 +54,27 @@ def incidents(folder: RunFolder, claims: Sequence[Claim], attempts: Sequence[Att
         for path in before:
             earlier = path / "claims" / f"{claim.id}.json"
             if earlier.exists():
-                yield from _against(claim, json.loads(earlier.read_bytes()), path.name)
+                try:
+                    yield from _against(claim, read_record(Claim, earlier), path.name)
+                except EvidenceError as error:
+                    yield f"An earlier record of {claim.node_id or claim.id} is damaged, in run {path.name}: {error}"
 
 
-def _against(claim: Claim, earlier: Mapping[str, object], run_id: str) -> Iterator[str]:
-    """An earlier attempt at the same claim about the same model, where it was not the same computation."""
-    model = earlier.get("model")
-    digest = model.get("digest") if isinstance(model, dict) else None
-    if digest != (claim.model.digest if claim.model else None):
+def _against(claim: Claim, earlier: Claim, run_id: str) -> Iterator[str]:
+    """An earlier attempt at the same claim about the same model, or scores, where it was not the same computation."""
+    if _judged(earlier) != _judged(claim):
         return
-    seed, verdict = earlier.get("seed"), earlier.get("verdict")
-    if seed != claim.seed or verdict != claim.verdict:
+    if (earlier.seed, earlier.verdict) != (claim.seed, claim.verdict):
         whom = "about the same model" if claim.model else "from scores made elsewhere"
         yield (
-            f"{claim.node_id or claim.id} was judged before {whom}, in run {run_id} with seed {seed}: "
-            f"{verdict}; now with seed {claim.seed}: {claim.verdict.value}."
+            f"{claim.node_id or claim.id} was judged before {whom}, in run {run_id} with seed {earlier.seed}: "
+            f"{earlier.verdict.value}; now with seed {claim.seed}: {claim.verdict.value}."
         )
+
+
+def _judged(claim: Claim) -> tuple[str, ...]:
+    """Digest of what a claim is about: its model, or the scores that were made elsewhere."""
+    return (claim.model.digest,) if claim.model else tuple(artifact.sha256 for artifact in claim.artifacts)
 
 
 def run_family(

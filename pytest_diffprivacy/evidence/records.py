@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.statistics.verdict import Verdict
 
@@ -50,6 +52,26 @@ class Record(BaseModel):
         if info.mode == "python":
             self.__pydantic_fields_set__.update(type(self).model_fields)
         return self
+
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """A record from its JSON file.
+
+    Raises:
+        EvidenceError: the file cannot be read or is no such record; the message names it and what is wrong.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise EvidenceError(f"Cannot read {str(path)!r}: {error.strerror or error}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        what = f"record of a {kind.__name__.lower()}"
+        raise EvidenceError(f"{str(path)!r} is no {what}: {where}: {first['msg']}.") from error
 
 
 class Estimate(Record):

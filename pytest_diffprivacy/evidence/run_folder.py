@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.arrays import Arrays, write_arrays, write_bytes
-from pytest_diffprivacy.evidence.records import Artifact, Claim
+from pytest_diffprivacy.evidence.records import Artifact, Claim, read_record
 from pytest_diffprivacy.evidence.seals import file_digest, record_json
 from pytest_diffprivacy.evidence.store import prepare
 
@@ -76,15 +76,23 @@ class RunFolder:
         write_bytes(self.folder / "claims" / f"{claim.id}.json", record_json(claim).encode("ascii"))
 
     def claims(self) -> list[Claim]:
-        """All records of the run, in the order of their names."""
-        return [
-            Claim.model_validate_json(path.read_bytes()) for path in sorted((self.folder / "claims").glob("*.json"))
-        ]
+        """All records of the run, in the order of their names.
+
+        Raises:
+            EvidenceError: one is damaged.
+        """
+        return [read_record(Claim, path) for path in sorted((self.folder / "claims").glob("*.json"))]
 
     def seals(self) -> dict[str, str]:
         """The sha256 of the events and of every claim's record, by path below the run's folder."""
         paths = [self.folder / "events.jsonl", *sorted((self.folder / "claims").glob("*.json"))]
         return {path.relative_to(self.folder).as_posix(): file_digest(path) for path in paths if path.exists()}
+
+
+def evidence_name(artifact: Artifact) -> str:
+    """The path of a stored file below its run's folder; its record names it below the evidence folder."""
+    parts = artifact.path.split("/")
+    return "/".join(parts[2:]) if parts[0] == "runs" and len(parts) > 2 else artifact.path
 
 
 def _append(descriptor: int, line: bytes) -> None:

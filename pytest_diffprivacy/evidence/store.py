@@ -97,14 +97,14 @@ class Store:
         """The stored arrays, or None where there are none, or everything is to be computed again.
 
         Raises:
-            EvidenceError: the file is damaged; never a silent miss.
+            EvidenceError: the file is damaged or answers another key; never a silent miss.
         """
         path = self.path(key)
         if self._fresh or not path.exists():
             return None
         for last in (False, True):  # another process may prune it and write it again; a damaged file is damaged twice
             try:
-                arrays = read_arrays(path)
+                arrays = read_arrays(path, key=key)
                 break
             except EvidenceError:
                 if not path.exists():
@@ -116,14 +116,14 @@ class Store:
         return arrays
 
     def put(self, key: str, arrays: Arrays, description: Mapping[str, Any]) -> None:
-        """Store arrays under a key; whole or not at all.
+        """Store arrays under a key, which the file names as well; whole or not at all.
 
         Raises:
             EvidenceError: the folder cannot be written, e.g. it is read-only or the disk is full.
         """
         prepare(self.root)
         path = self.path(key)
-        write_arrays(path, arrays, description)
+        write_arrays(path, arrays, {**description, "key": key})
         if self._limit is not None:
             size = 0
             with suppress(FileNotFoundError):  # another process may have pruned it at once

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from pytest_diffprivacy.errors import EvidenceError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence.arrays import read_arrays
 from pytest_diffprivacy.evidence.families import run_family
-from pytest_diffprivacy.evidence.records import Claim, Run
+from pytest_diffprivacy.evidence.records import Claim, Run, read_record
+from pytest_diffprivacy.evidence.run_folder import evidence_name
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import RUN_FILE, SEAL_FILE, file_digest, record_digest
 from pytest_diffprivacy.statistics.statistic import recompute
 from pytest_diffprivacy.statistics.verdict import Decision, Verdict, decide
 
+UNVERIFIED: Final = "UNVERIFIED"
+"""The verdict of a record that is shown although it is not what was sealed."""
 TOLERANCE = 1e-9
 """Relative difference below which two computations of a bound are one: other versions of scipy round differently."""
 
@@ -31,13 +32,22 @@ class Check:
 
     Attributes:
         subject: what, e.g. "evidence of mia-secmi-1a2b3c4d".
-        problem: how it differs; empty where it does not.
+        problem: how it differs, or that it is absent although the record names it; empty where it is as it should be.
         note: what a reader should know although nothing differs.
+        absent: whether there was nothing to compare it with.
     """
 
     subject: str
     problem: str = ""
     note: str = ""
+    absent: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it came to, in a word or two."""
+        if self.problem:
+            return "ABSENT" if self.absent else "DIFFERS"
+        return "NOT COMPARED" if self.absent else "ok"
 
 
 def read_run(path: Path) -> tuple[Run, Path]:
@@ -48,26 +58,45 @@ def read_run(path: Path) -> tuple[Run, Path]:
         EvidenceError: the file is no record of a run.
     """
     file = path / RUN_FILE if path.is_dir() else path
-    try:
-        return Run.model_validate_json(file.read_bytes()), file
-    except FileNotFoundError:
-        raise UsageError(
-            f"`record` must be a run's folder or a JSON report, got {str(path)!r}. No such file."
-        ) from None
-    except OSError as error:
-        raise EvidenceError(f"Cannot read {str(file)!r}: {error.strerror or error}.") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise EvidenceError(f"{str(file)!r} is no record of a run: {where}: {first['msg']}.") from error
+    if not file.exists():
+        raise UsageError(f"`record` must be a run's folder or a JSON report, got {str(path)!r}. No such file.")
+    return read_record(Run, file), file
 
 
-def verify_run(path: Path, *, root: Path | None = None, digest: str | None = None) -> Iterator[Check]:
-    """Check a record against itself, against its evidence and against a digest that was kept elsewhere.
+def sealed_run(path: Path, *, root: Path | None = None, unverified: bool = False) -> Run:
+    """A run's record, if its seals hold: its claims are those that were sealed, and its verdict follows from them.
+
+    The seal in the run's folder is compared as well where the folder is there. No file of evidence is read.
 
     Args:
         path: the run's folder, or a JSON report.
-        root: the evidence folder; by default the one that holds the run's folder, or `.diffprivacy` for a report.
+        root: the evidence folder, as for `verify_run`.
+        unverified: return the record all the same, with the verdict UNVERIFIED and what it says as the reason.
+
+    Raises:
+        UsageError: there is no such record.
+        EvidenceError: it cannot be read, or it is not what was sealed.
+    """
+    run, file = read_run(path)
+    checks = _seal_checks(run, file, _run_folder(run, path, root), None)
+    wrong = next((check for check in checks if check.problem and not check.absent), None)
+    if wrong is None:
+        return run
+    why = f"{wrong.subject}: {wrong.problem}"
+    if not unverified:
+        raise EvidenceError(f"{str(file)!r} is not what was sealed: {why}. --unverified goes on all the same.")
+    said = f"the record is not what was sealed ({why}); it says {run.verdict}: {run.verdict_reason}"
+    return run.model_copy(update={"verdict": UNVERIFIED, "verdict_reason": said})
+
+
+def verify_run(path: Path, *, root: Path | None = None, digest: str | None = None) -> Iterator[Check]:
+    """Check a record against itself, its seal, its evidence and a digest that was kept elsewhere.
+
+    No file outside the run's folder is read, whatever the record names.
+
+    Args:
+        path: the run's folder, or a JSON report.
+        root: the evidence folder, which holds the run's folder; by default `.diffprivacy`, unless the folder is given.
         digest: sha256 of the record as it was printed when the run ended; None: not compared.
 
     Yields:
@@ -78,14 +107,24 @@ def verify_run(path: Path, *, root: Path | None = None, digest: str | None = Non
         EvidenceError: the record cannot be read.
     """
     run, file = read_run(path)
-    root = root or (file.resolve().parents[2] if path.is_dir() else Path(".diffprivacy"))
-    folder = root / "runs" / run.run_id
+    folder = _run_folder(run, path, root)
+    yield from _seal_checks(run, file, folder, digest)
+    for name, expected in sorted(run.seals.items()):
+        yield _file(f"file {name}", folder, name, expected)
+    for claim in run.claims:
+        yield from verify_claim(claim, folder)
+
+
+def _run_folder(run: Run, path: Path, root: Path | None) -> Path:
+    if Path(run.run_id).name != run.run_id or run.run_id in ("", ".."):
+        raise EvidenceError(f"{str(path)!r} is no record of a run: its id {run.run_id!r} is no name of a folder.")
+    return path if path.is_dir() and root is None else (root or Path(".diffprivacy")) / "runs" / run.run_id
+
+
+def _seal_checks(run: Run, file: Path, folder: Path, digest: str | None) -> Iterator[Check]:
+    """The record against itself, and against its digests."""
     for claim in run.claims:
         yield _sealed(run, claim)
-    for name, expected in sorted(run.seals.items()):
-        yield _file(f"file {name}", folder / name, expected)
-    for claim in run.claims:
-        yield from verify_claim(claim, root)
     family = run.family
     if family is not None:
         again = run_family(run.claims, run.tests, run.attempts, audits=family.audits, significance=family.significance)
@@ -96,21 +135,21 @@ def verify_run(path: Path, *, root: Path | None = None, digest: str | None = Non
     )
     same = (verdict, reason) == (run.verdict, run.verdict_reason)
     yield Check(f"verdict of the run: {run.verdict}", "" if same else f"its claims and tests say {verdict}: {reason}")
-    yield _whole(run, file, digest)
-
-
-def _whole(run: Run, file: Path, digest: str | None) -> Check:
-    found = hashlib.sha256(file.read_bytes()).hexdigest()
-    stored = file.parent / SEAL_FILE if file.name == RUN_FILE else None
+    found, subject = file_digest(file), f"record {file.name}"
+    if found != record_digest(run):
+        yield Check(subject, "its text is not the one that its content makes")
     if digest is not None:
-        expected, where = digest.removeprefix("sha256:"), "the digest that was given"
-    elif stored is not None and stored.exists():
-        expected, where = stored.read_text(encoding="ascii", errors="replace").split(" ")[0], SEAL_FILE
-    else:
-        note = f"sha256 {found}, compared with nothing: give the digest that the run printed"
-        written = found == record_digest(run)
-        return Check(f"record {file.name}", "" if written else "its text is not the one that its content makes", note)
-    return Check(f"record {file.name}", "" if found == expected else f"sha256 is {found}, {where} says {expected}")
+        yield _same(subject, found, digest.removeprefix("sha256:"), "the digest that was given")
+    seal = _inside(folder, SEAL_FILE)
+    if seal is not None and seal.is_file():
+        yield _same(subject, found, seal.read_text(encoding="ascii", errors="replace").split(" ")[0], SEAL_FILE)
+    elif digest is None:
+        why = f"sha256 {found} is compared with nothing: there is no {str(folder / SEAL_FILE)!r}, and no digest"
+        yield Check(subject, why, absent=True)
+
+
+def _same(subject: str, found: str, expected: str, where: str) -> Check:
+    return Check(subject, "" if found == expected else f"sha256 is {found}, {where} says {expected}")
 
 
 def _sealed(run: Run, claim: Claim) -> Check:
@@ -120,24 +159,35 @@ def _sealed(run: Run, claim: Claim) -> Check:
     return Check(f"claim {claim.id}", problem)
 
 
-def _file(subject: str, path: Path, expected: str) -> Check:
+def _inside(folder: Path, name: str) -> Path | None:
+    """A file of the run's folder; None where its name, or a link on the way to it, leads out of the folder."""
+    path = folder / name
+    return path if path.resolve().is_relative_to(folder.resolve()) else None
+
+
+def _file(subject: str, folder: Path, name: str, expected: str) -> Check:
+    path = _inside(folder, name)
+    if path is None:
+        return Check(subject, f"{name!r} lies outside the run's folder and was not read")
     try:
         found = file_digest(path)
     except OSError as error:
-        return Check(subject, f"cannot read {str(path)!r}: {error.strerror or error}")
+        absent = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        return Check(subject, f"cannot read {str(path)!r}: {error.strerror or error}", absent=absent)
     return Check(subject, "" if found == expected else f"{str(path)!r} has sha256 {found}, the record says {expected}")
 
 
-def verify_claim(claim: Claim, root: Path) -> Iterator[Check]:
-    """Check a claim against its evidence files below the evidence folder, then judge it again from them."""
+def verify_claim(claim: Claim, folder: Path) -> Iterator[Check]:
+    """Check a claim against its evidence files in its run's folder, then judge it again from them."""
     arrays: dict[str, NDArray[Any]] = {}
     for artifact in claim.artifacts:
-        checked = _file(f"evidence of {claim.id}", root / artifact.path, artifact.sha256)
+        name = evidence_name(artifact)
+        checked = _file(f"evidence of {claim.id}", folder, name, artifact.sha256)
         yield checked
         if checked.problem:
             return
         try:
-            arrays |= read_arrays(root / artifact.path)
+            arrays |= read_arrays(folder / name)
         except EvidenceError as error:
             yield Check(f"evidence of {claim.id}", str(error))
             return
@@ -151,7 +201,8 @@ def _redone(claim: Claim, arrays: dict[str, NDArray[Any]]) -> Check:
     recipe = claim.recipe
     if recipe is None or any(name not in arrays for names in recipe.arrays.values() for name in names):
         why = "the record names no statistic" if recipe is None else "its arrays are not stored"
-        return Check(subject, "" if open_verdict else f"cannot be computed again: {why}", f"not computed again: {why}")
+        problem = "" if open_verdict else f"cannot be computed again: {why}"
+        return Check(subject, problem, f"not computed again: {why}", absent=open_verdict)
     try:
         roles = {role: [arrays[name] for name in names] for role, names in recipe.arrays.items()}
         decision = decide(recompute(recipe.statistic, roles, recipe.arguments), claim.limit)

@@ -72,7 +72,7 @@ def test_without_a_limit_nothing_goes(tmp_path):
 def test_a_result_that_another_process_removes_while_it_is_read_is_a_miss(tmp_path, monkeypatch):
     store = filled(tmp_path, 1)
 
-    def removed(path):
+    def removed(path, *, key):
         path.unlink()
         raise EvidenceError("No such file")
 

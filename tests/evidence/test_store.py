@@ -10,6 +10,8 @@ import pytest
 
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import Store, read_arrays, write_bytes
+from pytest_diffprivacy.evidence.arrays import write_arrays
+from pytest_diffprivacy.evidence.cache import damaged, entries
 
 ARRAYS = {
     "scores": np.linspace(-1, 1, 7),
@@ -138,7 +140,24 @@ def test_the_description_is_kept_beside_the_arrays(tmp_path):
     store = Store(tmp_path)
     store.put("key", {"a": np.arange(3)}, {"unit": "one", "path": Path("x")})
     with safe_open(store.path("key"), framework="numpy") as file:
-        assert json.loads(json.loads(file.metadata()["evidence"])["description"]) == {"path": "x", "unit": "one"}
+        assert json.loads(json.loads(file.metadata()["evidence"])["description"]) == {
+            "key": "key",
+            "path": "x",
+            "unit": "one",
+        }
+
+
+def test_a_result_of_another_key_is_an_error_that_names_the_file(tmp_path):
+    store = Store(tmp_path)
+    store.put("mine", {"a": np.arange(3.0)}, {})
+    store.put("other", {"a": np.arange(3.0) + 1}, {})
+    store.path("other").replace(store.path("mine"))
+    with pytest.raises(EvidenceError, match=r"mine\.safetensors' is damaged: it is .* computation, with key other\."):
+        store.get("mine")
+    write_arrays(store.path("mine"), {"a": np.arange(3.0)}, {})
+    with pytest.raises(EvidenceError, match=r"mine\.safetensors' is damaged: .*, with key none\."):
+        store.get("mine")
+    assert [bool(problem) for _, problem in damaged(entries(tmp_path))] == [True]
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ from pytest_diffprivacy.errors import ClaimNotProven, EvidenceError, UsageError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.arrays import read_arrays, write_arrays
 from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
+from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run, judge_run
 from pytest_diffprivacy.evidence.seals import record_digest, record_json
-from pytest_diffprivacy.evidence.verify import Check, read_run, verify_run
+from pytest_diffprivacy.evidence.verify import Check, read_run, sealed_run, verify_run
 
 RUN_ID = "20250314T092653Z-1f"
 
@@ -161,8 +161,50 @@ def test_a_missing_evidence_file_is_named(folder):
     path = sorted((folder / "evidence").glob("*.safetensors"))[1]
     path.unlink()
     (found,) = problems(folder)
+    assert found.label == "ABSENT"
     assert str(path) in found.problem
     assert "No such file" in found.problem
+
+
+def test_a_report_that_was_forged_as_a_whole_differs_from_the_seal_in_its_folder(folder, tmp_path):
+    run, _ = read_run(folder)
+    claims = tuple(claim for claim in run.claims if claim.verdict.value == "PASS")
+    tests, seals = (), {f"claims/{claim.id}.json": record_digest(claim) for claim in claims}
+    verdict, reason = judge_run(claims, tests, ())
+    kept = {"claims": claims, "tests": tests, "family": None, "seals": seals}
+    report = tmp_path / "audit.json"
+    report.write_text(record_json(run.model_copy(update={**kept, "verdict": verdict, "verdict_reason": reason})))
+    (found,) = problems(report, root=folder.parents[1])
+    assert (found.label, found.subject) == ("DIFFERS", "record audit.json")
+    assert "run.json.sha256 says" in found.problem
+    with pytest.raises(EvidenceError, match=r"is not what was sealed: record audit\.json: sha256 is"):
+        sealed_run(report, root=folder.parents[1])
+
+
+def test_without_its_folder_a_report_verifies_nothing_and_says_so(folder, tmp_path):
+    report = tmp_path / "audit.json"
+    report.write_bytes((folder / "run.json").read_bytes())
+    found = problems(report, root=tmp_path / "none")
+    assert {check.label for check in found} == {"ABSENT"}
+    assert found[0].subject == "record audit.json"
+    assert sealed_run(report, root=tmp_path / "none").verdict == "FAIL"
+    digest = record_digest(read_run(report)[0])
+    assert "record audit.json" not in [check.subject for check in problems(report, root=tmp_path, digest=digest)]
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../secret", "runs/x/../../secret", "link"])
+def test_a_path_that_leads_out_of_the_run_is_not_read(folder, name):
+    secret = folder.parent / "secret"
+    secret.write_text("secret")
+    (folder / "link").symlink_to(secret)
+    run, _ = read_run(folder)
+    artifact = run.claims[0].artifacts[0].model_copy(update={"path": name})
+    run = edited(folder, artifacts=(artifact,))
+    found = next(check for check in problems(folder) if check.subject == f"evidence of {run.claims[0].id}")
+    assert "lies outside the run's folder and was not read" in found.problem
+    (folder / "run.json").write_text(record_json(run.model_copy(update={"run_id": "../runs"})))
+    with pytest.raises(EvidenceError, match=r"its id '\.\./runs' is no name of a folder"):
+        problems(folder)
 
 
 def test_what_is_no_record_is_refused_by_name(tmp_path):

@@ -153,6 +153,19 @@ def test_another_seed_on_the_same_model_is_an_incident(project: Project) -> None
     assert "was judged before from scores made elsewhere, in run" in seen.text
 
 
+def test_other_scores_are_no_retry_and_a_damaged_earlier_record_is_an_incident(project: Project) -> None:
+    project.write("test_release.py", SCORES, MARKED, HOLDS.format(count=1))
+    project.run()
+    project.write("test_release.py", SCORES.replace("default_rng(7)", "default_rng(8)"), MARKED, HOLDS.format(count=1))
+    project.run("--diffprivacy-seed=5")
+    assert not project.record().incidents
+    next((project.path / ".diffprivacy" / "runs").glob("*/claims/*.json")).write_bytes(b"")
+    seen = project.run()
+    assert "An earlier record of test_release.py" in seen.text
+    assert "is no record of a claim" in seen.text
+    assert project.record().verdict == "PASS"
+
+
 @pytest.mark.parametrize("restarts", [(), ("--max-worker-restart=0",)], ids=["replaced", "not replaced"])
 @pytest.mark.slow
 def test_a_killed_worker_leaves_the_run_incomplete_and_not_green(project: Project, restarts: tuple[str, ...]) -> None:
