@@ -45,8 +45,8 @@ class Pins:
 
 def _sides(claim: Claim) -> Iterator[tuple[str, str]]:
     """Digest and role of every set of images and prompts of a claim."""
-    for side in (*claim.probes, *claim.prompts):
-        yield side.digest, side.role
+    yield from ((images.digest, images.role) for images in claim.probes)
+    yield from ((prompts.digest, prompts.role) for prompts in claim.prompts)
 
 
 def _unlike(found: set[tuple[str, str]], expected: Sequence[str], what: str) -> Iterator[str]:
