@@ -14,9 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from pytest_diffprivacy.errors import DiffPrivacyError, UsageError
+from pytest_diffprivacy.visible import visible
 
 HELD, DIFFERS, ERROR = 0, 1, 4
 DAY = 24 * 60 * 60
@@ -71,6 +72,11 @@ def _argument(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, 
     return names, keywords
 
 
+def _say(text: str, file: TextIO | None = None) -> None:
+    """Print text with nothing in it that a terminal acts on, wherever it came from."""
+    print(visible(text), file=file)
+
+
 RECORD: Final = _argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
 EVIDENCE: Final = _argument(
     "--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own"
@@ -107,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(chosen))
     except DiffPrivacyError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        _say(f"{type(error).__name__}: {error}", file=sys.stderr)
         return ERROR
 
 
@@ -148,7 +154,7 @@ def render(chosen: argparse.Namespace) -> int:
     run = sealed_run(chosen.record, root=chosen.evidence, unverified=chosen.unverified)
     for path in chosen.reports:
         write_report(run, path)
-        print(f"report        {path}")
+        _say(f"report        {path}")
     return HELD
 
 
@@ -173,13 +179,12 @@ def verdict(chosen: argparse.Namespace) -> int:
     from pytest_diffprivacy.evidence.pins import Pins, moment
     from pytest_diffprivacy.evidence.verify import sealed_run
     from pytest_diffprivacy.report import run_lines
-    from pytest_diffprivacy.report.text import visible
 
     newer_than = moment(chosen.newer_than) if chosen.newer_than else None
     pins = Pins(chosen.run_id, chosen.model_digest, chosen.probes_digest, newer_than, chosen.policy_sha256)
     run = sealed_run(chosen.record, root=chosen.evidence, unverified=chosen.unverified)
     unexpected = list(pins.differences(run))
-    print("\n".join([*run_lines(run), *(visible(f"UNEXPECTED    {text}") for text in unexpected)]))
+    _say("\n".join([*run_lines(run), *(f"UNEXPECTED    {text}" for text in unexpected)]))
     return ERROR if unexpected else EXIT_CODES.get(run.verdict, ERROR)
 
 
@@ -201,20 +206,20 @@ def verify(chosen: argparse.Namespace) -> int:
     Exit code: 0 everything agrees, 1 something differs or is absent (the first is named), 4 the record cannot be read.
     """
     from pytest_diffprivacy.evidence.verify import verify_run
-    from pytest_diffprivacy.report.text import plural, visible
+    from pytest_diffprivacy.report.text import plural
 
     checks, different = 0, []
     for check in verify_run(chosen.record, root=chosen.evidence, digest=chosen.digest):
         checks += 1
         if check.problem:
             different.append(check)
-            print(visible(f"{check.label:<13} {check.subject}: {check.problem}"))
+            _say(f"{check.label:<13} {check.subject}: {check.problem}")
         elif check.absent or not chosen.quiet:
-            print(visible(f"{check.label:<13} {check.subject}" + (f" ({check.note})" if check.note else "")))
+            _say(f"{check.label:<13} {check.subject}" + (f" ({check.note})" if check.note else ""))
     if different:
-        print(visible(f"NOT VERIFIED  {len(different)} of {plural(checks, 'check')}; first: {different[0].subject}"))
+        _say(f"NOT VERIFIED  {len(different)} of {plural(checks, 'check')}; first: {different[0].subject}")
         return DIFFERS
-    print(f"VERIFIED      {plural(checks, 'check')}")
+    _say(f"VERIFIED      {plural(checks, 'check')}")
     return HELD
 
 
@@ -239,7 +244,7 @@ def compare(chosen: argparse.Namespace) -> int:
         for record in (chosen.before, chosen.after)
     )
     changes = compare_runs(before, after)
-    print("\n".join(changes.lines))
+    _say("\n".join(changes.lines))
     return DIFFERS if changes.worse else HELD
 
 
@@ -258,26 +263,26 @@ def cache(chosen: argparse.Namespace) -> int:
     Exit code: 0 done, 1 a result is damaged, 4 the folder cannot be used.
     """
     from pytest_diffprivacy.evidence.cache import damaged, entries, leftovers, prune
-    from pytest_diffprivacy.report.text import plural, visible
+    from pytest_diffprivacy.report.text import plural
 
     found = entries(chosen.cache_dir)
     if chosen.action == "list":
         for entry in found:
             used = datetime.fromtimestamp(entry.used, UTC)
-            print(visible(f"{used:%Y-%m-%d %H:%M}  {_readable(entry.size):>12}  {entry.key[:12]}  {entry.title}"))
+            _say(f"{used:%Y-%m-%d %H:%M}  {_readable(entry.size):>12}  {entry.key[:12]}  {entry.title}")
     if chosen.action == "prune":
         limit = _limit(chosen.limit)
         for path in leftovers(chosen.cache_dir, before=time.time() - DAY):
             with suppress(OSError):  # a folder that cannot be written is named where a result is to go
                 path.unlink(missing_ok=True)
         done = prune(found, limit)
-        print(f"removed       {plural(done.removed, 'result')}, {_readable(done.freed)}; {_readable(done.left)} left")
+        _say(f"removed       {plural(done.removed, 'result')}, {_readable(done.freed)}; {_readable(done.left)} left")
         return HELD
     problems = [problem for _, problem in damaged(found) if problem] if chosen.action == "verify" else []
     for problem in problems:
-        print(visible(f"DAMAGED       {problem}"))
+        _say(f"DAMAGED       {problem}")
     total = f"{plural(len(found), 'result')}, {_readable(sum(entry.size for entry in found))}"
-    print(f"cache         {total}" + (f", {len(problems)} damaged" if chosen.action == "verify" else ""))
+    _say(f"cache         {total}" + (f", {len(problems)} damaged" if chosen.action == "verify" else ""))
     return DIFFERS if problems else HELD
 
 
@@ -288,7 +293,7 @@ def schema(chosen: argparse.Namespace) -> int:
 
     from pytest_diffprivacy.evidence.records import Run
 
-    print(json.dumps(Run.model_json_schema(mode="serialization"), indent=1))
+    _say(json.dumps(Run.model_json_schema(mode="serialization"), indent=1))
     return HELD
 
 

@@ -26,6 +26,7 @@ from pytest_diffprivacy.errors import (
 from pytest_diffprivacy.fixtures import AUDIT_FIXTURES, diffprivacy, diffusion_model, probe_set
 from pytest_diffprivacy.policy import find_policy
 from pytest_diffprivacy.progress import Uncaptured
+from pytest_diffprivacy.visible import visible
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
@@ -57,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = options.resolve(flags, ini, invocation_dir=Path(config.invocation_params.dir), ini_dir=ini_dir)
         settings.check(several_processes=bool(worker or several))
     except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
+        raise pytest.UsageError(visible(str(error))) from None
     started = datetime.now(UTC)
     run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
     progress = None if worker else Uncaptured(config)
@@ -70,6 +71,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Forget the session; a run inside another run gives the outer one its own back."""
     if OUTER_SESSION in config.stash:
         options.activate(config.stash[OUTER_SESSION])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Generator[None, Any, Any]:
+    """INCONCLUSIVE claims are counted on their own again, after pytest's short summary has listed them."""
+    result = yield
+    failed = terminalreporter.stats.get("failed", [])
+    failed[:] = [report for report in failed if getattr(report, "diffprivacy", None) != "INCONCLUSIVE"]
+    if not failed:
+        terminalreporter.stats.pop("failed", None)
+    return result
 
 
 @final
@@ -119,7 +131,7 @@ class _AuditRun:
             self._folder().event("collected", audits=self.expected)
         except EvidenceError as error:
             if not self.worker:  # in a worker of xdist every audit fails with the same words
-                raise pytest.UsageError(str(error)) from None
+                raise pytest.UsageError(visible(str(error))) from None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A file that cannot be collected may hold audits."""
@@ -135,14 +147,16 @@ class _AuditRun:
             self._planned(item, report, error)
             return report
         if isinstance(error, DiffPrivacyError):
-            block = f"{type(error).__name__}: {error}"
+            block = visible(f"{type(error).__name__}: {error}")
             if report.outcome == "failed" and not self.config.option.fulltrace:
                 report.longrepr = block
             report.diffprivacy = _category(error)
             if isinstance(error, Inconclusive) and report.outcome == "failed" and self.inconclusive != "fail":
                 report.outcome = "passed" if self.inconclusive == "warn" else "skipped"
                 path, line, _ = item.location
-                report.longrepr = None if self.inconclusive == "warn" else (path, line or 0, f"Skipped: {error}")
+                report.longrepr = (
+                    None if self.inconclusive == "warn" else (path, line or 0, visible(f"Skipped: {error}"))
+                )
                 report.diffprivacy_text = block
         return report
 
@@ -151,7 +165,7 @@ class _AuditRun:
         from pytest_diffprivacy.audit import current_auditor
 
         if isinstance(error, UsageError) and not isinstance(error, ModelError):
-            report.longrepr = f"{type(error).__name__}: {error}"
+            report.longrepr = visible(f"{type(error).__name__}: {error}")
             return
         auditor = current_auditor()
         plans, auditor.plans = auditor.plans, []
@@ -172,8 +186,11 @@ class _AuditRun:
             return "error", "E", ("ERROR", {"red": True})
         return None
 
+    @pytest.hookimpl(trylast=True)  # pytest's JUnit file has taken the report
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what became of each test; kept only for audits."""
+        if getattr(report, "diffprivacy", None) == "ERROR":
+            self._junit_error(report)
         if report.when == "setup" and report.nodeid in self.started_tests:
             self.happened.append(f"{report.nodeid} was run again.")
         if report.when == "setup":
@@ -246,6 +263,17 @@ class _AuditRun:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
 
+    def _junit_error(self, report: pytest.TestReport) -> None:
+        """JUnit: a claim that could not be judged is an error; pytest says failure of whatever a test raises."""
+        junit = self.config.stash.get(xml_key, None)
+        if junit is None:
+            return
+        for element in junit.node_reporter(report).nodes:
+            if element.tag == "failure":
+                element.tag = "error"
+                junit.stats["failure"] -= 1
+                junit.stats["error"] += 1
+
     def _update_baseline(self, session: pytest.Session, run: Any) -> None:
         """This run becomes the last release."""
         from pytest_diffprivacy.evidence.baseline import update_baseline
@@ -282,18 +310,21 @@ class _AuditRun:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The INCONCLUSIVE claims in full, then a line a claim, and last where the report is."""
-        for report in terminalreporter.stats.get("inconclusive", []):
+        inconclusive = terminalreporter.stats.get("inconclusive", [])
+        if inconclusive:  # pytest's short summary, which is written next, lists what failed; afterwards they go again
+            terminalreporter.stats["failed"] = [*terminalreporter.stats.get("failed", []), *inconclusive]
+        for report in inconclusive:
             terminalreporter.section(f"{report.nodeid}: INCONCLUSIVE", sep="_", yellow=True)
             terminalreporter.line(getattr(report, "diffprivacy_text", None) or str(report.longrepr))
         for report in terminalreporter.stats.get("planned", []):
             terminalreporter.section(report.nodeid, sep="_")
             for plan in report.diffprivacy_plans:
                 for line in plan:
-                    terminalreporter.line(line)
+                    terminalreporter.line(visible(line))
         if self.lines:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
-                terminalreporter.line(line)
+                terminalreporter.line(visible(line))
 
 
 def _is_audit(item: pytest.Item) -> bool:

@@ -21,6 +21,7 @@ from pytest_diffprivacy.evidence.seals import record_digest, record_json, seal_r
 from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.statistics import Verdict
 from tests.report.finished import finished_run
+from tests.report.hostile import with_text
 
 HEAVY = ("torch", "diffusers", "transformers", "sklearn", "matplotlib", "pytest")
 
@@ -85,7 +86,9 @@ def test_the_verdict_has_a_line_a_claim(record, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
     assert any(line.startswith("policy        1 limits of policy.toml, sha256 ") for line in lines)
-    assert lines[1].startswith("FAIL          checkpoints/release-3: The TPR of SecMI at FPR <= 1% is at most 0.02")
+    assert lines[1].startswith(
+        "FAIL          audits/test_release.py::test_members_hidden: checkpoints/release-3: The TPR of SecMI at FPR "
+    )
     assert lines[1].endswith("(expected by its test)")
 
 
@@ -266,8 +269,30 @@ def test_the_module_runs_as_a_program(record):
         check=False,
         timeout=60,
     )
-    assert done.returncode == 4
-    assert done.stdout.splitlines()[-1].startswith("run           ERROR: 1 of 4 claims could not be judged")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("run           FAIL: the policy demands what no claim covers: ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.slow
+def test_a_name_that_a_pipe_cannot_take_changes_no_exit_code_and_no_terminal(tmp_path, encoding):
+    text = "\x1b[31m模型 −ε"
+    path = tmp_path / "audit.json"
+    path.write_text(record_json(sealed(with_text(finished_run(), text), policy=None)), encoding="ascii")
+    missing = tmp_path / f"no {text}.json"
+    codes = {("verdict", path): 4, ("compare", path, path): 0, ("verify", path): 1, ("verdict", missing): 4}
+    for command, code in codes.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest_diffprivacy", *map(str, command)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr
+        assert b"\x1b" not in done.stdout + done.stderr
 
 
 def test_the_shipped_schema_is_that_of_the_record(capsys):

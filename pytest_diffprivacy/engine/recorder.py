@@ -14,6 +14,7 @@ from pytest_diffprivacy.engine.units import Identified, Unit, Work
 from pytest_diffprivacy.errors import BudgetSpent
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store, fingerprint, library_versions
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
+from pytest_diffprivacy.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Recorder:
         """A progress bar over images, with the remaining time."""
         return tqdm(
             total=total,
-            desc=title,
+            desc=visible(title),
             unit="img",
             file=self._progress,
             disable=self._progress is None,

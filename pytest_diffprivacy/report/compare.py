@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pytest_diffprivacy.evidence.families import WORST_FIRST
 from pytest_diffprivacy.evidence.records import Claim, Run
-from pytest_diffprivacy.report.text import number, visible
+from pytest_diffprivacy.report.text import number
+from pytest_diffprivacy.visible import visible
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.evidence.seals import record_digest
-from pytest_diffprivacy.report.text import number, visible
+from pytest_diffprivacy.report.text import number
 from pytest_diffprivacy.statistics.verdict import Verdict
+from pytest_diffprivacy.visible import visible
 
 
 def run_lines(run: Run) -> list[str]:
@@ -28,9 +29,10 @@ def run_lines(run: Run) -> list[str]:
 def _claim_line(claim: Claim, excused: bool) -> str:
     e = claim.estimate
     observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
+    test = f"{claim.node_id}: " if claim.node_id else ""
     model = f"{claim.model.name}: " if claim.model else ""
     expected = " (expected by its test)" if excused and claim.verdict is Verdict.FAIL else ""
-    return f"{claim.verdict.value:<13} {model}{claim.sentence}: {observed}{expected}"
+    return f"{claim.verdict.value:<13} {test}{model}{claim.sentence}: {observed}{expected}"
 
 
 def junit_properties(run: Run) -> Iterator[tuple[str, str]]:

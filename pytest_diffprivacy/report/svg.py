@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from pytest_diffprivacy.report.text import one_line, visible
+from pytest_diffprivacy.report.text import one_line
+from pytest_diffprivacy.visible import visible
 
 # Every colour a figure uses, and the page's variable that may change it (dark scheme). Told apart by line style,
 # hatching and marker as well; blue and vermilion of Okabe and Ito's palette differ for all common colour vision.

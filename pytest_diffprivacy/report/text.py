@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
+from pytest_diffprivacy.visible import visible
+
 NOTHING: Final = "–"
-_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_NAMES: Final = {"\0": "NUL", "\x1b": "ESC", "\r": "CR", "\x07": "BEL", "\b": "BS", "\x7f": "DEL"}
-
-
-def visible(text: str) -> str:
-    """Foreign text with every control, direction or zero-width character spelled out, e.g. `⟨ESC⟩`, `⟨U+202E⟩`.
-
-    Line feeds and tabs stay. Escaping for HTML is left to the template engine.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_visible_character(character) for character in text)
-
-
-def _visible_character(character: str) -> str:
-    if character in "\n\t" or unicodedata.category(character) not in _HIDDEN_CATEGORIES:
-        return character
-    return f"⟨{_NAMES.get(character) or f'U+{ord(character):04X}'}⟩"
 
 
 def one_line(text: str, longest: int) -> str:

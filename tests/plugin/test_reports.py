@@ -118,6 +118,28 @@ def test_junit_keeps_the_verdicts_as_properties_of_the_suite_and_stays_strict(pr
             xmlschema.validate(str(project.path / "junit.xml"), str(STRICT_JUNIT))
 
 
+@pytest.mark.parametrize("more", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)], ids=["alone", "workers"])
+def test_junit_says_error_where_nothing_was_judged_and_failure_where_a_claim_did_not_hold(
+    project: Project, more: tuple[str, ...]
+) -> None:
+    project.write(
+        "test_release.py",
+        SCORES,
+        """
+        def test_error(): assert_mia_tpr_below(np.full(400, np.nan), HIDDEN[1], max_fpr=0.05, limit=0.2)
+        def test_fail(): assert_mia_tpr_below(*LEAKING, max_fpr=0.05, limit=0.2)
+        def test_inconclusive(): assert_mia_tpr_below(*scores(0.0, 60, 60), max_fpr=0.05, limit=0.1)
+        """,
+    )
+    project.run("--junitxml=junit.xml", *more)
+    suite = ElementTree.parse(project.path / "junit.xml").find("testsuite")
+    assert suite is not None
+    assert (suite.attrib["errors"], suite.attrib["failures"]) == ("1", "2")
+    found = {case.attrib["name"]: [element.tag for element in case] for case in suite.iter("testcase")}
+    assert found == {"test_error": ["error"], "test_fail": ["failure"], "test_inconclusive": ["failure"]}
+    xmlschema.validate(str(project.path / "junit.xml"), str(STRICT_JUNIT))
+
+
 def test_a_report_that_cannot_be_written_turns_the_run_red(project: Project) -> None:
     project.write("test_release.py", SCORES, HOLDS)
     project.write("file", "")

@@ -54,7 +54,9 @@ def test_a_claim_that_holds_passes(project: Project) -> None:
     seen = project.run()
     assert seen.exit_code == 0
     assert seen.last == "1 passed"
-    assert seen.line("PASS ").startswith("PASS          TPR at FPR <= 0.05 is at most 0.2: observed ")
+    assert seen.line("PASS ").startswith(
+        "PASS          test_release.py::test_members_hidden: TPR at FPR <= 0.05 is at most 0.2: observed "
+    )
     assert seen.line("run ") == "run           PASS: all 1 claims hold"
     claim = project.claim()
     assert claim.verdict is Verdict.PASS
@@ -126,6 +128,43 @@ def test_an_undecided_claim_has_its_own_letter_and_count(project: Project, polic
     assert project.claim().verdict is Verdict.INCONCLUSIVE
     assert project.record().verdict == "INCONCLUSIVE"
     assert seen.tracebacks_into_us == []
+
+
+def test_the_short_summary_names_undecided_claims_beside_failures_and_errors(project: Project) -> None:
+    project.write("test_release.py", SCORES, REFUTED.replace("members_hidden", "refuted"), UNDECIDED, NAN_MODEL)
+    for more in ([], ["-n", "2"]):
+        seen = project.run("-p", "no:randomly", *more)
+        start = next(i for i, line in enumerate(seen.lines) if "short test summary info" in line)
+        assert sorted(" ".join(line.split()[:2]) for line in seen.lines[start + 1 : -1]) == [
+            "ERROR test_release.py::test_broken_model",
+            "FAILED test_release.py::test_refuted",
+            "INCONCLUSIVE test_release.py::test_members_hidden",
+        ]
+        assert seen.last == "1 failed, 1 error, 1 inconclusive"
+
+
+def test_no_name_reaches_the_terminal_as_an_escape(project: Project) -> None:
+    project.write(
+        "test_release.py",
+        SCORES,
+        """
+        NAME = "\\x1b[31mred\\x9b2J\\u202e"
+
+        def test_error():
+            def attack(model, images):
+                raise RuntimeError(NAME)
+            assert_mia_tpr_below(object(), object(), attack=attack, max_fpr=0.05, limit=0.2)
+
+        def test_usage():
+            assert_mia_tpr_below(*HIDDEN, attack=NAME, max_fpr=0.05, limit=0.2)
+
+        def test_fixture(diffusion_model):
+            pass
+        """,
+    )
+    for more in (["--diffprivacy-model=no \x1b[31mmodel"], ["--diffprivacy-plan"], ["--diffprivacy-report=\x1b[31m.x"]):
+        seen = project.run("--tb=short", "--color=no", *more)
+        assert not any(mark in seen.text + seen.errors for mark in ("\x1b", "\x9b", "\u202e"))
 
 
 def test_the_word_inconclusive_stands_in_verbose_output(project: Project) -> None:

@@ -21,11 +21,12 @@ def rows(text: str) -> list[list[str]]:
 def test_a_row_a_claim_the_worst_first(run):
     found = rows(render_markdown(run))
     assert [row[0] for row in found] == ["FAIL, expected by its test", "ERROR", "INCONCLUSIVE", "PASS"]
-    assert all(len(row) == 6 for row in found)
+    assert all(len(row) == 7 for row in found)
     refuted = found[0]
-    assert refuted[1] == "The TPR of SecMI at FPR &lt;= 1% is at most 0.02"
-    assert (refuted[4], refuted[5]) == ("0.02", "checkpoints/release-3")
-    assert found[1][2].startswith("The positive control failed")
+    assert refuted[1] == "audits/test_release.py::test_members_hidden"
+    assert refuted[2] == "The TPR of SecMI at FPR &lt;= 1% is at most 0.02"
+    assert (refuted[5], refuted[6]) == ("0.02", "checkpoints/release-3")
+    assert found[1][3].startswith("The positive control failed")
 
 
 def test_it_says_what_a_pass_means_and_which_record_it_shows(run):

@@ -11,7 +11,8 @@ from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.report.images import PictureBudget
 from pytest_diffprivacy.report.sections import bounds_bar
 from pytest_diffprivacy.report.tables import curve_tables, histogram_table
-from pytest_diffprivacy.report.text import duration, number, one_line, percent, utc, visible
+from pytest_diffprivacy.report.text import duration, number, one_line, percent, utc
+from pytest_diffprivacy.visible import visible
 
 
 def test_a_number_is_never_rounded_onto_the_limit():

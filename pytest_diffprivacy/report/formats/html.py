@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_diffprivacy.report import text
+from pytest_diffprivacy.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,7 +63,7 @@ def _environment() -> Environment:
         if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
             return value
         if isinstance(value, str):
-            return text.visible(value)
+            return visible(value)
         raise TypeError(f"The report's template prints a {type(value).__name__}; write it through a filter.")
 
     environment = Environment(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from pytest_diffprivacy.report.text import visible
+from pytest_diffprivacy.visible import visible
 
 if TYPE_CHECKING:
     from pytest_diffprivacy.evidence.records import Claim, Run

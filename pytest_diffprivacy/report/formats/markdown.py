@@ -55,8 +55,8 @@ def claims_table(run: Run, claims: Iterable[Claim]) -> list[str]:
     """The rows of a table, a claim each, with its header."""
     announced = run.expected_failures
     rows = [_row(claim, claim.node_id in announced) for claim in claims]
-    head = "| Verdict | Claim | Observed | Bounds | Limit | Model |"
-    return [head, "|---|---|---|---|---|---|", *rows] if rows else ["No claim was judged."]
+    head = "| Verdict | Test | Claim | Observed | Bounds | Limit | Model |"
+    return [head, "|---|---|---|---|---|---|---|", *rows] if rows else ["No claim was judged."]
 
 
 def _row(claim: Claim, announced: bool) -> str:
@@ -67,6 +67,7 @@ def _row(claim: Claim, announced: bool) -> str:
     )
     cells = (
         claim.verdict.value + (", expected by its test" if expected else ""),
+        claim.node_id or NOTHING,
         claim.sentence,
         number(e.value) if e else claim.reason,
         bounds or NOTHING,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pytest_diffprivacy.report.text import visible
+from pytest_diffprivacy.visible import visible
 
 if TYPE_CHECKING:
     from pytest_diffprivacy.evidence.records import Claim, Run
