@@ -111,7 +111,7 @@ class Auditor:
     def scores(self, model: Identified, images: ImageSet, task: ScoreTask, work: Work) -> NDArray[np.float64]:
         """The score of every image: float64 (n, *task.shape), computed or reused unit by unit."""
         title = f"{task.name}: {images.role}s"
-        parts = self.engine.run(model, score_units(images, task), title=title, work=work)
+        parts = list(self.engine.run(model, score_units(images, task), title=title, work=work))
         return np.concatenate([part["scores"] for part in parts])
 
     def generations(

@@ -77,7 +77,9 @@ class Engine:
         try:
             with self._recorder.bar(title, sum(unit.items for unit in units)) as bar:
                 for number, unit in enumerate(units):
-                    yield call.result(number)
+                    while call.waits_for(number):
+                        call.collect()
+                    yield call.taken(number)
                     bar.update(unit.items)
         finally:
             call.finish()
@@ -125,12 +127,14 @@ class _Call:
         self._started: _Started | None = None
         self._held = ExitStack()
 
-    def result(self, number: int) -> Arrays:
-        """The result of a unit, once it is there."""
-        while number not in self._done:
+    def waits_for(self, number: int) -> bool:
+        """Whether the result of a unit is still to come; idle workers are given the next units meanwhile."""
+        if number not in self._done:
             self._send(number)
-            if number not in self._done:
-                self._collect()
+        return number not in self._done
+
+    def taken(self, number: int) -> Arrays:
+        """The result of a unit that is there; an error of its own is raised."""
         result = self._done.pop(number)
         if isinstance(result, Exception):
             raise result
@@ -141,7 +145,7 @@ class _Call:
         self._held.close()
         while self._running and self._started is not None and not self._started.executor.alone:
             try:
-                self._collect()
+                self.collect()
             except EvidenceError:  # it could not be written, which was said when it happened first
                 pass
             except AuditError:  # nobody answers any more, which was said as well
@@ -227,7 +231,7 @@ class _Call:
         self._held.close()
         return True
 
-    def _collect(self) -> None:
+    def collect(self) -> None:
         """Wait until a worker answers, is lost or has started, and put its answer where it belongs."""
         assert self._started is not None, "nothing runs before the workers are started"
         with self._held:

@@ -38,10 +38,10 @@ def _working() -> Iterator[None]:
         _at_work = before
 
 
-def _answer(compute: Callable[[], Arrays]) -> Answer:
+def _answer(compute: Callable[..., Arrays], *arguments: Any) -> Answer:
     started = time.perf_counter()
     try:
-        arrays, error, lack = compute(), None, False
+        arrays, error, lack = compute(*arguments), None, False
     except Exception as raised:
         lack = is_out_of_memory(raised)
         arrays, error = None, AuditError(str(raised)) if lack else raised
@@ -80,7 +80,7 @@ class LocalExecutor:
         assert task is not None, "an answer is asked for where there is a task"
         assert self._loaded is not None, "a task belongs to a model and its units"
         model, units = self._loaded
-        return 0, _answer(lambda: units[task.index].compute(model, task.batch_size))
+        return 0, _answer(units[task.index].compute, model, task.batch_size)
 
 
 @final
@@ -100,7 +100,7 @@ class Worker:
         """The answer to a task; a model or units that this worker does not hold are fetched by their names."""
         with warnings.catch_warnings(record=True) as caught, _working():
             warnings.simplefilter("default")
-            answer = _answer(lambda: self._computed(task, fetch))
+            answer = _answer(self._computed, task, fetch)
         error = None if answer.error is None else sendable(answer.error)
         return replace(answer, error=error, warned=tuple(w.message for w in caught if isinstance(w.message, Warning)))
 

@@ -22,7 +22,7 @@ from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
-from pytest_diffprivacy.models.scoring import ImageBatch, as_images, score_batches
+from pytest_diffprivacy.models.scoring import ImageBatch, as_images, finite_scores, image_batches
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in range(99, 1000, 100))
 TREES = 200
@@ -103,10 +103,8 @@ def gsa_features(
         return torch.from_numpy(norms**2 if squared and variant == 1 else norms)[None]
 
     with _differentiable(parameters):
-        return score_batches(
-            white, checked, features, prompts=prompts, noise=by_draw, seed=seed, batch_size=1,
-            called="GSA", what="the gradient is",
-        )  # fmt: skip
+        batches = image_batches(white, checked, prompts=prompts, noise=by_draw, seed=seed, batch_size=1)
+        return finite_scores(map(features, batches), called="GSA", what="the gradient is")
 
 
 def gsa_measure(

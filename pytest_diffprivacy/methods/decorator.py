@@ -27,7 +27,7 @@ from pytest_diffprivacy.methods.method import (
 )
 from pytest_diffprivacy.methods.registry import register
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, finite_scores, image_batches
 
 Formula: TypeAlias = Callable[..., Any]
 Noise: TypeAlias = Literal["", "draws", "a draw a timestep"]
@@ -145,12 +145,12 @@ def score_function(
             bound = signature.bind(*args, **given)
             bound.apply_defaults()
             chosen = bound.arguments
-            model, images = require(chosen.pop("model"), called), as_images(chosen.pop("images"))
-            common = {p.name: chosen.pop(p.name) for p in shared}
+            model, images = require(chosen.pop("model"), called), chosen.pop("images")
+            batches = image_batches(model, images, **{p.name: chosen.pop(p.name) for p in shared})
             # Derivatives need their graph; nothing else does.
             with torch.set_grad_enabled(access is Access.WHITE_BOX and torch.is_grad_enabled()):
-                measure = partial(formula, **chosen)
-                return score_batches(model, images, measure, called=called, what=what, **common)
+                parts = list(map(partial(formula, **chosen), batches))
+            return finite_scores(parts, called=called, what=what)
 
         scores.__doc__ = _documented(formula.__doc__ or "", access, kind, noise)
         scores.__dict__["__signature__"] = signature

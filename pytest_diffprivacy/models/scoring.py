@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast, final
@@ -141,44 +141,37 @@ class ImageBatch:
         return drawn
 
 
-def score_batches(
+def image_batches(
     model: Denoiser,
     images: Tensor | ArrayLike,
-    measure: Callable[[ImageBatch], Tensor],
     *,
     prompts: Sequence[Prompt] | None = None,
     noise: Tensor | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
-    called: str,
-    what: str = "the model's output is",
-) -> NDArray[np.float64]:
-    """Apply a measure to images batch by batch.
+) -> Iterator[ImageBatch]:
+    """Images, batch by batch, with the prompts and the noise of all of them.
+
+    Raises:
+        UsageError: bad images or batch size.
+    """
+    checked = as_images(images)
+    for part in in_batches(len(checked), batch_size):
+        yield ImageBatch(model, checked[part], part, len(checked), prompts, seed, noise)
+
+
+def finite_scores(parts: Iterable[Tensor], *, called: str, what: str = "the model's output is") -> NDArray[np.float64]:
+    """The scores of all batches, float64 (n, ...).
 
     Args:
-        model: as the measure needs it.
-        images: (n, channels, height, width) in [0, 1].
-        measure: of a batch, (b, ...).
-        prompts: one an image; None: the unconditional branch.
-        noise: replaces the draws.
-        seed: seed of the draws.
-        batch_size: images in one network call.
+        parts: scores of one batch after the other, (b, ...).
         called: what messages call the method.
         what: what messages say is not finite.
 
-    Returns:
-        float64 (n, ...).
-
     Raises:
-        UsageError: bad images, prompts, noise or batch size.
         AuditError: a value is not finite, i.e. the model returned NaN or infinity.
     """
-    checked = as_images(images)
-    parts = []
-    for part in in_batches(len(checked), batch_size):
-        batch = ImageBatch(model, checked[part], part, len(checked), prompts, seed, noise)
-        parts.append(measure(batch).double().cpu().numpy())
-    values: NDArray[np.float64] = np.concatenate(parts)
+    values: NDArray[np.float64] = np.concatenate([part.double().cpu().numpy() for part in parts])
     broken = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
     if len(broken):
         raise AuditError(

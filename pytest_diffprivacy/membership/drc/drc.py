@@ -7,7 +7,7 @@ locks on a wrong image, so scores average several.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial, wraps
+from functools import wraps
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from pytest_diffprivacy.membership.drc.restored_images import drc_evidence, plan
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import Spacing
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, finite_scores, image_batches
 from pytest_diffprivacy.restoration.degrade import Degradation
 from pytest_diffprivacy.restoration.masks import Masks, find_degradations
 from pytest_diffprivacy.restoration.plan import RESTORATIONS, STEPS, Restoration, RestorationPlan, Start
@@ -53,7 +53,7 @@ def drc_task_scores(
     """
     denoiser, checked = require_denoiser(model, "DRC"), as_images(images)
     plan = RestorationPlan(restoration, restorations, steps, spacing, start, strength)
-    compare, found = find_comparison(comparison), find_degradations(masks)
+    compare = find_comparison(comparison)
 
     @torch.no_grad()
     def restored_well(batch: ImageBatch, degradation: Degradation) -> Tensor:
@@ -64,13 +64,11 @@ def drc_task_scores(
             total += compare(restored, batch.images, degraded.hidden)
         return total / plan.restorations
 
-    columns = [
-        score_batches(
-            denoiser, checked, partial(restored_well, degradation=d), prompts=prompts, seed=seed,
-            batch_size=batch_size, called=f"DRC ({d.name})",
-        )
-        for d in found
-    ]  # fmt: skip
+    columns = []
+    for degradation in find_degradations(masks):
+        batches = image_batches(denoiser, checked, prompts=prompts, seed=seed, batch_size=batch_size)
+        scores = (restored_well(batch, degradation) for batch in batches)
+        columns.append(finite_scores(scores, called=f"DRC ({degradation.name})"))
     return np.stack(columns, axis=1)
 
 

@@ -17,7 +17,7 @@ from pytest_diffprivacy.evidence.pictures import picture
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
 from pytest_diffprivacy.methods import ImageBatch, MethodEvidence, ScoredProbes
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, score_batches
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, finite_scores, image_batches
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.restoration.degrade import Batch, Degradation, rms_hidden
 from pytest_diffprivacy.restoration.masks import Masks, find_degradations
@@ -83,10 +83,8 @@ def control_scores(
         parts = [d.degrade(whole) for d in found]
         return torch.stack([compare(fill_in(p, fill), batch.images, p.hidden) for p in parts]).mean(0)
 
-    asked = cast("Denoiser", model)
-    return score_batches(
-        asked, images, restored_well, prompts=prompts, seed=seed, batch_size=batch_size, called="The control of DRC"
-    )
+    batches = image_batches(cast("Denoiser", model), images, prompts=prompts, seed=seed, batch_size=batch_size)
+    return finite_scores(map(restored_well, batches), called="The control of DRC")
 
 
 @dataclass(frozen=True, slots=True)
