@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.audit.claim import Claim, Findings, Subject
-from pytest_diffprivacy.audit.recording import claim_record, planned_record, redo_command, running_test
+from pytest_diffprivacy.audit.recording import calling_line, claim_record, planned_record, redo_command, running_test
 from pytest_diffprivacy.audit.terminal import claim_block
 from pytest_diffprivacy.engine import Engine, GenerationTask, ScoreTask, Work
 from pytest_diffprivacy.engine.engine import session_engine
@@ -203,7 +203,9 @@ class Auditor:
             artifacts = (self.run.keep_arrays(claim_id, arrays, {"claim": case.claim.sentence}),)
         made = claim_record(case.claim, case.subject, case.findings, verdict, reason, decision)
         where = {"id": claim_id, "node_id": node_id, "seed": self.seed, "redo": redo_command(node_id, self.seed)}
-        made = made.model_copy(update={**where, "artifacts": artifacts, "needed": needed})
+        made = made.model_copy(
+            update={**where, "artifacts": artifacts, "needed": needed, "line": calling_line(node_id)}
+        )
         made = redacted_claim(made, case.subject.private_texts() if self.images != "full" else (), self.images)
         if self._last_release is not None and decision is not None:
             made = self._compared(made, case, self._last_release)

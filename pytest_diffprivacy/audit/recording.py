@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from pytest_diffprivacy.audit.claim import Claim, Findings, Subject
 from pytest_diffprivacy.evidence import records
@@ -84,6 +85,16 @@ def planned_record(plan: ClaimPlan, seed: int) -> records.Claim:
 def running_test() -> str:
     """The node id of the test that runs now; outside pytest empty."""
     return os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0]
+
+
+def calling_line(node_id: str) -> int | None:
+    """The line of the test's file from which the claim that is being judged was made."""
+    name, frame = node_id.partition("::")[0], sys._getframe()
+    while name and frame is not None:
+        if frame.f_code.co_filename.replace(os.sep, "/").endswith(f"/{name}"):
+            return frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 def redo_command(node_id: str, seed: int) -> str:

@@ -359,6 +359,7 @@ class Claim(Record):
     schema_version: int = SCHEMA_VERSION
     id: str
     node_id: str
+    line: int | None = Field(default=None, description="Of the test's file, where the claim was made.")
     kind: str
     sentence: str
     headline: str
@@ -450,6 +451,7 @@ class Run(Record):
     started: datetime
     finished: datetime
     command: str
+    root: str = Field(default="", description="What the paths of tests are relative to, below the repository's root.")
     verdict: str
     verdict_reason: str
     images: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from pytest_diffprivacy.options import BY_NAME, CompareRule, Settings
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 CRASHED = "crashed"
+CHECKOUTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 PRIVATE_PATHS = frozenset({"members", "nonmembers"})
 
 
@@ -95,6 +97,7 @@ def conclude_run(
         started=seen.started,
         finished=datetime.now(UTC),
         command=seen.command,
+        root=_below_repository(settings.root),
         verdict=verdict,
         verdict_reason=reason,
         images=str(settings["images"]),
@@ -229,6 +232,14 @@ def _broken(test: TestOutcome, claims: Sequence[Claim]) -> bool:
     """Whether a test failed although its claims held."""
     held = bool(claims) and all(claim.verdict is Verdict.PASS for claim in claims)
     return held and test.outcome == "failed" and test.detail != CRASHED
+
+
+def _below_repository(root: Path) -> str:
+    """A folder below the root of its repository, or of what a CI server checked out; empty where that is unknown."""
+    above = (root, *root.parents)
+    named = [Path(os.environ[name]) for name in CHECKOUTS if os.environ.get(name)]
+    found = next((folder for folder in above if (folder / ".git").exists() or folder in named), root)
+    return root.relative_to(found).as_posix()
 
 
 def _place(path: str, root: Path, name: str) -> str:

@@ -140,6 +140,23 @@ def test_junit_says_error_where_nothing_was_judged_and_failure_where_a_claim_did
     xmlschema.validate(str(project.path / "junit.xml"), str(STRICT_JUNIT))
 
 
+def test_sarif_names_the_line_of_the_claim_in_a_file_below_the_repository(project: Project) -> None:
+    (project.path / ".git").mkdir()
+    (project.path / "pytest.ini").rename(project.path / "conftest.txt")
+    project.write("service/pytest.ini", "[pytest]")
+    project.write(
+        "service/audits/helping.py", SCORES, "def leaks(): assert_mia_tpr_below(*LEAKING, max_fpr=0.05, limit=0.2)"
+    )
+    test = project.write(
+        "service/audits/test_release.py", "from helping import leaks\n\ndef test_a():\n    leaks()  # here\n"
+    )
+    project.run("service/audits", "--diffprivacy-report", "a.sarif")
+    (result,) = json.loads((project.path / "a.sarif").read_text())["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert project.path / place["artifactLocation"]["uri"] == test
+    assert test.read_text().splitlines()[place["region"]["startLine"] - 1] == "    leaks()  # here"
+
+
 def test_a_report_that_cannot_be_written_turns_the_run_red(project: Project) -> None:
     project.write("test_release.py", SCORES, HOLDS)
     project.write("file", "")

