@@ -3,8 +3,7 @@
 from pytest_diffprivacy.distances.embeddings import Embedding, pixel_embedding, torchscript_embedding
 from pytest_diffprivacy.distances.near_pairs import near_pairs, perceptual_hashes
 from pytest_diffprivacy.distances.neighbours import ArrayImages, Neighbours, count_within, nearest_images
-from pytest_diffprivacy.distances.pixels import pairwise_l2, rms
-from pytest_diffprivacy.distances.tiled import pairwise_tiled_l2, tiled_l2
+from pytest_diffprivacy.distances.pixels import pairwise_l2, pairwise_tiled_l2, rms, tiled_l2
 
 __all__ = [
     "ArrayImages",

@@ -11,7 +11,7 @@ from pytest_diffprivacy.extraction.generate_and_filter import (
 from pytest_diffprivacy.extraction.prompt_search import PromptSearch, choose_prompts, search_generations
 from pytest_diffprivacy.extraction.reconstruction import fill_errors, reconstruct, reconstruction_errors
 from pytest_diffprivacy.extraction.replication import equal_sides, measure_replication
-from pytest_diffprivacy.extraction.training_images import eidetic_counts, outlierness
+from pytest_diffprivacy.extraction.space import eidetic_counts, outlierness
 
 __all__ = [
     "AdaptiveMatches",

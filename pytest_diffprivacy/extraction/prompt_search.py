@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances import nearest_images, pairwise_tiled_l2
-from pytest_diffprivacy.distances.tiled import GRID4
+from pytest_diffprivacy.distances.pixels import GRID4
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.extraction.cliques import CLIQUES_TRIED, NONE, Clique, CliqueOutcome, find_cliques
-from pytest_diffprivacy.extraction.training_images import eidetic_counts
+from pytest_diffprivacy.extraction.space import eidetic_counts
 from pytest_diffprivacy.methods import Access, Kind, Need, Published, register
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes import ImageSet

@@ -20,7 +20,7 @@ from torch import Tensor
 from pytest_diffprivacy.memorization.observation import SAMPLING_STEPS, Arrays, Observation, PromptSampling
 from pytest_diffprivacy.memorization.watch import BATCH_SIZE, watch_prompts
 from pytest_diffprivacy.methods import Access, Configured, Kind, Method, Need, find_method, register
-from pytest_diffprivacy.methods.documentation import documented
+from pytest_diffprivacy.methods.decorator import documented
 
 PromptScores: TypeAlias = NDArray[np.float64]
 

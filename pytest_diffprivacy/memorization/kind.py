@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances.tiled import GRID4, tile_side
+from pytest_diffprivacy.distances.pixels import GRID4, tile_side
 from pytest_diffprivacy.errors import UsageError
 
 SAME_TILE: Final = 0.15

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.distances.tiled import GRID4, pairwise_tiled_l2
+from pytest_diffprivacy.distances.pixels import GRID4, pairwise_tiled_l2
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.memorization.detector import detector
 from pytest_diffprivacy.memorization.observation import Arrays, Observation, Observed, Seen, last_step

@@ -7,6 +7,7 @@ conditioning, precision, finiteness, and those parts of the docstring that say s
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial, wraps
 from typing import Any, Final, Literal, TypeAlias
@@ -16,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.evidence.access import Access
-from pytest_diffprivacy.methods.documentation import documented
 from pytest_diffprivacy.methods.method import (
     EvidenceHook,
     Kind,
@@ -28,6 +28,36 @@ from pytest_diffprivacy.methods.method import (
 from pytest_diffprivacy.methods.registry import register
 from pytest_diffprivacy.models.protocols import require_denoiser, require_white_box
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, finite_scores, image_batches
+
+
+def documented(
+    text: str, *, before: Mapping[str, str], after: Mapping[str, str], returns: str, raises: Mapping[str, str]
+) -> str:
+    """A docstring with the arguments, results and errors that all share; what it says of one of them itself stands.
+
+    Args:
+        text: docstring of the formula, with sections of its own where it has something to add.
+        before: shared arguments in front of its own, by name.
+        after: those behind them.
+        returns: what is returned, unless it says so.
+        raises: what is raised and when, by class.
+    """
+    parts = re.split(r"^(Args|Returns|Raises|Warns|Source):", inspect.cleandoc(text), flags=re.MULTILINE)
+    own = dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))
+
+    def beside(section: str, shared: Mapping[str, str]) -> str:
+        said = re.findall(r"^    (\w+):", own.get(section, ""), flags=re.MULTILINE)
+        return "".join(f"\n    {name}: {words}" for name, words in shared.items() if name not in said)
+
+    sections = {
+        "Args": beside("Args", before) + own.get("Args", "") + beside("Args", after),
+        "Returns": own.get("Returns", f"\n    {returns}"),
+        "Raises": own.get("Raises", "") + beside("Raises", raises),
+        "Warns": own.get("Warns", ""),
+        "Source": own.get("Source", ""),
+    }
+    return parts[0] + "\n\n".join(f"{section}:{body}" for section, body in sections.items() if body)
+
 
 Formula: TypeAlias = Callable[..., Any]
 Noise: TypeAlias = Literal["", "draws", "a draw a timestep"]

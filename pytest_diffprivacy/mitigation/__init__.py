@@ -12,12 +12,12 @@ from pytest_diffprivacy.mitigation.method import (
     Mitigation,
     MitigationCard,
     SamplingCost,
+    Unmitigated,
     mitigation,
 )
 from pytest_diffprivacy.mitigation.prompt_augmentation import RandomNumberAddition, RandomTokenAddition
 from pytest_diffprivacy.mitigation.sail import Sail
 from pytest_diffprivacy.mitigation.sail_reference import SailReference
-from pytest_diffprivacy.mitigation.sampling import Unmitigated
 
 __all__ = [
     "AlignmentScorer",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, ProbeError
 from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name
-from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
+from pytest_diffprivacy.mitigation.method import prompt_conditioning
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.statistics import Auroc, auroc

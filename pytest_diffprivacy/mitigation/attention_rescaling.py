@@ -10,8 +10,14 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access, Need
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
-from pytest_diffprivacy.mitigation.sampling import sample_prompt
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigated,
+    Mitigation,
+    check_settings,
+    mitigation,
+    sample_prompt,
+)
 from pytest_diffprivacy.models.attention import Edit
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_cross_attention, require_prompted
 

@@ -19,8 +19,14 @@ from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.mitigation.alignment import AlignmentScorer
 from pytest_diffprivacy.mitigation.closeness import Closeness
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigation, MitigationCard, SamplingCost, code_of
-from pytest_diffprivacy.mitigation.sampling import Unmitigated
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigation,
+    MitigationCard,
+    SamplingCost,
+    Unmitigated,
+    code_of,
+)
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.protocols import PromptedDenoiser
 

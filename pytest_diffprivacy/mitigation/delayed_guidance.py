@@ -19,8 +19,8 @@ from pytest_diffprivacy.mitigation.method import (
     card_of,
     check_settings,
     mitigation,
+    sample_prompt,
 )
-from pytest_diffprivacy.mitigation.sampling import sample_prompt
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 
 SOURCE = "Jain et al. 2025"

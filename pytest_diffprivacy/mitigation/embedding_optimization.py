@@ -21,9 +21,12 @@ from pytest_diffprivacy.mitigation.method import (
     SamplingCost,
     card_of,
     check_settings,
+    first_timestep,
     mitigation,
+    prompt_conditioning,
+    sample_images,
+    seeded_noise,
 )
-from pytest_diffprivacy.mitigation.sampling import first_timestep, prompt_conditioning, sample_images, seeded_noise
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import predict_pair
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted

@@ -10,8 +10,14 @@ from typing import Final, final
 import numpy as np
 
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
-from pytest_diffprivacy.mitigation.sampling import sample_prompt
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
+    Mitigated,
+    Mitigation,
+    check_settings,
+    mitigation,
+    sample_prompt,
+)
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted, require_vocabulary
 
 NUMBERS: Final = 100_000

@@ -14,16 +14,14 @@ from torch import Tensor
 from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.mitigation.method import (
     DdimSampling,
+    Difference,
     Mitigated,
     Mitigation,
     SamplingCost,
     check_settings,
-    mitigation,
-)
-from pytest_diffprivacy.mitigation.sampling import (
-    Difference,
     eps_difference,
     first_timestep,
+    mitigation,
     prompt_conditioning,
     sample_images,
     seeded_noise,

@@ -12,15 +12,19 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access
-from pytest_diffprivacy.mitigation.method import DdimSampling, Mitigated, Mitigation, check_settings, mitigation
-from pytest_diffprivacy.mitigation.sail import StartNoise, norms, sample_from, unit
-from pytest_diffprivacy.mitigation.sampling import (
+from pytest_diffprivacy.mitigation.method import (
+    DdimSampling,
     Difference,
+    Mitigated,
+    Mitigation,
+    check_settings,
     eps_difference,
     first_timestep,
+    mitigation,
     prompt_conditioning,
     seeded_noise,
 )
+from pytest_diffprivacy.mitigation.sail import StartNoise, norms, sample_from, unit
 from pytest_diffprivacy.models.protocols import PromptedDenoiser, require_prompted
 
 ATTEMPTS_PER_DRAW: Final = 3

@@ -1,8 +1,7 @@
 """Restoration: what is taken away from an image, and what a model, or a fill without any model, puts in its place."""
 
-from pytest_diffprivacy.restoration.degrade import Degradation
+from pytest_diffprivacy.restoration.degrade import Blur, Degradation, Downsample
 from pytest_diffprivacy.restoration.masks import Boxes, GivenMasks, Half, RandomPatches, Region
-from pytest_diffprivacy.restoration.operators import Blur, Downsample
 from pytest_diffprivacy.restoration.plan import RestorationPlan
 from pytest_diffprivacy.restoration.routines import restore_ddim, restore_ddnm, restore_repaint
 from pytest_diffprivacy.restoration.saliency import Saliency

@@ -15,8 +15,16 @@ import torch
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.noise import image_digest, noise_stream
-from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, Given, given_rows, hide
-from pytest_diffprivacy.restoration.operators import Blur, Downsample
+from pytest_diffprivacy.restoration.degrade import (
+    Batch,
+    Blur,
+    Degradation,
+    Degraded,
+    Downsample,
+    Given,
+    given_rows,
+    hide,
+)
 from pytest_diffprivacy.restoration.saliency import SALIENT_SHARE, Saliency
 
 Masks: TypeAlias = str | Degradation | Sequence[str | Degradation]

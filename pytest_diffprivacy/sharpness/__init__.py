@@ -7,13 +7,11 @@ from pytest_diffprivacy.methods import Kind, Method
 from pytest_diffprivacy.methods.registry import methods_in
 from pytest_diffprivacy.sharpness.curvature import curvature_scores
 from pytest_diffprivacy.sharpness.flipd import flipd_curve, flipd_scores
-from pytest_diffprivacy.sharpness.hessian import ScoreHessian
+from pytest_diffprivacy.sharpness.hessian import ScoreHessian, full_spectrum
 from pytest_diffprivacy.sharpness.hessian_score import hessian_score_scores
-from pytest_diffprivacy.sharpness.hutchinson import hutchinson_trace, nonnegative_eigenvalues
-from pytest_diffprivacy.sharpness.krylov import arnoldi, lanczos
-from pytest_diffprivacy.sharpness.products import hessian_score_product, score
+from pytest_diffprivacy.sharpness.krylov import arnoldi, hutchinson_trace, lanczos, nonnegative_eigenvalues
+from pytest_diffprivacy.sharpness.landscape import hessian_score_product, score
 from pytest_diffprivacy.sharpness.score_norm import score_norm_scores
-from pytest_diffprivacy.sharpness.spectrum import full_spectrum
 from pytest_diffprivacy.sharpness.trajectory import sampling_spectra, trajectory_moments
 
 STATISTICS: Final[Mapping[str, Method]] = methods_in(

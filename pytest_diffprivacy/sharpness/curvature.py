@@ -6,8 +6,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, Kind, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
-from pytest_diffprivacy.sharpness.products import DRAWS, hessian_score_product, mean_over_draws
+from pytest_diffprivacy.sharpness.landscape import DRAWS, NOT_PLANTED, hessian_score_product, mean_over_draws, spectra
 
 
 @method(

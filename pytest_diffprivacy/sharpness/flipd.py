@@ -15,8 +15,7 @@ from pytest_diffprivacy.methods import Access, ImageBatch, Kind, MethodEvidence,
 from pytest_diffprivacy.models.protocols import Prompt, WhiteBoxDenoiser, require_white_box
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
 from pytest_diffprivacy.models.scoring import BATCH_SIZE
-from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
-from pytest_diffprivacy.sharpness.products import DRAWS
+from pytest_diffprivacy.sharpness.landscape import DRAWS, NOT_PLANTED, spectra
 
 CURVE_IMAGES = 16
 CURVE_TIMESTEPS = (5, 10, 20, 50, 100, 200)

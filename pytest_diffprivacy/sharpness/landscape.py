@@ -1,17 +1,56 @@
-"""The landscape at the sharpest training images: spectra of the Hessian as charts of a record."""
+"""The landscape at a point: the score s and H s over noised images, and spectra of H as charts of a record."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from pytest_diffprivacy.evidence.records import Chart, Series
-from pytest_diffprivacy.methods import MethodEvidence, ScoredProbes
+from pytest_diffprivacy.methods import ImageBatch, MethodEvidence, ScoredProbes
+from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.noise import probe_noise
-from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser
+from pytest_diffprivacy.models.protocols import Denoiser, WhiteBoxDenoiser
 from pytest_diffprivacy.probes import ImageSet
-from pytest_diffprivacy.sharpness.hessian import ScoreHessian
-from pytest_diffprivacy.sharpness.spectrum import full_spectrum
+from pytest_diffprivacy.sharpness.hessian import ScoreHessian, full_spectrum
+
+DRAWS = 4
+
+
+def score(model: Denoiser, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
+    """The score s = -eps / sigma_t = grad log p_t(x_t), same shape as x_t.
+
+    Source: Implements the identity of METHODS 0.3 (Song et al. 2021).
+    """
+    return -model.predict_eps(x_t, timestep, conditioning) / model.schedule.at(timestep)[1]
+
+
+def hessian_score_product(
+    model: WhiteBoxDenoiser, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None
+) -> tuple[Tensor, Tensor]:
+    """The score s and the product H s with H = grad s = -J_eps / sigma_t, by forward-mode differentiation.
+
+    A reverse-mode product would give H^T s, which differs for a trained network.
+
+    Returns:
+        (s, H s), each of x_t's shape.
+
+    Source: Implements the unconditional form of the product in Jeon et al. 2025, section 4.
+    """
+    sigma = model.schedule.at(timestep)[1]
+    with torch.no_grad():
+        s = score(model, x_t, timestep, conditioning)
+    _, eps_change = model.eps_jvp(x_t, timestep, s, conditioning)
+    return s, -eps_change / sigma
+
+
+def mean_over_draws(batch: ImageBatch, timestep: int, draws: int, measure: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """Mean of a measure of (x_t, t) over noised copies x_t = alpha_t x0 + sigma_t eps of each image: float64 (b,)."""
+    t, alpha, sigma = batch.at(timestep)
+    return torch.stack([measure(alpha * batch.x0 + sigma * eps, t).double() for eps in batch.noise(draws)]).mean(0)
+
 
 LARGEST_DIMENSION = 1024
 SHARPEST_SHOWN = 3

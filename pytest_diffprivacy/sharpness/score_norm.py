@@ -7,8 +7,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.methods import Access, ImageBatch, Kind, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.sharpness.landscape import NOT_PLANTED, spectra
-from pytest_diffprivacy.sharpness.products import DRAWS, mean_over_draws, score
+from pytest_diffprivacy.sharpness.landscape import DRAWS, NOT_PLANTED, mean_over_draws, score, spectra
 
 
 @method(

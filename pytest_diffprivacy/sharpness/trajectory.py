@@ -13,10 +13,9 @@ from torch import Tensor
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.ddim import ddim_step, guided_ddim
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
-from pytest_diffprivacy.sharpness.hessian import ScoreHessian
-from pytest_diffprivacy.sharpness.hutchinson import hutchinson_trace
-from pytest_diffprivacy.sharpness.products import hessian_score_product
-from pytest_diffprivacy.sharpness.spectrum import Spectrum, full_matrix, full_spectrum
+from pytest_diffprivacy.sharpness.hessian import ScoreHessian, Spectrum, full_matrix, full_spectrum
+from pytest_diffprivacy.sharpness.krylov import hutchinson_trace
+from pytest_diffprivacy.sharpness.landscape import hessian_score_product
 
 
 @dataclass(frozen=True, slots=True)

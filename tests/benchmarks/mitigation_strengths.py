@@ -19,15 +19,15 @@ from pytest_diffprivacy.mitigation import (
     Sail,
     SailReference,
 )
-from pytest_diffprivacy.mitigation.sail import sharpness_objective
-from pytest_diffprivacy.mitigation.sail_reference import reference_objective
-from pytest_diffprivacy.mitigation.sampling import (
+from pytest_diffprivacy.mitigation.method import (
     Difference,
     eps_difference,
     first_timestep,
     prompt_conditioning,
     seeded_noise,
 )
+from pytest_diffprivacy.mitigation.sail import sharpness_objective
+from pytest_diffprivacy.mitigation.sail_reference import reference_objective
 from pytest_diffprivacy.models import StableDiffusion
 
 COPIES_ALLOWED, LOSS_ALLOWED = 0.5, 0.05

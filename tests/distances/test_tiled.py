@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.distances import pairwise_l2, pairwise_tiled_l2, rms, tiled_l2
-from pytest_diffprivacy.distances.tiled import tile_side
+from pytest_diffprivacy.distances.pixels import tile_side
 from pytest_diffprivacy.errors import UsageError
 
 

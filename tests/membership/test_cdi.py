@@ -14,9 +14,8 @@ from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.membership.cdi import FAMILIES, GREY_BOX, CdiSettings, affordable_features, cdi_logits
-from pytest_diffprivacy.membership.cdi_features import cdi_features
+from pytest_diffprivacy.membership.cdi_features import cdi_features, optimize_noise
 from pytest_diffprivacy.membership.loss import loss_scores
-from pytest_diffprivacy.membership.noise_optimization import optimize_noise
 from pytest_diffprivacy.membership.pia import pia_scores
 from pytest_diffprivacy.membership.pian import pian_scores
 from pytest_diffprivacy.membership.secmi import secmi_scores

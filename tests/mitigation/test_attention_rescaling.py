@@ -6,7 +6,7 @@ import torch
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import AttentionRescaling, DdimSampling, Unmitigated
 from pytest_diffprivacy.mitigation.attention_rescaling import rescale_start_token
-from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
+from pytest_diffprivacy.mitigation.method import prompt_conditioning
 from pytest_diffprivacy.models.ddim import guided_ddim
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
 

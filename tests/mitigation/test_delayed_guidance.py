@@ -6,7 +6,7 @@ import torch
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, DelayedGuidance, DynamicGuidance, Unmitigated
 from pytest_diffprivacy.mitigation.delayed_guidance import TransitionPoint
-from pytest_diffprivacy.mitigation.sampling import prompt_conditioning, seeded_noise
+from pytest_diffprivacy.mitigation.method import prompt_conditioning, seeded_noise
 from pytest_diffprivacy.models.ddim import ddim_step
 from tests.models.text_builders import prompted_mixtures
 

@@ -7,7 +7,7 @@ import torch
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, EmbeddingOptimization, Unmitigated, token_gradients
 from pytest_diffprivacy.mitigation.embedding_optimization import embedding_name
-from pytest_diffprivacy.mitigation.sampling import prompt_conditioning
+from pytest_diffprivacy.mitigation.method import prompt_conditioning
 from pytest_diffprivacy.models.conditioning import Conditioning
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values
 

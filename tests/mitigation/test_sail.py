@@ -6,9 +6,9 @@ import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, Sail, SailReference, Unmitigated
+from pytest_diffprivacy.mitigation.method import eps_difference, prompt_conditioning
 from pytest_diffprivacy.mitigation.sail import sharpness_objective
 from pytest_diffprivacy.mitigation.sail_reference import reference_objective
-from pytest_diffprivacy.mitigation.sampling import eps_difference, prompt_conditioning
 from pytest_diffprivacy.models.noise import start_noise
 from tests.models.builders import population_model
 from tests.models.text_builders import golden_text_model, prompted_mixtures, text_inputs, text_values

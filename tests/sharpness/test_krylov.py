@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models import PixelDiffusion
 from pytest_diffprivacy.sharpness import ScoreHessian, arnoldi, lanczos
-from pytest_diffprivacy.sharpness.spectrum import full_matrix
+from pytest_diffprivacy.sharpness.hessian import full_matrix
 from tests.models.builders import tiny_unet
 from tests.sharpness.matrices import Matrix, random_matrix, with_eigenvalues
 

@@ -9,7 +9,7 @@ from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.models import AnalyticDenoiser, NoiseSchedule, PixelDiffusion
 from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.sharpness import ScoreHessian, full_spectrum, score
-from pytest_diffprivacy.sharpness.spectrum import full_matrix
+from pytest_diffprivacy.sharpness.hessian import full_matrix
 from tests.models.builders import golden_inputs, golden_model, population_model, tiny_unet
 from tests.sharpness.matrices import ANALYTIC, Matrix, random_matrix, with_eigenvalues
 

@@ -11,7 +11,7 @@ from pytest_diffprivacy.models.ddim import ddim_sample, ddim_step
 from pytest_diffprivacy.models.densities import GaussianMixture
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.sharpness import ScoreHessian, sampling_spectra, trajectory_moments
-from pytest_diffprivacy.sharpness.spectrum import full_matrix
+from pytest_diffprivacy.sharpness.hessian import full_matrix
 from pytest_diffprivacy.sharpness.trajectory import sampling_states
 from tests.models.builders import population_model, tiny_unet
 from tests.models.text_builders import prompted_mixtures
