@@ -23,7 +23,7 @@ from pytest_diffprivacy.mitigation import (
     PixelDistance,
     fit_text_image_map,
 )
-from pytest_diffprivacy.mitigation.compare import all_methods, run_comparison
+from pytest_diffprivacy.mitigation.compare import SharedSettings, all_methods, run_comparison
 from pytest_diffprivacy.models.protocols import require_prompted
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.sources.mitigations import ComparedMitigation, PlannedComparison
@@ -105,17 +105,14 @@ def compare_mitigations(
     scorer = (
         fit_text_image_map(denoiser, alignment, seed=auditor.seed) if isinstance(alignment, ImageSet) else alignment
     )
-    return run_comparison(
-        denoiser,
-        chosen,
-        list(mitigations),
-        images_per_prompt=images,
+    shared = SharedSettings(
         sampling=sampling,
+        images_per_prompt=images,
+        seed=auditor.seed,
         closeness=similarity or PixelDistance(),
         alignment=scorer,
-        engine=auditor.engine,
-        seed=auditor.seed,
     )
+    return run_comparison(denoiser, chosen, list(mitigations), shared, auditor.engine)
 
 
 def _check_parts(mitigations: object, alignment: object) -> None:

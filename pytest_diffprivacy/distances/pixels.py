@@ -1,4 +1,4 @@
-"""RMS distance of two images as a whole, and tiled: that of their most different tiles, since backgrounds are shared."""
+"""RMS distance of two images as a whole, and of their most different tiles, since a shared background makes no copy."""
 
 from __future__ import annotations
 

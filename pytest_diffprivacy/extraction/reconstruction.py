@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -92,17 +93,14 @@ def reconstruction_errors(
         authors used is not stated.
     """
     denoiser, checked = require_denoiser(model, "Reconstruction"), as_images(images)
-    plan = RestorationPlan(restoration, draws, steps)
+    trying = _Trying(mask, draws, restoration, steps, timestep, loss_draws)
     if not 1 <= keep <= draws:
         raise UsageError(f"`keep` must be between 1 and `draws` ({draws}), got {keep!r}.")
     if loss_draws < 1 or batch_size < 1:
         raise UsageError(f"`loss_draws` and `batch_size` must be at least 1, got {loss_draws!r} and {batch_size!r}.")
-    (time,) = (match.index for match in match_all(denoiser.schedule, [timestep]))
-    degradation = _one(mask)
     errors = np.empty((len(checked), len(COLUMNS)))
     for batch in _batches(denoiser, checked, prompts, seed, batch_size):
-        degraded = degradation.degrade(batch)
-        tries = _tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws)
+        tries = trying.tries(denoiser, batch, trying.degradation.degrade(batch))
         losses, distances = np.stack([measured for _, *measured in tries], axis=1)
         chosen = np.argsort(losses, axis=0, kind="stable")[:keep]
         honest = np.take_along_axis(distances, chosen, axis=0).mean(0)
@@ -178,42 +176,29 @@ def reconstruct(
     model: Denoiser,
     image: Tensor | ArrayLike,
     *,
-    mask: str | Degradation = "left",
-    draws: int = DRAWS,
-    restoration: Restoration = "ddim",
-    steps: int = STEPS,
-    timestep: int = TIMESTEP,
-    loss_draws: int = LOSS_DRAWS,
     seed: int = 0,
     prompt: Prompt | None = None,
+    **asked: Any,
 ) -> Reconstruction:
     """Original, degraded image, and the restorations that `reconstruction_errors` measured, as evidence.
 
     Args:
         model: grey-box access.
         image: (channels, height, width) in [0, 1].
-        mask: as for `reconstruction_errors`, like the others.
-        draws: restorations.
-        restoration: how.
-        steps: sampling steps.
-        timestep: of the loss that chooses.
-        loss_draws: noise draws of that loss.
         seed: seed of noise and random masks.
         prompt: the image's prompt for conditional models.
+        **asked: mask, draws, restoration, steps, timestep and loss_draws, as for `reconstruction_errors`.
 
     Raises:
         UsageError: as for `reconstruction_errors`.
 
     Source: Follows METHODS 2.2.
     """
-    denoiser, plan = require_denoiser(model, "Reconstruction"), RestorationPlan(restoration, draws, steps)
+    denoiser, trying = require_denoiser(model, "Reconstruction"), _Trying(**asked)
     single = as_images(image[None] if isinstance(image, Tensor) else np.asarray(image)[None])
-    (time,) = (match.index for match in match_all(denoiser.schedule, [timestep]))
-    degradation = _one(mask)
     (batch,) = _batches(denoiser, single, None if prompt is None else [prompt], seed, 1)
-    degraded = degradation.degrade(batch)
-    tries = _tries(denoiser, batch, degraded, degradation.name, plan, time, loss_draws)
-    restored, losses, errors = zip(*tries, strict=True)
+    degraded = trying.degradation.degrade(batch)
+    restored, losses, errors = zip(*trying.tries(denoiser, batch, degraded), strict=True)
     first, best = int(np.argmin(losses)), int(np.argmin(errors))
     return Reconstruction(
         original=single[0].double().numpy(),
@@ -221,26 +206,51 @@ def reconstruct(
         chosen=restored[first][0].numpy(),
         closest=restored[best][0].numpy(),
         errors=(float(errors[first][0]), float(errors[best][0])),
-        mask=degradation.name,
+        mask=trying.degradation.name,
     )
 
 
-@torch.no_grad()
-def _tries(
-    model: Denoiser, batch: Batch, degraded: Degraded, name: str, plan: RestorationPlan, time: int, loss_draws: int
-) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
-    """Restoration after restoration: the images, the model's loss of them and their distance to the original, (b,).
+@dataclass(frozen=True)
+class _Trying:
+    """How often and how the hidden part is restored, and how a try is chosen; as in `reconstruction_errors`."""
 
-    The loss has one set of noise draws for all restorations of an image, from what is left of it, which is all that an
-    attacker holds.
-    """
-    drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), loss_draws, model.sample_shape, batch.seed)
-    noise = drawn.to(device=model.device, dtype=model.dtype)
-    for restored in plan.restored(model, batch, degraded, name):
-        x0, conditioning = model.encode(restored), batch.conditioning
-        loss = denoising_loss(model, x0, timesteps=[time], noise=noise, conditioning=conditioning)
-        distances = rms_hidden(restored, batch.images, degraded.hidden)
-        yield restored, loss.double().cpu().numpy(), distances.numpy()
+    mask: str | Degradation = "left"
+    draws: int = DRAWS
+    restoration: Restoration = "ddim"
+    steps: int = STEPS
+    timestep: int = TIMESTEP
+    loss_draws: int = LOSS_DRAWS
+
+    def __post_init__(self) -> None:
+        _ = self.plan  # refuses numbers that do not fit
+
+    @cached_property
+    def plan(self) -> RestorationPlan:
+        """How the model restores."""
+        return RestorationPlan(self.restoration, self.draws, self.steps)
+
+    @cached_property
+    def degradation(self) -> Degradation:
+        """What is hidden."""
+        return _one(self.mask)
+
+    @torch.no_grad()
+    def tries(
+        self, model: Denoiser, batch: Batch, degraded: Degraded
+    ) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
+        """Restoration after restoration: the images, the model's loss of them, their distance to the original, (b,).
+
+        The loss has one set of noise draws for all restorations of an image, from what is left of it, which is all that
+        an attacker holds.
+        """
+        times = [match.index for match in match_all(model.schedule, [self.timestep])]
+        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), self.loss_draws, model.sample_shape, batch.seed)
+        noise = drawn.to(device=model.device, dtype=model.dtype)
+        for restored in self.plan.restored(model, batch, degraded, self.degradation.name):
+            x0, conditioning = model.encode(restored), batch.conditioning
+            loss = denoising_loss(model, x0, timesteps=times, noise=noise, conditioning=conditioning)
+            distances = rms_hidden(restored, batch.images, degraded.hidden)
+            yield restored, loss.double().cpu().numpy(), distances.numpy()
 
 
 def _one(mask: str | Degradation) -> Degradation:

@@ -135,32 +135,30 @@ def _model_of(access: Access, needs: Collection[Need]) -> str:
 
 def _public(build: Callable[..., Observation], needed: str, least_images: int) -> Callable[..., PromptScores]:
     """The function `<name>_scores`: its own parameters and documentation, and those that all detectors share."""
+    walk = inspect.signature(PromptSampling).parameters
 
     def scores(
         model: object,
         prompts: Sequence[str],
         *,
         latents: Tensor | NDArray[Any] | None = None,
-        images_per_prompt: int = 4,
-        sampling_steps: int = SAMPLING_STEPS,
-        guidance_scale: float = 7.5,
-        seed: int = 0,
         batch_size: int = BATCH_SIZE,
-        **parameters: Any,
+        **given: Any,
     ) -> PromptScores:
         chosen = find_detector(build.__name__)
-        configured = ConfiguredDetector(chosen, {**chosen.defaults, **parameters})
-        sampling = PromptSampling(images_per_prompt, sampling_steps, guidance_scale, seed)
+        sampling = PromptSampling(**{name: given.pop(name) for name in walk if name in given})
+        configured = ConfiguredDetector(chosen, {**chosen.defaults, **given})
         watched = watch_prompts(
             model, prompts, {chosen.name: configured}, sampling, latents=latents, batch_size=batch_size
         )
         return configured.scores(watched[chosen.name])
 
-    own = list(inspect.signature(build).parameters.values())
     model, prompts, *shared, _ = inspect.signature(scores).parameters.values()
+    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in walk.values()]
+    table = [model, prompts, *inspect.signature(build).parameters.values(), *named, *shared]
     function: Any = update_wrapper(scores, build)
     function.__qualname__ = f"{build.__qualname__}.scores"  # where pickle finds it
-    function.__signature__ = inspect.Signature([model, prompts, *own, *shared], return_annotation="PromptScores")
+    function.__signature__ = inspect.Signature(table, return_annotation="PromptScores")
     function.__doc__ = _documented(build.__doc__ or "", needed, least_images)
     return scores
 

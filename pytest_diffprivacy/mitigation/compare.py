@@ -144,17 +144,31 @@ class MitigationComparison:
         raise UsageError(f"`mitigation` must be one of {names}, got {name!r}.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedSettings:
+    """What all methods of a comparison share.
+
+    Attributes:
+        sampling: steps and guidance.
+        images_per_prompt: images of each prompt and method.
+        seed: from which every image's seed follows, with its prompt and number.
+        closeness: measures how close images are to training images.
+        alignment: scores how well images fit their prompts.
+    """
+
+    sampling: DdimSampling
+    images_per_prompt: int
+    seed: int
+    closeness: Closeness
+    alignment: AlignmentScorer
+
+
 def run_comparison(
     model: PromptedDenoiser,
     prompts: ComparedPrompts,
     mitigations: Sequence[Mitigation],
-    *,
-    images_per_prompt: int,
-    sampling: DdimSampling,
-    closeness: Closeness,
-    alignment: AlignmentScorer,
+    shared: SharedSettings,
     engine: Engine,
-    seed: int,
 ) -> MitigationComparison:
     """Sample every prompt with every method, one unit a prompt and method, and measure the images.
 
@@ -165,12 +179,12 @@ def run_comparison(
     Source: Implements METHODS 5.7.
     """
     methods = all_methods(mitigations)
-    work = Work()
+    work, closeness = Work(), shared.closeness
 
     def generated(method: Mitigation, group: Sequence[str]) -> Generated:
-        units = [_unit(method, prompt, images_per_prompt, sampling, seed) for prompt in group]
+        units = [_unit(method, prompt, shared) for prompt in group]
         title = f"{method.card.title}: prompts"
-        return _measured(list(engine.run(model, units, title=title, work=work)), group, alignment)
+        return _measured(list(engine.run(model, units, title=title, work=work)), group, shared.alignment)
 
     outcomes = []
     for method in methods:
@@ -181,15 +195,15 @@ def run_comparison(
         others = generated(method, prompts.others) if prompts.others else None
         outcomes.append(MethodOutcome(method.card, made, near, closeness.copies(near), others))
     return MitigationComparison(
-        model.identity,
-        prompts,
-        sampling,
-        seed,
-        closeness.name,
-        closeness.label,
-        alignment.name,
-        tuple(outcomes),
-        work,
+        model=model.identity,
+        prompts=prompts,
+        sampling=shared.sampling,
+        seed=shared.seed,
+        closeness=closeness.name,
+        closeness_label=closeness.label,
+        alignment=shared.alignment.name,
+        outcomes=tuple(outcomes),
+        work=work,
     )
 
 
@@ -215,8 +229,9 @@ def image_seeds(prompt: str, count: int, seed: int) -> list[int]:
     return [int.from_bytes(digest[:6], "little") for digest in digests]
 
 
-def _unit(method: Mitigation, prompt: str, count: int, sampling: DdimSampling, seed: int) -> Unit:
-    card, code, seeds = method.card, code_of(method), image_seeds(prompt, count, seed)
+def _unit(method: Mitigation, prompt: str, shared: SharedSettings) -> Unit:
+    card, code, sampling = method.card, code_of(method), shared.sampling
+    seeds = image_seeds(prompt, shared.images_per_prompt, shared.seed)
     depends = {
         "method": f"mitigation {card.name}",
         "version": card.version,
@@ -228,7 +243,7 @@ def _unit(method: Mitigation, prompt: str, count: int, sampling: DdimSampling, s
     }
     label = f"{card.name}, prompt {hashlib.sha256(prompt.encode()).hexdigest()[:10]}"
     stored = None if card.version is None or code is None else depends
-    return Unit(label, stored, partial(_sample, method, prompt, seeds, sampling), count)
+    return Unit(label, stored, partial(_sample, method, prompt, seeds, sampling), len(seeds))
 
 
 def _sample(

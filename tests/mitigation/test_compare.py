@@ -10,7 +10,7 @@ from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.mitigation import DdimSampling, DelayedGuidance, PixelDistance, Unmitigated
-from pytest_diffprivacy.mitigation.compare import ComparedPrompts, image_seeds, run_comparison
+from pytest_diffprivacy.mitigation.compare import ComparedPrompts, SharedSettings, image_seeds, run_comparison
 from tests.mitigation.needles import OTHERS, PROMPTS, Brightness, Forgetful, needle_model, training_images
 
 SAMPLING = DdimSampling(steps=6, guidance_scale=1.0)
@@ -23,17 +23,14 @@ def model():
 
 def compared(model, mitigations, *, engine=None, alignment=None, others=OTHERS, images=3):
     prompts = ComparedPrompts(tuple(PROMPTS), tuple(training_images()[:, None]), tuple(others), 0)
-    return run_comparison(
-        model,
-        prompts,
-        mitigations,
-        images_per_prompt=images,
+    shared = SharedSettings(
         sampling=SAMPLING,
+        images_per_prompt=images,
+        seed=5,
         closeness=PixelDistance(delta=0.02),
         alignment=alignment or Brightness(),
-        engine=engine or Engine(),
-        seed=5,
     )
+    return run_comparison(model, prompts, mitigations, shared, engine or Engine())
 
 
 def test_the_original_copies_and_a_method_that_forgets_does_not(model):
