@@ -23,11 +23,10 @@ from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, batch_condition
-from pytest_diffprivacy.restoration.degrade import Batch, Degradation, Degraded, rms_hidden
+from pytest_diffprivacy.models.scoring import BATCH_SIZE, ImageBatch, as_images, image_batches
+from pytest_diffprivacy.restoration.degrade import Degradation, Degraded, rms_hidden
 from pytest_diffprivacy.restoration.masks import find_degradations
 from pytest_diffprivacy.restoration.plan import FILLS, Restoration, RestorationPlan, fill_in
-from pytest_diffprivacy.slices import in_batches
 
 DRAWS = 100
 KEEP = 10
@@ -99,7 +98,7 @@ def reconstruction_errors(
     if loss_draws < 1 or batch_size < 1:
         raise UsageError(f"`loss_draws` and `batch_size` must be at least 1, got {loss_draws!r} and {batch_size!r}.")
     errors = np.empty((len(checked), len(COLUMNS)))
-    for batch in _batches(denoiser, checked, prompts, seed, batch_size):
+    for batch in image_batches(denoiser, checked, prompts=prompts, seed=seed, batch_size=batch_size):
         tries = trying.tries(denoiser, batch, trying.degradation.degrade(batch))
         losses, distances = np.stack([measured for _, *measured in tries], axis=1)
         chosen = np.argsort(losses, axis=0, kind="stable")[:keep]
@@ -142,7 +141,7 @@ def fill_errors(
     """
     checked, degradation = as_images(images), _one(mask)
     errors = np.empty((len(checked), len(FILLS)))
-    for batch in _batches(model, checked, prompts, seed, batch_size):
+    for batch in image_batches(model, checked, prompts=prompts, seed=seed, batch_size=batch_size):
         degraded = degradation.degrade(batch)
         for column, fill in enumerate(FILLS):
             filled = fill_in(degraded, fill)  # type: ignore[arg-type]  # FILLS holds the literals
@@ -196,7 +195,7 @@ def reconstruct(
     """
     denoiser, trying = require_denoiser(model, "Reconstruction"), _Trying(**asked)
     single = as_images(image[None] if isinstance(image, Tensor) else np.asarray(image)[None])
-    (batch,) = _batches(denoiser, single, None if prompt is None else [prompt], seed, 1)
+    (batch,) = image_batches(denoiser, single, prompts=None if prompt is None else [prompt], seed=seed)
     degraded = trying.degradation.degrade(batch)
     restored, losses, errors = zip(*trying.tries(denoiser, batch, degraded), strict=True)
     first, best = int(np.argmin(losses)), int(np.argmin(errors))
@@ -236,7 +235,7 @@ class _Trying:
 
     @torch.no_grad()
     def tries(
-        self, model: Denoiser, batch: Batch, degraded: Degraded
+        self, model: Denoiser, batch: ImageBatch, degraded: Degraded
     ) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
         """Restoration after restoration: the images, the model's loss of them, their distance to the original, (b,).
 
@@ -258,11 +257,3 @@ def _one(mask: str | Degradation) -> Degradation:
     if len(found) != 1:
         raise UsageError(f"`mask` must be one mask, got {len(found)}. Judge each mask by a claim of its own.")
     return found[0]
-
-
-def _batches(
-    model: Denoiser | None, images: Tensor, prompts: Sequence[Prompt] | None, seed: int, size: int
-) -> Iterator[Batch]:
-    for part in in_batches(len(images), size):
-        condition = None if model is None else batch_condition(model, prompts, part, len(images))
-        yield Batch(images[part], part, len(images), seed, model, condition)

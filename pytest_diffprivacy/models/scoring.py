@@ -82,7 +82,9 @@ class ImageBatch:
         Raises:
             UsageError: the number of prompts is not that of the images.
         """
-        return batch_condition(self.model, prompts, self.part, self.total)
+        if prompts is not None and len(prompts) != self.total:
+            raise UsageError(f"`prompts` must hold one prompt for each of the {self.total} images, got {len(prompts)}.")
+        return self.model.condition(None if prompts is None else prompts[self.part], len(self.images))
 
     def at(self, timestep: int) -> tuple[int, float, float]:
         """The model's own index of a timestep, and its alpha and sigma.
@@ -142,7 +144,7 @@ class ImageBatch:
 
 
 def image_batches(
-    model: Denoiser,
+    model: Denoiser | None,
     images: Tensor | ArrayLike,
     *,
     prompts: Sequence[Prompt] | None = None,
@@ -150,14 +152,14 @@ def image_batches(
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
 ) -> Iterator[ImageBatch]:
-    """Images, batch by batch, with the prompts and the noise of all of them.
+    """Images, batch by batch, with the prompts and the noise of all of them; without a model nobody may be asked.
 
     Raises:
         UsageError: bad images or batch size.
     """
     checked = as_images(images)
     for part in in_batches(len(checked), batch_size):
-        yield ImageBatch(model, checked[part], part, len(checked), prompts, seed, noise)
+        yield ImageBatch(cast("Denoiser", model), checked[part], part, len(checked), prompts, seed, noise)
 
 
 def finite_scores(parts: Iterable[Tensor], *, called: str, what: str = "the model's output is") -> NDArray[np.float64]:
@@ -179,14 +181,3 @@ def finite_scores(parts: Iterable[Tensor], *, called: str, what: str = "the mode
             f"{broken[0]}. Check the checkpoint and its precision (try dtype float32)."
         )
     return values
-
-
-def batch_condition(model: Denoiser, prompts: Sequence[Prompt] | None, part: slice, total: int) -> Conditioning | None:
-    """The conditioning of a batch of images with one prompt each.
-
-    Raises:
-        UsageError: the number of prompts is not that of the images.
-    """
-    if prompts is not None and len(prompts) != total:
-        raise UsageError(f"`prompts` must hold one prompt for each of the {total} images, got {len(prompts)}.")
-    return model.condition(None if prompts is None else prompts[part], part.stop - part.start)

@@ -17,32 +17,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, UsageError
-from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration.routines import Projection, check_mask
 
 Given: TypeAlias = ArrayLike | Tensor | Callable[[Tensor], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images to degrade, and what a degradation may look at besides them.
-
-    Attributes:
-        images: (b, channels, height, width) in [0, 1] on the CPU.
-        part: their place among all images, for what the user gave one of an image.
-        total: number of all images.
-        seed: the run's seed.
-        model: the model under audit; None: model-free.
-        conditioning: the batch's conditioning, or None.
-    """
-
-    images: Tensor
-    part: slice
-    total: int
-    seed: int
-    model: Denoiser | None = None
-    conditioning: Conditioning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +62,12 @@ class Degradation(Protocol):
         """Network evaluations an image costs before any restoration."""
         ...
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """The batch, degraded."""
         ...
 
 
-def hide(batch: Batch, known: Tensor, name: str = "masks") -> Degraded:
+def hide(batch: ImageBatch, known: Tensor, name: str = "masks") -> Degraded:
     """Hide the pixels where `known`, (b, 1, height, width), is 0 behind the mean colour of the others."""
     b, _, height, width = batch.images.shape
     m = check_mask(known, (b, 1, height, width), name, first=batch.part.start)
@@ -99,7 +77,7 @@ def hide(batch: Batch, known: Tensor, name: str = "masks") -> Degraded:
     return Degraded(shown=filled, visible=filled, known=m)
 
 
-def given_rows(given: Given, batch: Batch, name: str) -> Tensor:
+def given_rows(given: Given, batch: ImageBatch, name: str) -> Tensor:
     """The batch's rows of what the user gave: an array (all images, ...), or a function of (b, ...) images."""
     found, wanted = (given(batch.images), len(batch.images)) if callable(given) else (given, batch.total)
     values = torch.as_tensor(found)
@@ -157,7 +135,7 @@ class Downsample:
         """Kind and factor."""
         return f"downsample:{self.factor}"
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Pixelate.
 
         Raises:
@@ -205,7 +183,7 @@ class Blur:
         """Kind and width."""
         return f"blur:{self.sigma:g}"
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Blur.
 
         Raises:
@@ -250,7 +228,7 @@ def _cosines(n: int) -> Tensor:
     return basis
 
 
-def _check_pixel_model(batch: Batch, name: str) -> None:
+def _check_pixel_model(batch: ImageBatch, name: str) -> None:
     if batch.model is not None and tuple(batch.model.sample_shape) != tuple(batch.model.image_shape):
         raise ModelError(
             f"{name} acts on pixels, but {batch.model.identity.name} works on latents of shape "

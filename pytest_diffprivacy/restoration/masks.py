@@ -15,8 +15,8 @@ import torch
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.noise import image_digest, noise_stream
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration.degrade import (
-    Batch,
     Blur,
     Degradation,
     Degraded,
@@ -51,7 +51,7 @@ class Half:
         """The side."""
         return self.side
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide the half."""
         height, width = batch.images.shape[2:]
         box = {
@@ -93,7 +93,7 @@ class RandomPatches:
         """Family and ratio."""
         return f"random:{self.ratio:g}" + ("" if self.side is None else f":{self.side}")
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide the patches."""
         _, _, height, width = batch.images.shape
         side = self.side or max(1, min(height, width) // 8)
@@ -130,7 +130,7 @@ class Region:
         """Its edges."""
         return f"region:{self.left},{self.top},{self.right},{self.bottom}"
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide the box.
 
         Raises:
@@ -164,7 +164,7 @@ class Boxes:
         """The label."""
         return self.label
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide the boxes.
 
         Raises:
@@ -206,7 +206,7 @@ class GivenMasks:
         """The label."""
         return self.label
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide what the masks say.
 
         Raises:
@@ -268,7 +268,7 @@ def _named(text: str) -> Degradation:
         raise UsageError(f"`masks` must be among {', '.join(SIDES)}, {forms}, got {text!r}.") from None
 
 
-def _hide_boxes(batch: Batch, boxes: Sequence[Sequence[int]], name: str) -> Degraded:
+def _hide_boxes(batch: ImageBatch, boxes: Sequence[Sequence[int]], name: str) -> Degraded:
     """Hide one box (left, top, right, bottom) of each image; right and bottom are excluded."""
     known = torch.ones(len(boxes), 1, *batch.images.shape[2:], dtype=torch.float64)
     for mask, (left, top, right, bottom) in zip(known, boxes, strict=True):

@@ -16,7 +16,8 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.models.ddim import ddim_invert
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import Spacing
-from pytest_diffprivacy.restoration.degrade import Batch, Degraded
+from pytest_diffprivacy.models.scoring import ImageBatch
+from pytest_diffprivacy.restoration.degrade import Degraded
 from pytest_diffprivacy.restoration.routines import (
     REPEATS,
     Projection,
@@ -96,7 +97,7 @@ class RestorationPlan:
         each = self.walked * (REPEATS if self.restoration == "repaint" else 1)
         return self.restorations * each + (self.walked if self.start == "inversion" else 0)
 
-    def restored(self, model: Denoiser, batch: Batch, degraded: Degraded, name: str) -> Iterator[Tensor]:
+    def restored(self, model: Denoiser, batch: ImageBatch, degraded: Degraded, name: str) -> Iterator[Tensor]:
         """Restoration after restoration: float64 (b, channels, height, width) in [0, 1], known pixels as they were."""
         times = model.schedule.sampling_timesteps(self.steps, spacing=self.spacing)[-self.walked :]
         known, start = model.encode(degraded.visible), None

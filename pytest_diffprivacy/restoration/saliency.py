@@ -11,7 +11,8 @@ from torch import Tensor
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.restoration.degrade import Batch, Degraded, Given, given_rows, hide
+from pytest_diffprivacy.models.scoring import ImageBatch
+from pytest_diffprivacy.restoration.degrade import Degraded, Given, given_rows, hide
 
 SALIENT_SHARE = 0.2
 
@@ -55,7 +56,7 @@ class Saliency:
         """One forward pass a draw, and as many backward passes, which are not counted."""
         return self.draws if self.maps is None else 0
 
-    def degrade(self, batch: Batch) -> Degraded:
+    def degrade(self, batch: ImageBatch) -> Degraded:
         """Hide the most salient pixels.
 
         Raises:
@@ -73,7 +74,7 @@ class Saliency:
         known = torch.ones(b, height * width, dtype=torch.float64).scatter_(1, largest, 0.0)
         return hide(batch, known.reshape(b, 1, height, width))
 
-    def _gradient(self, batch: Batch) -> Tensor:
+    def _gradient(self, batch: ImageBatch) -> Tensor:
         """Mean over draws of |dL/dx0| summed over channels, (b, height, width)."""
         remedy = "Give saliency maps, Saliency(maps=...), or other masks."
         model = batch.model

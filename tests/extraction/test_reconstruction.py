@@ -7,8 +7,8 @@ import torch
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
 from pytest_diffprivacy.extraction import fill_errors, reconstruct, reconstruction_errors
 from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration import Boxes, Half, RestorationPlan
-from pytest_diffprivacy.restoration.degrade import Batch
 from pytest_diffprivacy.restoration.plan import FILLS, fill_in
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import memorizer, population_model, smooth_images
@@ -67,7 +67,7 @@ def test_the_smallest_error_falls_with_the_number_of_tries():
 def test_the_kept_restorations_are_those_of_the_lowest_loss():
     """A naive twin: every restoration of one image, its loss on noise that comes from the visible part alone."""
     image, model = gaussian_images(1, 4), memorizer(gaussian_images(16, 1))
-    batch = Batch(image, slice(0, 1), 1, 7, model)
+    batch = ImageBatch(model, image, slice(0, 1), 1, seed=7)
     degraded = Half("left").degrade(batch)
     noise = probe_noise(degraded.visible.float(), 3, SHAPE, 7)
     alpha, sigma = model.schedule.at(100)
@@ -130,7 +130,7 @@ def test_a_latent_model_is_asked_with_the_images_own_prompt():
 def test_fills_know_no_model():
     images = smooth_images(3, 1)
     errors = fill_errors(images, mask="left")
-    degraded = Half("left").degrade(Batch(images, slice(0, 3), 3, 0))
+    degraded = Half("left").degrade(ImageBatch(None, images, slice(0, 3), 3))
     for column, fill in enumerate(FILLS):
         expected = (fill_in(degraded, fill) - images)[..., :4].square().mean((1, 2, 3)).sqrt()
         np.testing.assert_allclose(errors[:, column], expected, rtol=1e-6)

@@ -6,8 +6,8 @@ import torch
 
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.drc import control_scores
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration import GivenMasks, Half
-from pytest_diffprivacy.restoration.degrade import Batch
 from pytest_diffprivacy.restoration.plan import fill_in
 from pytest_diffprivacy.statistics import auroc
 from tests.models.builders import binary_images, memorizer, smooth_images
@@ -21,7 +21,7 @@ def box(images):
 
 
 def filled(images, degradation, fill):
-    return fill_in(degradation.degrade(Batch(images, slice(0, len(images)), len(images), 0)), fill)
+    return fill_in(degradation.degrade(ImageBatch(None, images, slice(0, len(images)), len(images))), fill)
 
 
 def ramps():

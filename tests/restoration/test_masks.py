@@ -6,14 +6,14 @@ import torch
 from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.membership.loss import loss_scores
 from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration import Boxes, GivenMasks, Half, RandomPatches, Saliency
-from pytest_diffprivacy.restoration.degrade import Batch
 from pytest_diffprivacy.restoration.masks import find_degradations
 from tests.models.builders import binary_images, memorizer, smooth_images
 
 
 def batch(images, *, part=None, total=None, seed=0, model=None):
-    return Batch(images, part or slice(0, len(images)), total or len(images), seed, model)
+    return ImageBatch(model, images, part or slice(0, len(images)), total or len(images), seed=seed)
 
 
 def hidden(degradation, images, **more):

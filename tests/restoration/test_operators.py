@@ -7,15 +7,15 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
 from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.models.scoring import ImageBatch
 from pytest_diffprivacy.restoration import Blur, Downsample
-from pytest_diffprivacy.restoration.degrade import Batch
 from tests.models.builders import memorizer, smooth_images
 
 OPERATORS = [Blur(1.5), Downsample(2)]
 
 
 def degraded(operator, images, model=None):
-    return operator.degrade(Batch(images, slice(0, len(images)), len(images), 0, model))
+    return operator.degrade(ImageBatch(model, images, slice(0, len(images)), len(images)))
 
 
 def images(side=8):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.membership.drc.compare import Embedding, find_comparison
-from pytest_diffprivacy.membership.drc.restored_images import drc_evidence, plan_of, to_degrade
+from pytest_diffprivacy.membership.drc.restored_images import drc_evidence, plan_of
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import Spacing
@@ -57,10 +57,9 @@ def drc_task_scores(
 
     @torch.no_grad()
     def restored_well(batch: ImageBatch, degradation: Degradation) -> Tensor:
-        whole = to_degrade(batch)
-        degraded = degradation.degrade(whole)
+        degraded = degradation.degrade(batch)
         total = torch.zeros(len(batch.images), dtype=torch.float64)
-        for restored in plan.restored(denoiser, whole, degraded, degradation.name):
+        for restored in plan.restored(denoiser, batch, degraded, degradation.name):
             total += compare(restored, batch.images, degraded.hidden)
         return total / plan.restorations
 

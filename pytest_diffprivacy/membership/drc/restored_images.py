@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from pytest_diffprivacy.methods import ImageBatch, MethodEvidence, ScoredProbes
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images, finite_scores, image_batches
 from pytest_diffprivacy.probes import ImageSet
-from pytest_diffprivacy.restoration.degrade import Batch, Degradation, rms_hidden
+from pytest_diffprivacy.restoration.degrade import Degradation, rms_hidden
 from pytest_diffprivacy.restoration.masks import Masks, find_degradations
 from pytest_diffprivacy.restoration.plan import FILLS, Fill, RestorationPlan, fill_in
 from pytest_diffprivacy.statistics import auroc
@@ -31,12 +31,6 @@ TITLE: Final = "What the model restores: original, degraded, restored"
 def plan_of(parameters: Mapping[str, Any]) -> RestorationPlan:
     """How the model restores, of the parameters of `drc_scores`."""
     return RestorationPlan(**{name: parameters[name] for name in RestorationPlan.__annotations__ if name in parameters})
-
-
-def to_degrade(batch: ImageBatch) -> Batch:
-    """A batch as degradations take it; one without a model has no conditioning."""
-    condition = batch.conditioning if batch.model else None
-    return Batch(batch.images, batch.part, batch.total, batch.seed, batch.model, condition)
 
 
 def control_scores(
@@ -79,11 +73,10 @@ def control_scores(
     compare, found = find_comparison(comparison), find_degradations(masks)
 
     def restored_well(batch: ImageBatch) -> Tensor:
-        whole = to_degrade(batch)
-        parts = [d.degrade(whole) for d in found]
+        parts = [d.degrade(batch) for d in found]
         return torch.stack([compare(fill_in(p, fill), batch.images, p.hidden) for p in parts]).mean(0)
 
-    batches = image_batches(cast("Denoiser", model), images, prompts=prompts, seed=seed, batch_size=batch_size)
+    batches = image_batches(model, images, prompts=prompts, seed=seed, batch_size=batch_size)
     return finite_scores(map(restored_well, batches), called="The control of DRC")
 
 
@@ -140,8 +133,7 @@ def drc_strip(
     denoiser, plan = require_denoiser(model, "DRC"), plan or RestorationPlan()
     single = as_images(image[None] if isinstance(image, Tensor) else np.asarray(image)[None])
     (degradation,) = find_degradations(mask)
-    prompts = None if prompt is None else [prompt]
-    batch = to_degrade(ImageBatch(denoiser, single, slice(0, 1), 1, prompts, seed))
+    (batch,) = image_batches(denoiser, single, prompts=None if prompt is None else [prompt], seed=seed)
     degraded = degradation.degrade(batch)
     restored = torch.cat(list(plan.restored(denoiser, batch, degraded, degradation.name)))
     count = plan.restorations
