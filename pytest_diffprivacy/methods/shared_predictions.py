@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -12,8 +11,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.identity import ModelIdentity
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt
-from pytest_diffprivacy.models.schedule import NoiseSchedule
+from pytest_diffprivacy.models.protocols import Denoiser
 
 REMEMBERED = 16
 
@@ -34,6 +32,9 @@ class SharedPredictions:
         self._model, self._remembered = model, remembered
         self._answers: OrderedDict[tuple[int, bytes], Tensor] = OrderedDict()
         self.evaluations = 0
+        self.schedule, self.device, self.dtype = model.schedule, model.device, model.dtype
+        self.sample_shape, self.image_shape = model.sample_shape, model.image_shape
+        self.condition, self.encode, self.decode = model.condition, model.encode, model.decode
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The model's prediction, computed unless this very question was among the latest."""
@@ -55,43 +56,6 @@ class SharedPredictions:
     def identity(self) -> ModelIdentity:
         """Name and digest of the model."""
         return self._model.identity
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The model's noise schedule."""
-        return self._model.schedule
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one x_t."""
-        return self._model.sample_shape
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of one image."""
-        return self._model.image_shape
-
-    @property
-    def device(self) -> torch.device:
-        """Where x_t lives."""
-        return self._model.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of x_t."""
-        return self._model.dtype
-
-    def condition(self, prompts: Sequence[Prompt] | None, count: int) -> Conditioning | None:
-        """The model's conditioning."""
-        return self._model.condition(prompts, count)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """x0 of images in [0, 1]."""
-        return self._model.encode(images)
-
-    def decode(self, x0: Tensor) -> Tensor:
-        """Images in [0, 1] of x0."""
-        return self._model.decode(x0)
 
 
 def _bytes(tensor: Tensor) -> bytes:
