@@ -38,15 +38,10 @@ class Candidates:
 def find_candidates(
     queries: NDArray[np.float32], blocks: Iterable[tuple[range, NDArray[np.float32]]], keep: int
 ) -> Candidates:
-    """The `keep` images of smallest distance in float32 arithmetic.
+    """The `keep` images of smallest distance in float32 arithmetic, from blocks (positions, (b, values)).
 
     The error bound is that of a dot product summed in any order (Higham, Accuracy and Stability of Numerical
     Algorithms, section 3.1), with products of at most 4,096 values so that it stays small for large images.
-
-    Args:
-        queries: (q, values).
-        blocks: parts of the searched set in order, each (its positions, (b, values)).
-        keep: candidates for each query, at most the size of the set.
     """
     centre = queries.mean(0, dtype=np.float64).astype(np.float32)
     rows = _with_column(queries, centre, np.empty((len(queries), queries.shape[1] + 1), dtype=np.float32))

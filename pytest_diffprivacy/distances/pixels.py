@@ -43,17 +43,11 @@ def pairwise_l2(images: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def largest_part_distance(parts: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """For every pair of images the RMS difference of the part in which they differ most.
+    """For every pair of images the RMS difference of that part, each (n, values), in which they differ most: (n, n).
 
     Matrix products in float64 about the mean image: distances are right to about 1e-7, 8-bit images that differ are
     never called equal, and equal ones are at most 1e-7 apart. One part after the other, so that all of it stays in the
     processor's cache.
-
-    Args:
-        parts: for each part the values of every image, (n, values), all of one shape; at least one part.
-
-    Returns:
-        float64 (n, n), symmetric, 0 on the diagonal.
     """
     largest = products = centred = np.empty((0, 0))
     for part in parts:
@@ -73,11 +67,7 @@ def largest_part_distance(parts: Iterable[NDArray[np.float32]]) -> NDArray[np.fl
 
 
 def checked_images(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Images as one block of float32.
-
-    Raises:
-        UsageError: they have another number of dimensions than (n, channels, height, width).
-    """
+    """Images as one block of float32; refuses another number of dimensions than (n, channels, height, width)."""
     if images.ndim != 4:
         raise UsageError(f"`images` must be (n, channels, height, width), got shape {images.shape}.")
     return np.ascontiguousarray(images, dtype=np.float32)

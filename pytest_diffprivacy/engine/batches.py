@@ -106,12 +106,8 @@ class Fitting:
 def fitting_batch(model: Any, largest: int, sharing: int = 1) -> Fitting:
     """The batch size whose evaluations fit into the free memory: `largest`, halved as often as needed.
 
-    A model that is no Denoiser cannot be measured; what it takes is found out when memory runs out.
-
-    Args:
-        model: what will be asked; one image's evaluation is measured, unless it is small beyond doubt.
-        largest: images in one network call at most.
-        sharing: processes that share the memory.
+    A model that is no Denoiser cannot be measured; what it takes is found out when memory runs out. One image's
+    evaluation is measured, unless it is small beyond doubt; `sharing` processes share the memory.
     """
     free = free_bytes(model.device) if isinstance(model, Denoiser) else None
     if free is None:

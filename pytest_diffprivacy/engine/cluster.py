@@ -24,23 +24,14 @@ FAILURES = 20
 
 
 def cpu_share(nodes: Sequence[float], count: int) -> float:
-    """CPUs of each of `count` workers, as many as the nodes can give all of them at once; half a CPU at least.
-
-    Args:
-        nodes: CPUs of each node.
-        count: workers.
-    """
+    """CPUs of each of `count` workers, as many as nodes of so many can give all at once; half a CPU at least."""
     whole = range(int(max(nodes, default=1)), 0, -1)
     return next((float(share) for share in whole if sum(cpus // share for cpus in nodes) >= count), 0.5)
 
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Work that needs the cluster.
-
-    Raises:
-        AuditError: it was lost.
-    """
+    """Work that needs the cluster; its loss is an AuditError."""
     try:
         yield
     except ConnectionError as error:
@@ -51,11 +42,7 @@ def _connected() -> Iterator[None]:
 
 
 def _ray_connected_to(address: str | None) -> Any:
-    """Ray's module, connected to a cluster.
-
-    Raises:
-        UsageError: ray is not installed, or the cluster cannot be reached.
-    """
+    """Ray's module, connected to a cluster; a UsageError where it is not installed or cannot be reached."""
     # Of 40 s each: Ray's own 20 take a quarter of an hour to see that a cluster has ended and left its address.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     try:

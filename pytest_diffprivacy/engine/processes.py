@@ -36,13 +36,7 @@ class Place:
 
 
 def places(count: int, device: str, environment: Mapping[str, str] | None = None) -> list[Place]:
-    """One place a worker: GPUs in turn, and a share of the CPU's threads.
-
-    Args:
-        count: workers.
-        device: kind of device that the model is on, e.g. "cpu" or "cuda".
-        environment: the environment variables; the process's own by default.
-    """
+    """One place a worker: GPUs in turn, where the device is "cuda", and a share of the CPU's threads."""
     environment = os.environ if environment is None else environment
     threads = max(1, torch.get_num_threads() // count)
     if device != "cuda":

@@ -119,11 +119,7 @@ def _latest(kept: dict[int, Any], name: int, size: int, make: Callable[[], Any])
 
 
 def _read(fetch: Callable[[int], Any], name: int) -> Any:
-    """What was sent, whose modules are imported here.
-
-    Raises:
-        AuditError: one of them cannot be.
-    """
+    """What was sent, whose modules are imported here; an AuditError where one of them cannot be."""
     try:
         return fetch(name)
     except DiffPrivacyError:

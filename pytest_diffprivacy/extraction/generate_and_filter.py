@@ -206,11 +206,8 @@ def _most_conspicuous(
 def interim_blocks(blocks: Iterable[NDArray[np.float32]], *, most: int, growing: bool) -> Iterator[NDArray[np.float32]]:
     """The same images in the larger blocks of interim analyses: every block costs a reading of the training set.
 
-    Args:
-        blocks: images (n, channels, height, width), blocks of any size, which are kept whole.
-        most: images that are held at a time; a single block may exceed it.
-        growing: whether to hand on as soon as there is a quarter more than was handed on before, so that a search that
-            may stop early makes at most a quarter too many.
+    Blocks are kept whole, and at most `most` images are held, or a single block. `growing` hands on as soon as there is
+    a quarter more than was handed on before, so that a search that may stop early makes at most a quarter too many.
     """
     held: list[NDArray[np.float32]] = []
     done = 0

@@ -39,15 +39,9 @@ def shadow_attack(
     parameters: Mapping[str, Any],
     uncontrolled: str,
 ) -> Method:
-    """A published attack with these shadow models as a method.
+    """A published attack with these shadow models as a method; `scores` is None while an audit is planned.
 
-    Args:
-        published: its facts.
-        shadows: its shadow models; `evaluations` counts what the target is asked, training and measuring them is extra.
-        title: of this attack.
-        scores: (model, images, ...) -> scores; None while an audit is planned.
-        parameters: all of its parameters.
-        uncontrolled: why no positive control applies.
+    `evaluations` counts what the target is asked; training and measuring its shadow models is extra.
     """
     measure = shadows.asked
     return published.built(

@@ -148,11 +148,7 @@ def cdi_logits(
 
 
 def as_features(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """A feature matrix as float64 (images, features).
-
-    Raises:
-        UsageError: not a matrix of finite real numbers with at least one row and one column.
-    """
+    """A feature matrix as float64 (images, features); refuses what is no matrix of finite real numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "fiu" or array.ndim != 2 or 0 in array.shape:
         raise UsageError(

@@ -115,11 +115,7 @@ def detector(
 
 
 def find_detector(name: str) -> Detector:
-    """The detector of that name.
-
-    Raises:
-        UsageError: there is none; the message lists those there are.
-    """
+    """The detector of that name; a UsageError lists those there are."""
     return cast("Detector", find_method(Kind.MEMORIZATION, name))
 
 

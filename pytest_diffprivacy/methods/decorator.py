@@ -35,12 +35,7 @@ def documented(
 ) -> str:
     """A docstring with the arguments, results and errors that all share; what it says of one of them itself stands.
 
-    Args:
-        text: docstring of the formula, with sections of its own where it has something to add.
-        before: shared arguments in front of its own, by name.
-        after: those behind them.
-        returns: what is returned, unless it says so.
-        raises: what is raised and when, by class.
+    Shared arguments stand `before` or `after` its own, by name; `raises` says when, by class.
     """
     parts = re.split(r"^(Args|Returns|Raises|Warns|Source):", inspect.cleandoc(text), flags=re.MULTILINE)
     own = dict(zip(parts[1::2], (part.rstrip() for part in parts[2::2]), strict=True))

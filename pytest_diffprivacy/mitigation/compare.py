@@ -208,11 +208,7 @@ def run_comparison(
 
 
 def all_methods(mitigations: Sequence[Mitigation]) -> list[Mitigation]:
-    """No mitigation, then each of them.
-
-    Raises:
-        UsageError: two methods of one name, or a name that is taken by the original.
-    """
+    """No mitigation, then each of them; refuses two of one name, or a name that is taken by the original."""
     methods: list[Mitigation] = [Unmitigated(), *mitigations]
     names = [method.card.name for method in methods]
     if len(set(names)) != len(names):

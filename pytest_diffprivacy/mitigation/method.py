@@ -205,11 +205,7 @@ class Unmitigated(Mitigation):
 
 
 def prompt_conditioning(model: PromptedDenoiser, prompts: Sequence[str]) -> Conditioning:
-    """The conditioning of texts, one a row.
-
-    Raises:
-        UsageError: no prompts, or an empty one, for which there is nothing to mitigate.
-    """
+    """The conditioning of texts, one a row; refuses none, or an empty one, for which there is nothing to mitigate."""
     if not prompts or not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts):
         raise UsageError(f"`prompts` must be texts that are not empty, got {list(prompts)!r}.")
     conditioning = model.condition(list(prompts), len(prompts))
@@ -262,15 +258,10 @@ def sample_images(
     rule: GuidanceRule | None = None,
     pairs: bool = False,
 ) -> Mitigated:
-    """Images from start noise, and what they cost.
+    """Images from start noise (n, *model.sample_shape) and n rows of conditioning, and what they cost.
 
-    Args:
-        model: the text-to-image model.
-        x_T: (n, *model.sample_shape).
-        conditioning: n rows.
-        sampling: steps and guidance.
-        rule: guidance that changes on the way; replaces the guidance scale.
-        pairs: evaluate the unconditional branch even where guidance 1 does not need it (attention edits count rows).
+    A `rule` is guidance that changes on the way; it replaces the guidance scale. `pairs` evaluates the unconditional
+    branch even where guidance 1 does not need it (attention edits count rows).
     """
     count, scale = len(x_T), sampling.guidance_scale
     if rule is None and not pairs and scale == 1.0:

@@ -91,11 +91,7 @@ def unit_vector(dimension: int, seed: int) -> NDArray[np.float64]:
 
 
 def check_steps(steps: int, dimension: int) -> int:
-    """Steps of a Krylov method.
-
-    Raises:
-        UsageError: no whole number, or not between 1 and the dimension.
-    """
+    """Steps of a Krylov method; refuses what is no whole number between 1 and the dimension."""
     if not isinstance(steps, Integral) or not 1 <= steps <= dimension:
         raise UsageError(f"`steps` must be between 1 and the dimension {dimension}, got {steps!r}.")
     return int(steps)

@@ -153,11 +153,7 @@ def sampling_states(
     prompts: Sequence[Prompt] | None = None,
     guidance_scale: float = 1.0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The points (timestep, x_t) at which deterministic sampling asks the model, noisy first.
-
-    Raises:
-        UsageError: x_T has the wrong shape, or guidance without prompts to be guided by.
-    """
+    """The points (timestep, x_t) at which deterministic sampling asks the model, noisy first."""
     if tuple(x_T.shape[1:]) != model.sample_shape:
         raise UsageError(f"`x_T` must have shape (n, {model.sample_shape}), got {tuple(x_T.shape)}.")
     condition = model.condition(prompts, len(x_T))
