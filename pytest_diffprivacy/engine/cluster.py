@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 from pytest_diffprivacy.engine.units import Answer, Identified, Task, Unit
 from pytest_diffprivacy.engine.workers import Sent, Worker
@@ -76,8 +76,6 @@ class RayExecutor:
     Raises:
         UsageError: ray is not installed, or the cluster cannot be reached.
     """
-
-    alone: Final = False
 
     def __init__(self, address: str | None = None, count: int | None = None) -> None:
         self._ray = ray = _ray_connected_to(address)

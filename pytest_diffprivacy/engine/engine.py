@@ -18,7 +18,7 @@ from pytest_diffprivacy.engine.cluster import RayExecutor
 from pytest_diffprivacy.engine.processes import ProcessExecutor, places
 from pytest_diffprivacy.engine.recorder import Budget, Recorder
 from pytest_diffprivacy.engine.units import Answer, CannotSend, Executor, Identified, Task, Unit, Work
-from pytest_diffprivacy.engine.workers import LocalExecutor, at_work
+from pytest_diffprivacy.engine.workers import answered, at_work
 from pytest_diffprivacy.errors import AuditError, EvidenceError, UsageError
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store
 
@@ -98,14 +98,14 @@ class Engine:
         return self._workers
 
     def _this_process(self) -> _Started:
-        return _Started(LocalExecutor(), self._sizes)
+        return _Started(None, self._sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """An executor, and the batch sizes that its workers can take."""
+    """An executor, None where this process computes, and the batch sizes that its workers can take."""
 
-    executor: Executor
+    executor: Executor | None
     sizes: BatchSizes
 
 
@@ -143,7 +143,7 @@ class _Call:
     def finish(self) -> None:
         """Wait for what still runs and keep it: the workers' next task is of another call."""
         self._held.close()
-        while self._running and self._started is not None and not self._started.executor.alone:
+        while self._running and self._started is not None and self._started.executor is not None:
             try:
                 self.collect()
             except EvidenceError:  # it could not be written, which was said when it happened first
@@ -163,28 +163,29 @@ class _Call:
             raise self._recorder.spent(self._title, self._units[number:])
         started = self._started or self._start(number)
         executor, sizes = started.executor, started.sizes
-        end = number + (1 if brief or executor.alone else AHEAD * executor.count)
-        for worker in executor.idle():
+        end = number + (1 if brief or executor is None else AHEAD * executor.count)
+        for worker in [0] if executor is None else executor.idle():
             waiting = self._rest.pop(worker, None) or self._bundle(end)
             if not waiting:
                 continue
             index, *self._rest[worker] = waiting
-            if executor.alone and self._made_elsewhere(index):
+            if executor is None and self._made_elsewhere(index):
                 continue
             size = sizes.of(self._units[index], self._model.identity.digest)
             self._running[worker] = Task(*self._names, index, size)
-            executor.submit(worker, self._running[worker])
+            if executor is not None:
+                executor.submit(worker, self._running[worker])
 
     def _start(self, number: int) -> _Started:
         """The executor of this call, which knows the model and its units from now on."""
         unit, started = self._units[number], self._engine._executor(self, self._units)
         try:
-            self._names = started.executor.load(self._model, self._units)
+            if started.executor is not None:
+                self._names = started.executor.load(self._model, self._units)
         except CannotSend as error:
             text = f"{self._title}: computed in this process, because its work cannot be sent to another ({error})."
             self._recorder.incident("not sent", text, unit, self._work)
             started = self._engine._this_process()
-            self._names = started.executor.load(self._model, self._units)
         lowered = started.sizes.fit(self._model)
         if lowered:
             self._recorder.incident("batch size lowered", lowered, unit, self._work)
@@ -232,13 +233,17 @@ class _Call:
         return True
 
     def collect(self) -> None:
-        """Wait until a worker answers, is lost or has started, and put its answer where it belongs."""
+        """Compute here, or wait until a worker answers, is lost or has started; put the answer where it belongs."""
         assert self._started is not None, "nothing runs before the workers are started"
+        executor = self._started.executor
         with self._held:
-            received = self._started.executor.receive()
-            if received is None:
+            if executor is None:
+                due = self._running[0]
+                worker, answer = 0, answered(self._units[due.index].compute, self._model, due.batch_size)
+            elif (received := executor.receive()) is None:
                 return
-            worker, answer = received
+            else:
+                worker, answer = received
             task, rest = self._running.pop(worker), self._rest.pop(worker, [])
             if answer.lost:
                 self._lost(task.index, rest)
@@ -247,9 +252,9 @@ class _Call:
             else:
                 for warning in answer.warned:
                     warnings.warn(warning, stacklevel=2)
-                self._rest[worker] = rest if self._kept(self._started.executor, worker, task.index, answer) else []
+                self._rest[worker] = rest if self._kept(executor, worker, task.index, answer) else []
 
-    def _kept(self, executor: Executor, worker: int, index: int, answer: Answer) -> bool:
+    def _kept(self, executor: Executor | None, worker: int, index: int, answer: Answer) -> bool:
         """Keep a result, or its error, which ends the call before what belongs to it has its turn."""
         unit, key = self._units[index], self._keys[index]
         if answer.arrays is None:
@@ -258,8 +263,9 @@ class _Call:
             return False
         self._recorder.keep(self._model, unit, key, answer.arrays)
         self._done[index] = answer.arrays
-        self._recorder.took(unit, answer.seconds / executor.count)  # the others compute meanwhile
-        self._recorder.computed(unit, key, answer.seconds, self._work, None if executor.alone else worker)
+        count = 1 if executor is None else executor.count
+        self._recorder.took(unit, answer.seconds / count)  # the others compute meanwhile
+        self._recorder.computed(unit, key, answer.seconds, self._work, None if executor is None else worker)
         return True
 
     def _lost(self, index: int, rest: list[int]) -> None:

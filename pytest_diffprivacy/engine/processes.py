@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Final, final
+from typing import Any, final
 
 import torch
 
@@ -64,8 +64,6 @@ class ProcessExecutor:
     Args:
         chosen: where each of them runs.
     """
-
-    alone: Final = False
 
     def __init__(self, chosen: Sequence[Place]) -> None:
         self._places, self._sent = list(chosen), Sent(pickle.dumps)

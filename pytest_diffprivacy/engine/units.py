@@ -109,11 +109,6 @@ class Executor(Protocol):
         """How many workers there are."""
         ...
 
-    @property
-    def alone(self) -> bool:
-        """Whether this process is the only worker, which computes a unit when its answer is asked for."""
-        ...
-
     def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
         """Names under which the workers know a model and its units; what is sent is sent once.
 

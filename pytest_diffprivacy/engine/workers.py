@@ -1,4 +1,4 @@
-"""Workers: what computes a unit in this process, in another one of this machine, or in an actor of a cluster."""
+"""Workers: what computes a unit in another process of this machine, or in an actor of a cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final, final
+from typing import Any, final
 
 import torch
 
@@ -38,7 +38,8 @@ def _working() -> Iterator[None]:
         _at_work = before
 
 
-def _answer(compute: Callable[..., Arrays], *arguments: Any) -> Answer:
+def answered(compute: Callable[..., Arrays], *arguments: Any) -> Answer:
+    """The result of a computation, or its error."""
     started = time.perf_counter()
     try:
         arrays, error, lack = compute(*arguments), None, False
@@ -48,39 +49,6 @@ def _answer(compute: Callable[..., Arrays], *arguments: Any) -> Answer:
     if lack:
         release_memory()  # outside of the handler, whose traceback holds the batch that did not fit
     return Answer(arrays, error, lack, seconds=time.perf_counter() - started)
-
-
-@final
-class LocalExecutor:
-    """This process; satisfies Executor."""
-
-    count: Final = 1
-    alone: Final = True
-
-    def __init__(self) -> None:
-        self._loaded: tuple[Identified, Sequence[Unit]] | None = None
-        self._task: Task | None = None
-
-    def load(self, model: Identified, units: Sequence[Unit]) -> tuple[int, int]:
-        """Names of the model and its units, which stay where they are."""
-        self._loaded = model, units
-        return 0, 0
-
-    def idle(self) -> list[int]:
-        """The one worker, unless it has a task."""
-        return [0] if self._task is None else []
-
-    def submit(self, worker: int, task: Task) -> None:
-        """Take a task, which is computed when its answer is asked for."""
-        self._task = task
-
-    def receive(self) -> tuple[int, Answer]:
-        """Compute the task that was taken."""
-        task, self._task = self._task, None
-        assert task is not None, "an answer is asked for where there is a task"
-        assert self._loaded is not None, "a task belongs to a model and its units"
-        model, units = self._loaded
-        return 0, _answer(units[task.index].compute, model, task.batch_size)
 
 
 @final
@@ -100,7 +68,7 @@ class Worker:
         """The answer to a task; a model or units that this worker does not hold are fetched by their names."""
         with warnings.catch_warnings(record=True) as caught, _working():
             warnings.simplefilter("default")
-            answer = _answer(self._computed, task, fetch)
+            answer = answered(self._computed, task, fetch)
         error = None if answer.error is None else sendable(answer.error)
         return replace(answer, error=error, warned=tuple(w.message for w in caught if isinstance(w.message, Warning)))
 

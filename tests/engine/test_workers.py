@@ -23,8 +23,6 @@ from tests.models.builders import population_model
 class Crew:
     """Workers in this process: each answers when all of them have been asked, the last asked first."""
 
-    alone = False
-
     def __init__(self, count=2, lose=()):
         self.count, self.lose = count, list(lose)
         self._sent, self._tasks = Sent(lambda thing: thing), {}
