@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
-from pytest_diffprivacy.methods import Access, Kind, Published, register
+from pytest_diffprivacy.methods import Access, Kind, Published, register, with_parameters_of
 from pytest_diffprivacy.models.noise import probe_noise
 from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
@@ -49,20 +49,59 @@ RECONSTRUCTION = Published(
 register(RECONSTRUCTION)
 
 
-def reconstruction_errors(
+@dataclass(frozen=True)
+class _Trying:
+    """How often and how the hidden part is restored, and how a try is chosen; as in `reconstruction_errors`."""
+
+    mask: str | Degradation = "left"
+    draws: int = DRAWS
+    restoration: Restoration = "ddim"
+    steps: int = STEPS
+    timestep: int = TIMESTEP
+    loss_draws: int = LOSS_DRAWS
+
+    def __post_init__(self) -> None:
+        _ = self.plan  # refuses numbers that do not fit
+
+    @cached_property
+    def plan(self) -> RestorationPlan:
+        """How the model restores."""
+        return RestorationPlan(self.restoration, self.draws, self.steps)
+
+    @cached_property
+    def degradation(self) -> Degradation:
+        """What is hidden."""
+        return _one(self.mask)
+
+    @torch.no_grad()
+    def tries(
+        self, model: Denoiser, batch: ImageBatch, degraded: Degraded
+    ) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
+        """Restoration after restoration: the images, the model's loss of them, their distance to the original, (b,).
+
+        The loss has one set of noise draws for all restorations of an image, from what is left of it, which is all that
+        an attacker holds.
+        """
+        times = [match.index for match in match_all(model.schedule, [self.timestep])]
+        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), self.loss_draws, model.sample_shape, batch.seed)
+        noise = drawn.to(device=model.device, dtype=model.dtype)
+        for restored in self.plan.restored(model, batch, degraded, self.degradation.name):
+            x0, conditioning = model.encode(restored), batch.conditioning
+            loss = denoising_loss(model, x0, timesteps=times, noise=noise, conditioning=conditioning)
+            distances = rms_hidden(restored, batch.images, degraded.hidden)
+            yield restored, loss.double().cpu().numpy(), distances.numpy()
+
+
+@with_parameters_of(_Trying)
+def reconstruction_errors(  # noqa: D417 - the others are handed on
     model: Denoiser,
     images: Tensor | ArrayLike,
     *,
-    mask: str | Degradation = "left",
-    draws: int = DRAWS,
     keep: int = KEEP,
-    restoration: Restoration = "ddim",
-    steps: int = STEPS,
-    timestep: int = TIMESTEP,
-    loss_draws: int = LOSS_DRAWS,
     seed: int = 0,
     prompts: Sequence[Prompt] | None = None,
     batch_size: int = BATCH_SIZE,
+    **asked: Any,
 ) -> NDArray[np.float64]:
     """Measure how far restored images are from the originals on hidden pixels.
 
@@ -92,7 +131,8 @@ def reconstruction_errors(
         authors used is not stated.
     """
     denoiser, checked = require_denoiser(model, "Reconstruction"), as_images(images)
-    trying = _Trying(mask, draws, restoration, steps, timestep, loss_draws)
+    trying = _Trying(**asked)
+    draws, loss_draws = trying.draws, trying.loss_draws
     if not 1 <= keep <= draws:
         raise UsageError(f"`keep` must be between 1 and `draws` ({draws}), got {keep!r}.")
     if loss_draws < 1 or batch_size < 1:
@@ -170,6 +210,7 @@ class Reconstruction:
     mask: str
 
 
+@with_parameters_of(_Trying)
 @torch.no_grad()
 def reconstruct(
     model: Denoiser,
@@ -207,49 +248,6 @@ def reconstruct(
         errors=(float(errors[first][0]), float(errors[best][0])),
         mask=trying.degradation.name,
     )
-
-
-@dataclass(frozen=True)
-class _Trying:
-    """How often and how the hidden part is restored, and how a try is chosen; as in `reconstruction_errors`."""
-
-    mask: str | Degradation = "left"
-    draws: int = DRAWS
-    restoration: Restoration = "ddim"
-    steps: int = STEPS
-    timestep: int = TIMESTEP
-    loss_draws: int = LOSS_DRAWS
-
-    def __post_init__(self) -> None:
-        _ = self.plan  # refuses numbers that do not fit
-
-    @cached_property
-    def plan(self) -> RestorationPlan:
-        """How the model restores."""
-        return RestorationPlan(self.restoration, self.draws, self.steps)
-
-    @cached_property
-    def degradation(self) -> Degradation:
-        """What is hidden."""
-        return _one(self.mask)
-
-    @torch.no_grad()
-    def tries(
-        self, model: Denoiser, batch: ImageBatch, degraded: Degraded
-    ) -> Iterator[tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]]:
-        """Restoration after restoration: the images, the model's loss of them, their distance to the original, (b,).
-
-        The loss has one set of noise draws for all restorations of an image, from what is left of it, which is all that
-        an attacker holds.
-        """
-        times = [match.index for match in match_all(model.schedule, [self.timestep])]
-        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), self.loss_draws, model.sample_shape, batch.seed)
-        noise = drawn.to(device=model.device, dtype=model.dtype)
-        for restored in self.plan.restored(model, batch, degraded, self.degradation.name):
-            x0, conditioning = model.encode(restored), batch.conditioning
-            loss = denoising_loss(model, x0, timesteps=times, noise=noise, conditioning=conditioning)
-            distances = rms_hidden(restored, batch.images, degraded.hidden)
-            yield restored, loss.double().cpu().numpy(), distances.numpy()
 
 
 def _one(mask: str | Degradation) -> Degradation:

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.methods import Access, ImageBatch, Need, method, score_function
+from pytest_diffprivacy.methods import Access, ImageBatch, Need, method, score_function, with_parameters_of
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
+from pytest_diffprivacy.models.scoring import as_images
 from pytest_diffprivacy.statistics import auroc
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in (166, 500, 833))
@@ -79,17 +79,32 @@ class ClidScale:
 UNSCALED: Final = ClidScale(gain=(0.0, 1.0), fit=(0.0, 1.0), weight=0.9)
 
 
-def clid_scores(
-    model: Denoiser,
-    images: Tensor | ArrayLike,
-    *,
-    timesteps: Sequence[int] = TIMESTEPS,
-    reductions: int = REDUCTIONS,
-    scale: ClidScale | None = None,
-    noise: Tensor | None = None,
-    seed: int = 0,
-    prompts: Sequence[Prompt] | None = None,
-    batch_size: int = BATCH_SIZE,
+@score_function(access=Access.GREY_BOX, called="CLiD", noise="a draw a timestep")
+def _losses(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, reductions: int = REDUCTIONS) -> Tensor:
+    """The loss with an image's own prompt, with each reduced one, and without: (b, reductions + 2)."""
+    if batch.prompts is None:
+        raise UsageError("`prompts` must be given: CLiD compares each image's own prompt with shorter ones, got None.")
+    if len(batch.prompts) != batch.total:
+        raise UsageError(
+            f"`prompts` must hold one prompt for each of the {batch.total} images, got {len(batch.prompts)}."
+        )
+    if reductions < 0:
+        raise UsageError(f"`reductions` must be at least 0, got {reductions!r}.")
+    times, model = batch.times(timesteps), batch.model
+    drawn = batch.noise_by_timestep(times)
+    conditions = [batch.conditioned(c) for c in (batch.prompts, *_reduced_prompts(batch.prompts, reductions), None)]
+    loss = torch.zeros(len(conditions), len(batch.images), dtype=torch.float64, device=model.device)
+    for t, eps in zip(times, drawn, strict=True):
+        alpha, sigma = model.schedule.at(t)
+        x_t = alpha * batch.x0 + sigma * eps
+        for row, condition in zip(loss, conditions, strict=True):
+            row += (model.predict_eps(x_t, t, condition) - eps).double().square().flatten(1).sum(1)
+    return (loss / len(times)).T
+
+
+@with_parameters_of(_losses)
+def clid_scores(  # noqa: D417 - the others are handed on
+    model: Denoiser, images: Tensor | ArrayLike, *, scale: ClidScale | None = None, **asked: Any
 ) -> NDArray[np.float64]:
     """Score images by how much their own prompt helps the model to predict their noise, and by how well it does.
 
@@ -120,40 +135,13 @@ def clid_scores(
     Source: Follows Zhai et al. 2024 (CLiD, threshold variant), except for fixed timesteps and a scale that never sees
     the scored images (METHODS 3.10).
     """
-    terms = clid_terms(
-        model, images, timesteps=timesteps, reductions=reductions, noise=noise, seed=seed, prompts=prompts,
-        batch_size=batch_size,
-    )  # fmt: skip
-    chosen = scale or UNSCALED
+    terms, chosen = clid_terms(model, images, **asked), scale or UNSCALED
     if chosen.model == terms.model and (seen := set(chosen.images).intersection(terms.images)):
         raise UsageError(
             f"`scale` must come from images that are not scored: {len(seen)} of {len(terms.images)} were used to fit "
             "it on this model. Fit it on a shadow model or on other images."
         )
     return chosen.apply(terms.gain, terms.fit)
-
-
-@score_function(access=Access.GREY_BOX, called="CLiD", noise="a draw a timestep")
-def _losses(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, reductions: int = REDUCTIONS) -> Tensor:
-    """The loss with an image's own prompt, with each reduced one, and without: (b, reductions + 2)."""
-    if batch.prompts is None:
-        raise UsageError("`prompts` must be given: CLiD compares each image's own prompt with shorter ones, got None.")
-    if len(batch.prompts) != batch.total:
-        raise UsageError(
-            f"`prompts` must hold one prompt for each of the {batch.total} images, got {len(batch.prompts)}."
-        )
-    if reductions < 0:
-        raise UsageError(f"`reductions` must be at least 0, got {reductions!r}.")
-    times, model = batch.times(timesteps), batch.model
-    drawn = batch.noise_by_timestep(times)
-    conditions = [batch.conditioned(c) for c in (batch.prompts, *_reduced_prompts(batch.prompts, reductions), None)]
-    loss = torch.zeros(len(conditions), len(batch.images), dtype=torch.float64, device=model.device)
-    for t, eps in zip(times, drawn, strict=True):
-        alpha, sigma = model.schedule.at(t)
-        x_t = alpha * batch.x0 + sigma * eps
-        for row, condition in zip(loss, conditions, strict=True):
-            row += (model.predict_eps(x_t, t, condition) - eps).double().square().flatten(1).sum(1)
-    return (loss / len(times)).T
 
 
 @wraps(_losses, assigned=())

@@ -1,7 +1,7 @@
 """Methods: how a published attack, detector or score is registered, found, configured and run."""
 
 from pytest_diffprivacy.evidence.access import Access
-from pytest_diffprivacy.methods.decorator import method, score_function
+from pytest_diffprivacy.methods.decorator import method, score_function, with_parameters_of
 from pytest_diffprivacy.methods.method import (
     Configured,
     Kind,
@@ -37,4 +37,5 @@ __all__ = [
     "register",
     "resolve",
     "score_function",
+    "with_parameters_of",
 ]

@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial, wraps
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ def documented(
 
 
 Formula: TypeAlias = Callable[..., Any]
+Wrapped = TypeVar("Wrapped", bound=Callable[..., Any])
 Noise: TypeAlias = Literal["", "draws", "a draw a timestep"]
 NOT_PARAMETERS: Final = ("model", "images", "batch", "noise", "seed", "prompts", "batch_size")
 NOISE = """replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw."""
@@ -182,6 +183,21 @@ def score_function(
         return scores
 
     return wrapped
+
+
+def with_parameters_of(other: Callable[..., Any]) -> Callable[[Wrapped], Wrapped]:
+    """Show in the place of a function's `**` the parameters of another one, or a dataclass, to which it hands them."""
+
+    def shown(function: Wrapped) -> Wrapped:
+        own = inspect.signature(function)
+        kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        handed = [p for p in inspect.signature(other).parameters.values() if p.name not in own.parameters]
+        table = [p for p in kept if p.kind is _GIVEN] + [p.replace(kind=_NAMED) for p in handed]
+        signature = own.replace(parameters=[*table, *(p for p in kept if p.kind is _NAMED)])
+        function.__dict__["__signature__"] = signature
+        return function
+
+    return shown
 
 
 def _common(name: str, default: Any, annotation: str) -> inspect.Parameter:
