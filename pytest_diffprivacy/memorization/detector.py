@@ -149,9 +149,9 @@ def _public(build: Callable[..., Observation], needed: str, least_images: int) -
         )
         return configured.scores(watched[chosen.name])
 
-    model, prompts, *shared, _ = inspect.signature(scores).parameters.values()
+    model, prompts, latents, batch_size, _ = inspect.signature(scores).parameters.values()
     named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in walk.values()]
-    table = [model, prompts, *inspect.signature(build).parameters.values(), *named, *shared]
+    table = [model, prompts, *inspect.signature(build).parameters.values(), latents, *named, batch_size]
     function: Any = update_wrapper(scores, build)
     function.__qualname__ = f"{build.__qualname__}.scores"  # where pickle finds it
     function.__signature__ = inspect.Signature(table, return_annotation="PromptScores")
