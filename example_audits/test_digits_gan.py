@@ -1,4 +1,4 @@
-"""Does a GAN give training images back? `digits-gan` saw the rows of `digits-leaky`; its claim must fail, strictly."""
+"""Does a GAN give training images back? `digits-gan` saw the rows of `digits-leaky`: a demonstration."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 from digits_gan import digits_gan
 from digits_probes import digits_probes
 
-from pytest_diffprivacy import PrivacyViolation, ProbeSet, assert_no_extraction
+from pytest_diffprivacy import ProbeSet, assert_no_extraction
 from pytest_diffprivacy.models import CallableGenerator
 
-leaks = pytest.mark.xfail(raises=PrivacyViolation, strict=True, reason="digits-gan saw 10 digits 64 times each")
+pytestmark = pytest.mark.diffprivacy(demonstration="digits-gan saw 10 digits 64 times each")
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,5 @@ def probe_set() -> ProbeSet:
     return digits_probes("digits-leaky")
 
 
-@leaks
 def test_no_training_digit_comes_back(diffusion_model, probe_set):
     assert_no_extraction(diffusion_model, probe_set, generations=1024, max_rate=0.005)

@@ -1,4 +1,4 @@
-"""Does the audit catch a leak? `digits-leaky` memorized what was repeated; every claim must fail, strictly."""
+"""Does the audit catch a leak? `digits-leaky` memorized what was repeated: a demonstration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from digits_probes import digits_probes
 
 from pytest_diffprivacy import (
-    PrivacyViolation,
     ProbeSet,
     assert_mia_tpr_below,
     assert_no_extraction,
@@ -16,7 +15,7 @@ from pytest_diffprivacy import (
     load_model,
 )
 
-leaks = pytest.mark.xfail(raises=PrivacyViolation, strict=True, reason="digits-leaky was trained to memorize")
+pytestmark = pytest.mark.diffprivacy(demonstration="digits-leaky was trained to memorize")
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +28,19 @@ def probe_set() -> ProbeSet:
     return digits_probes("digits-leaky")
 
 
-@leaks
 def test_no_training_digit_comes_back(diffusion_model, probe_set):
     assert_no_extraction(diffusion_model, probe_set, generations=1536, max_rate=0.005)
 
 
-@leaks
 def test_a_leak_is_certain_long_before_all_generations_are_made(diffusion_model, probe_set):
     """At most 16,384 generations, as a release would want; this model needs the first look at them alone."""
     assert_no_extraction(diffusion_model, probe_set, generations=16_384, max_rate=0.005, early_stop=True)
 
 
-@leaks
 @pytest.mark.parametrize("attack", ["loss", "secmi"])
 def test_training_digits_stay_hidden(diffusion_model, probe_set, attack):
     assert_mia_tpr_below(diffusion_model, probe_set, attack=attack, max_fpr=0.01, limit=0.05)
 
 
-@leaks
 def test_the_landscape_is_flat(diffusion_model, probe_set):
     assert_sharpness_below(diffusion_model, probe_set, limit=0.05)

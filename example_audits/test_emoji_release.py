@@ -6,7 +6,6 @@ import pytest
 from emoji_probes import LEAKY, RELEASE, emoji_probes, emoji_prompts
 
 from pytest_diffprivacy import (
-    PrivacyViolation,
     assert_no_extraction,
     assert_no_memorized_prompts,
     assert_sharpness_below,
@@ -14,7 +13,7 @@ from pytest_diffprivacy import (
 )
 from pytest_diffprivacy.extraction import PromptSearch
 
-leaks = pytest.mark.xfail(raises=PrivacyViolation, strict=True, reason="emoji-leaky was trained to memorize")
+leaks = pytest.mark.diffprivacy(demonstration="emoji-leaky was trained to memorize")
 pytestmark = [
     pytest.mark.diffprivacy,
     pytest.mark.parametrize("folder", [pytest.param(LEAKY, marks=leaks), RELEASE], ids=lambda folder: folder.name),

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.audit import Auditor
     from pytest_diffprivacy.probes import ProbeSet
 
-AUDIT_FIXTURES = frozenset({"diffusion_model", "probe_set", "diffprivacy"})
-
 
 @pytest.fixture(scope="session")
 def diffusion_model() -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Generator, Iterator
+import sys
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
@@ -13,6 +13,7 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
+from pytest_diffprivacy.collection import MARKER_HELP, Audits, declared
 from pytest_diffprivacy.errors import (
     AuditError,
     DiffPrivacyError,
@@ -23,20 +24,22 @@ from pytest_diffprivacy.errors import (
     Regression,
     UsageError,
 )
-from pytest_diffprivacy.fixtures import AUDIT_FIXTURES, diffprivacy, diffusion_model, probe_set
+from pytest_diffprivacy.fixtures import diffprivacy, diffusion_model, probe_set
+from pytest_diffprivacy.options.outputs import take_away, take_away_outputs, typed_reports, withdraw_card
+from pytest_diffprivacy.options.redo import Redo, called, option_words
 from pytest_diffprivacy.policy import find_policy
 from pytest_diffprivacy.progress import Uncaptured
 from pytest_diffprivacy.visible import visible
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
-RUN_KEY = "diffprivacy_run"
-MARKER = "diffprivacy"
+RUN_KEY, REDO_KEY = "diffprivacy_run", "diffprivacy_redo"
 OUTER_SESSION = pytest.StashKey[options.Session | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Register every option as flag and ini key."""
+    take_away(typed_reports(), Path.cwd())
     group = parser.getgroup("diffprivacy", "audits of diffusion models")
     for option in options.OPTIONS:
         action: dict[str, Any] = {"action": "append"} if option.repeatable else {}
@@ -45,9 +48,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(option.ini, help=option.help, default="")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before anything of the project is loaded: no report of an earlier run may stand for this one."""
+    try:
+        take_away_outputs(early_config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Resolve the options and name the run; refuse bad values before anything is collected."""
-    config.addinivalue_line("markers", f"{MARKER}: this test is an audit even though it uses no audit fixture.")
+    config.addinivalue_line("markers", MARKER_HELP)
     flags = {option.name: config.getoption(option.ini, None) for option in options.OPTIONS}
     ini = {option.name: str(config.getini(option.ini) or "") for option in options.OPTIONS}
     ini_dir = config.inipath.parent if config.inipath else config.rootpath
@@ -62,9 +74,14 @@ def pytest_configure(config: pytest.Config) -> None:
     started = datetime.now(UTC)
     run_id = worker[RUN_KEY] if worker else f"{started:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"
     progress = None if worker else Uncaptured(config)
-    session = options.Session(settings, run_id, progress, policy)  # type: ignore[arg-type]  # write, flush, isatty
+    folder = Path(config.invocation_params.dir)
+    words = worker[REDO_KEY] if worker else [*called(config), *option_words(flags, folder)]
+    redo = Redo(config.rootpath, folder, tuple(words))
+    session = options.Session(settings, run_id, progress, policy, redo)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
-    config.pluginmanager.register(_AuditRun(config, session, started, worker is not None), "diffprivacy-run")
+    run = _AuditRun(config, session, started, worker is not None)
+    config.pluginmanager.register(run, "diffprivacy-run")
+    config.pluginmanager.register(run.audits, "diffprivacy-audits")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -90,11 +107,12 @@ class _AuditRun:
 
     def __init__(self, config: pytest.Config, session: options.Session, started: datetime, worker: bool) -> None:
         self.config, self.started, self.worker = config, started, worker
+        self.redo = session.redo.words if session.redo else ()
         self.settings, self.run_id, self.limits = session.settings, session.run_id, session.policy
+        self.asked = bool(self.settings["report"])
         self.inconclusive = str(self.settings["inconclusive"])
         self.planning = bool(self.settings["plan"])
-        self.expected: dict[str, str] = {}
-        self.uncollected: dict[str, str] = {}
+        self.audits = Audits(config, worker)
         self.outcomes: dict[str, dict[str, Any]] = {}
         self.happened: list[str] = []
         self.lost_workers = False
@@ -104,49 +122,42 @@ class _AuditRun:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """xdist: all workers write to one run folder."""
-        node.workerinput[RUN_KEY] = self.run_id
+        node.workerinput[RUN_KEY], node.workerinput[REDO_KEY] = self.run_id, list(self.redo)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """xdist: which audits did the workers collect, and was one lost?"""
         output = getattr(node, "workeroutput", {})
-        self.expected.update(output.get(RUN_KEY, {}))
+        self.audits.expected.update(output.get(RUN_KEY, {}))
         if error:
             self.happened.append(f"Worker {node.gateway.id} was lost: {error}")
             self.lost_workers = True
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Iterator[None]:
-        """Which of the collected tests are audits, deselected ones included?"""
-        audits = [item for item in items if _is_audit(item)]
-        yield
-        chosen = set(items)  # items, not node ids: xdist's loadgroup renames them in this hook
-        self.expected |= {item.nodeid: "selected" if item in chosen else "deselected" for item in audits}
-
     def pytest_collection_finish(self) -> None:
         """Write down which audits there are before the first of them runs: a lost worker cannot do it later."""
-        if not self.expected or self.config.option.collectonly or self.planning:
+        if self.config.option.collectonly or self.planning:
             return
+        if self.audits.expected or self.asked:
+            self.audits.count()
+        if not self.audits.expected:
+            return
+        withdraw_card(self.settings.text("card"))
         try:
-            self._folder().event("collected", audits=self.expected)
+            self._folder().event("collected", audits=self.audits.expected)
         except EvidenceError as error:
             if not self.worker:  # in a worker of xdist every audit fails with the same words
                 raise pytest.UsageError(visible(str(error))) from None
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file that cannot be collected may hold audits."""
-        if report.failed:
-            self.uncollected[report.nodeid] = "not collected"
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
         """Our exceptions show their own block, no traceback; INCONCLUSIVE follows the policy."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
+        self._add_claims(item, report, error)
         if self.planning and call.when == "call":
             self._planned(item, report, error)
             return report
-        if isinstance(error, DiffPrivacyError):
+        if isinstance(error, DiffPrivacyError) and getattr(report, "diffprivacy", None) is None:
             block = visible(f"{type(error).__name__}: {error}")
             if report.outcome == "failed" and not self.config.option.fulltrace:
                 report.longrepr = block
@@ -160,6 +171,27 @@ class _AuditRun:
                 report.diffprivacy_text = block
         return report
 
+    def _add_claims(self, item: pytest.Item, report: Any, error: BaseException | None) -> None:
+        """What a test left unjudged, and whether a demonstration has shown what it is declared to show."""
+        marks = declared(item) or {}
+        report.diffprivacy_demonstration = shows = marks.get("demonstration")
+        if "pytest_diffprivacy.audit.current" not in sys.modules or not marks.get("audit", True):
+            return
+        from pytest_diffprivacy.audit import current_auditor
+
+        auditor = current_auditor()
+        report.diffprivacy_unjudged, auditor.unjudged = auditor.unjudged, []
+        own = [claim for claim in auditor.claims if claim.node_id == item.nodeid]
+        verdicts = [claim.verdict for claim in own]
+        if not shows or self.planning or report.when != "call" or not verdicts:
+            return
+        held = [claim for claim in own if claim.verdict == "PASS"]
+        if held:
+            report.outcome, report.diffprivacy = "failed", "FAIL"
+            report.longrepr = f"The demonstration failed. {held[0].sentence}: it holds. To be shown was: {shows}"
+        elif isinstance(error, PrivacyViolation) or (error is None and "FAIL" in verdicts):
+            report.outcome, report.longrepr, report.diffprivacy = "passed", None, "DEMONSTRATED"
+
     def _planned(self, item: pytest.Item, report: Any, error: BaseException | None) -> None:
         """A test whose claims were planned is neither passed nor failed, whatever it made of their results."""
         from pytest_diffprivacy.audit import current_auditor
@@ -169,7 +201,7 @@ class _AuditRun:
             return
         auditor = current_auditor()
         plans, auditor.plans = auditor.plans, []
-        if plans or (_is_audit(item) and report.failed):
+        if plans or (self.audits.holds(item) and report.failed):
             report.outcome, report.longrepr, report.diffprivacy = "passed", None, "PLANNED"
             report.diffprivacy_plans = plans or [[f"not planned, because it needs its model: {error}"]]
 
@@ -180,6 +212,8 @@ class _AuditRun:
             return "planned", "p", ("PLANNED", {"yellow": True})
         if category is None or hasattr(report, "wasxfail"):
             return None
+        if category == "DEMONSTRATED":
+            return "demonstrated", "d", ("DEMONSTRATED", {"green": True})
         if category == "INCONCLUSIVE":
             return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
         if category == "ERROR" and report.failed:
@@ -195,73 +229,66 @@ class _AuditRun:
             self.happened.append(f"{report.nodeid} was run again.")
         if report.when == "setup":
             self.started_tests.add(report.nodeid)
+        before = self.outcomes.get(report.nodeid, {})
+        unjudged = [] if report.when == "setup" else before.get("unjudged", [])
+        found = {**before, "unjudged": unjudged + (getattr(report, "diffprivacy_unjudged", None) or [])}
+        found["demonstration"] = getattr(report, "diffprivacy_demonstration", None) or before.get("demonstration")
         if report.when == "call" or report.outcome != "passed":
             expected = hasattr(report, "wasxfail")
-            before = self.outcomes.get(report.nodeid, {})
-            self.outcomes[report.nodeid] = {
+            found |= {
                 "outcome": "xfailed" if expected and report.skipped else "xpassed" if expected else report.outcome,
                 "failed_before": before.get("failed_before") or before.get("outcome") in ("failed", "rerun"),
                 "detail": "crashed" if str(report.when) == "???" else getattr(report, "diffprivacy", None) or "",
             }
+        self.outcomes[report.nodeid] = found
 
     @pytest.hookimpl(tryfirst=True)  # pytest's JUnit file is written in the same hook
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Put the run together and write the reports; workers only say what they collected."""
         if self.planning:
             return
+        if self._has_records() or any(found.get("unjudged") for found in self.outcomes.values()):
+            self.audits.count()
         if self.worker:
-            session.config.workeroutput[RUN_KEY] = self.expected  # type: ignore[attr-defined]
+            session.config.workeroutput[RUN_KEY] = self.audits.expected  # type: ignore[attr-defined]
             return
-        # Where a report is asked for, one of an earlier run may not stand for this one.
-        asked = self.settings.origin("report") == "command line"
-        if session.config.option.collectonly or not (self.expected or asked or self._has_records()):
+        raised = any(found.get("unjudged") for found in self.outcomes.values())
+        typed = self.settings.origin("report") == "command line"
+        if session.config.option.collectonly or not (self.audits.expected or typed or raised or self._has_records()):
             return
         from pytest_diffprivacy.audit.catalogue import known_methods
+        from pytest_diffprivacy.conclusion import is_red, new_baseline, write_documents
         from pytest_diffprivacy.evidence.pictures import redacted_command
         from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
-        from pytest_diffprivacy.report.lines import run_lines
+        from pytest_diffprivacy.report.lines import junit_properties, run_lines
 
         try:
             seen = PytestRun(
                 self.started,
                 redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
-                self.uncollected | self.expected,
+                self.audits.uncollected | self.audits.expected,
                 self.outcomes,
                 self._incidents(),
             )
             run = conclude_run(self._folder(), self.settings, seen, policy=self.limits, catalogue=known_methods())
-            red = self.lost_workers or run.verdict == "FAIL" or (run.verdict != "PASS" and self._repeated(run))
-            if session.exitstatus == pytest.ExitCode.OK and red:
+            if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or is_red(run, self.settings)):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self.lines = run_lines(run)
-            self._write(run)
+            self.lines += write_documents(run, self.settings)
         except DiffPrivacyError as error:
             self.lines.append(f"ERROR         the report was not written: {error}")
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             return
-        if bool(self.settings["update-baseline"]):
-            self._update_baseline(session, run)
-
-    def _write(self, run: Any) -> None:
-        """Every document that was asked for, and a line for each."""
-        from pytest_diffprivacy.evidence.seals import record_digest
-        from pytest_diffprivacy.report.lines import junit_properties
-        from pytest_diffprivacy.report.write import append_summary, update_card, write_report
-
-        self.lines.append(f"record        sha256 {record_digest(run)}")
-        for path in self.settings.paths("report"):
-            write_report(run, path)
-            self.lines.append(f"report        {path}")
-        card, summary = self.settings.text("card"), os.environ.get("GITHUB_STEP_SUMMARY")
-        if card is not None:
-            update_card(run, Path(card))
-            self.lines.append(f"card          {card}")
-        if summary:
-            append_summary(run, Path(summary))
         junit = self.config.stash.get(xml_key, None)
         if junit is not None:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
+        if bool(self.settings["update-baseline"]):
+            try:
+                self.lines.append(new_baseline(run, self.settings, self._folder().folder, chosen=self._chosen()))
+            except DiffPrivacyError as error:
+                self.lines.append(f"ERROR         {error}")
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _junit_error(self, report: pytest.TestReport) -> None:
         """JUnit: a claim that could not be judged is an error; pytest says failure of whatever a test raises."""
@@ -274,24 +301,11 @@ class _AuditRun:
                 junit.stats["failure"] -= 1
                 junit.stats["error"] += 1
 
-    def _update_baseline(self, session: pytest.Session, run: Any) -> None:
-        """This run becomes the last release."""
-        from pytest_diffprivacy.evidence.baseline import update_baseline
-
-        path, option = Path(str(self.settings["baseline"])), self.config.option
-        chosen = [arg for arg in self.config.args if "::" in arg] or option.keyword or option.markexpr
-        try:
-            if chosen or self.config.getoption("lf", False) or "deselected" in self.expected.values():
-                raise UsageError("The baseline was not updated: only a part of the audits was selected. Run all.")
-            count = update_baseline(path, self._folder().folder, run)
-            self.lines.append(f"baseline      {count} claims written to {path.name}")
-        except DiffPrivacyError as error:
-            self.lines.append(f"ERROR         {error}")
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def _repeated(self, run: Any) -> bool:
-        """Whether an audit failed and was run again: pytest sees the last attempt only, the run's verdict the worst."""
-        return any(self.outcomes.get(test.node_id, {}).get("failed_before") for test in run.tests)
+    def _chosen(self) -> bool:
+        """Whether only a part of the tests was selected."""
+        option = self.config.option
+        named = any("::" in arg for arg in self.config.args) or option.keyword or option.markexpr
+        return bool(named or self.config.getoption("lf", False) or "deselected" in self.audits.expected.values())
 
     def _has_records(self) -> bool:
         """Whether this run left records, for tests that need no audit fixture and for workers that were lost."""
@@ -304,7 +318,9 @@ class _AuditRun:
 
     def _incidents(self) -> list[str]:
         """What happened besides the audits themselves."""
-        mine = {text for text in self.happened if text.startswith("Worker ") or text.split(" ")[0] in self.expected}
+        mine = {
+            text for text in self.happened if text.startswith("Worker ") or text.split(" ")[0] in self.audits.expected
+        }
         repeated = ["Only tests that failed in an earlier run were run (--last-failed)."]
         return (repeated if self.config.getoption("lf", False) else []) + sorted(mine)
 
@@ -325,10 +341,6 @@ class _AuditRun:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
                 terminalreporter.line(visible(line))
-
-
-def _is_audit(item: pytest.Item) -> bool:
-    return bool(AUDIT_FIXTURES & set(getattr(item, "fixturenames", ()))) or item.get_closest_marker(MARKER) is not None
 
 
 def _category(error: DiffPrivacyError) -> str:

@@ -89,7 +89,7 @@ def test_the_verdict_has_a_line_a_claim(record, capsys):
     assert lines[1].startswith(
         "FAIL          audits/test_release.py::test_members_hidden: checkpoints/release-3: The TPR of SecMI at FPR "
     )
-    assert lines[1].endswith("(expected by its test)")
+    assert lines[1].endswith("(a demonstration)")
 
 
 def test_a_record_that_was_edited_is_refused_or_shown_as_unverified(run, record, capsys):

@@ -25,6 +25,7 @@ GIVEN = {
     "seed": ("17", 17),
     "confidence": ("0.99", 0.99),
     "inconclusive": ("skip", "skip"),
+    "incomplete": ("fail", "fail"),
     "cache-dir": ("/elsewhere", "/elsewhere"),
     "fresh": ("true", True),
     "cache-limit": ("1.5GB", 1_500_000_000),

@@ -83,6 +83,7 @@ class Auditor:
         self.run, self._policy, self._last_release = run, policy, last_release
         self.planning, self.plans = planning, list[list[str]]()
         self.claims: list[records.Claim] = []
+        self.judged, self.unjudged = 0, list[str]()  # how often a claim was judged; what raised before it was
         self._subjects: dict[str, str] = {}
 
     @classmethod
@@ -210,6 +211,7 @@ class Auditor:
         if self._last_release is not None and decision is not None:
             made = self._compared(made, case, self._last_release)
         self.claims = [c for c in self.claims if c.id != made.id] + [made]
+        self.judged += 1
         if self.run is not None:
             self.run.keep_claim(made)
             self.run.event("claim", claim=made.id, verdict=made.verdict.value, node_id=node_id)

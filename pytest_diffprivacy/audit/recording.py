@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pytest_diffprivacy import options
 from pytest_diffprivacy.audit.claim import Claim, Findings, Subject
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
@@ -99,7 +100,10 @@ def calling_line(node_id: str) -> int | None:
 
 def redo_command(node_id: str, seed: int) -> str:
     """How to judge the claim again."""
-    return f'pytest "{node_id}" --diffprivacy-seed={seed}' if node_id else f"the same call with seed {seed}"
+    session = options.active()
+    if not node_id or session is None or session.redo is None:
+        return f"the same call with seed {seed}"
+    return session.redo.command(node_id, seed)
 
 
 def estimate(name: str, measured: Measured, counts: str) -> records.Estimate:

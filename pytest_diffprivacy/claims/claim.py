@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
-from pytest_diffprivacy.audit import Auditor, Claim, Findings
+from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
 from pytest_diffprivacy.sources.source import Audited
 from pytest_diffprivacy.statistics import Measured
 from pytest_diffprivacy.statistics.statistic import Statistic
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def assertion(function: Callable[P, R]) -> Callable[P, R]:
+    """A claim whose auditor knows of it from its first line: one that raises before it judges has not held."""
+
+    @wraps(function)
+    def judged(*args: P.args, **kwargs: P.kwargs) -> R:
+        auditor = kwargs.get("auditor") or current_auditor()
+        assert isinstance(auditor, Auditor)
+        before = auditor.judged
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            if auditor.judged == before:
+                auditor.unjudged.append(f"{function.__name__} raised {type(error).__name__} before it judged")
+            raise
+
+    return judged
 
 
 def conclude(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -28,6 +28,7 @@ AVOIDED = 0.001
 """One-sided significance at which generations lie nearer to the unseen images, as in statistics.check_coherence."""
 
 
+@assertion
 def assert_not_closer_to_members(
     model: object,
     probes: object,

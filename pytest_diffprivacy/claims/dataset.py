@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.membership.cdi import cdi_logits
@@ -37,6 +37,7 @@ SPLITS = 5
 NOTHING = "so nothing can be concluded from this test"
 
 
+@assertion
 def assert_dataset_not_inferable(
     model: object,
     probes: object,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, Named, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -52,6 +52,7 @@ GROUPS = Groups(
 )
 
 
+@assertion
 def assert_epsilon_lower_bound_below(
     model: object,
     canaries: CanarySet,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_diffprivacy.audit import Auditor, Claim, current_auditor
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -18,6 +18,7 @@ from pytest_diffprivacy.statistics import Detector
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
 
+@assertion
 def assert_no_extraction(
     model: object,
     probes: object,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence import records
@@ -41,6 +41,7 @@ GROUPS = Groups(scores="Increase of the score", axis="fine-tuned minus base (hig
 LISTED = 20
 
 
+@assertion
 def assert_finetune_adds_no_leak(
     base: object,
     finetuned: object,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.share_above import Threshold, share_above
 from pytest_diffprivacy.claims.two_groups import PROMPTS
 from pytest_diffprivacy.errors import UsageError
@@ -26,6 +26,7 @@ HEADLINES: Mapping[Verdict, str] = {
 }
 
 
+@assertion
 def assert_no_memorized_prompts(
     model: object,
     prompts: object,

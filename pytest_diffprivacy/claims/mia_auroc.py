@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -32,6 +32,7 @@ WORKING_FPR = 0.01
 LOOKS_DRAWN = 60
 
 
+@assertion
 def assert_mia_auroc_below(
     model: object,
     probes: object,

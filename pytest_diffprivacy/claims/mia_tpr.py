@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import SIGN, Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -37,6 +37,7 @@ HEADLINES: Mapping[Verdict, str] = {
 MANY_TIES = 0.5
 
 
+@assertion
 def assert_mia_tpr_below(
     model: object,
     probes: object,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude
+from pytest_diffprivacy.claims.claim import assertion, conclude
 from pytest_diffprivacy.claims.compared_prompts import compared_prompts
 from pytest_diffprivacy.claims.mitigation_figures import add_figures, alignment_lost, mitigation_record
 from pytest_diffprivacy.errors import UsageError
@@ -132,6 +132,7 @@ def _check_parts(mitigations: object, alignment: object) -> None:
         )
 
 
+@assertion
 def assert_mitigation_reduces_copies(
     comparison: MitigationComparison,
     mitigation: str,
@@ -190,6 +191,7 @@ def assert_mitigation_reduces_copies(
     return conclude(auditor, claim, source, statistic, measure, units=source.samples, at_least=True)
 
 
+@assertion
 def assert_mitigation_keeps_alignment(
     comparison: MitigationComparison,
     mitigation: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -33,6 +33,7 @@ MEANINGS = {
 }
 
 
+@assertion
 def assert_no_reconstruction(
     model: object,
     probes: object,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.share_above import Threshold, share_above
 from pytest_diffprivacy.claims.two_groups import PROMPTS as PROMPT_GROUPS
 from pytest_diffprivacy.claims.two_groups import Groups
@@ -36,6 +36,7 @@ AT_PROMPTS: Mapping[Verdict, str] = {
 DETECTORS: Final = ("hessian_score", "score_difference")
 
 
+@assertion
 def assert_sharpness_below(
     model: object,
     probes: object,

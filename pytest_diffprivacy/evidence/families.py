@@ -32,9 +32,9 @@ def repeated_claims(folder: RunFolder) -> tuple[Attempts, ...]:
 
 
 def accusing(claims: Sequence[Claim], tests: Sequence[TestOutcome]) -> list[Claim]:
-    """The claims that may accuse a model: all but the violations that their tests expect."""
-    excused = {test.node_id for test in tests if test.expected_failure}
-    return [claim for claim in claims if not (claim.verdict is Verdict.FAIL and claim.node_id in excused)]
+    """The claims that may accuse a model: all but the refutations that a demonstration is for."""
+    shown = {test.node_id for test in tests if test.expected_failure}
+    return [claim for claim in claims if not (claim.verdict is Verdict.FAIL and claim.node_id in shown)]
 
 
 def counted_verdict(claim: Claim, attempts: Sequence[Attempts]) -> Verdict:
@@ -89,7 +89,7 @@ def run_family(
 
     Args:
         claims: all claims of the run.
-        tests: what became of their tests; violations that a test expects accuse nobody.
+        tests: what became of their tests; refutations of a demonstration accuse nobody.
         attempts: the claims that were judged more than once.
         audits: audit tests collected, deselected ones included, which was fixed before any of them was run.
         significance: of the family.

@@ -417,8 +417,9 @@ class TestOutcome(Record):
 
     node_id: str
     outcome: str
-    expected_failure: bool = False
+    expected_failure: bool = Field(default=False, description="Declared a demonstration: its claims are to be refuted.")
     detail: str = ""
+    demonstration: str = Field(default="", description="What it demonstrates, where that was declared.")
 
 
 class OptionValue(Record):
@@ -475,5 +476,5 @@ class Run(Record):
 
     @property
     def expected_failures(self) -> frozenset[str]:
-        """Node ids of the tests whose violation was expected, by themselves or by a mark."""
+        """Node ids of the tests that are declared to be demonstrations."""
         return frozenset(test.node_id for test in self.tests if test.expected_failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,11 +29,12 @@ from pytest_diffprivacy.evidence.run_folder import RunFolder
 from pytest_diffprivacy.evidence.seals import seal_run
 from pytest_diffprivacy.evidence.store import library_versions
 from pytest_diffprivacy.options import BY_NAME, CompareRule, Settings
+from pytest_diffprivacy.options.redo import PRIVATE_PATHS
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 CRASHED = "crashed"
 CHECKOUTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
-PRIVATE_PATHS = frozenset({"members", "nonmembers"})
+UNFINISHED = frozenset({"skipped", "rerun", "not run"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,9 @@ class PytestRun:
     Attributes:
         started: when it began, UTC.
         command: what was typed.
-        expected: node id of every audit test -> "selected" or "deselected".
-        outcomes: node id -> pytest's outcome, detail, and whether an earlier run of the test failed.
+        expected: node id of every audit test -> "selected" or why not; so for files that may hold some.
+        outcomes: node id -> pytest's outcome, detail, whether an earlier run of the test failed, what of it a model is
+            declared to demonstrate, and the assertions that raised before they judged.
         incidents: such as a rerun or a lost worker.
     """
 
@@ -75,18 +77,15 @@ def conclude_run(
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
     expected = {**collected, **seen.expected}
-    recorded = {claim.node_id for claim in claims}
-    tests = tuple(
-        _outcome(node, seen.outcomes.get(node, {}), [c for c in claims if c.node_id == node])
-        for node in sorted(recorded | set(expected))
-        if node
-    )
-    missing = tuple(_missing(tests, recorded, expected))
+    raised = _raised(seen.outcomes)
+    nodes = sorted({claim.node_id for claim in claims if claim.node_id} | expected.keys() | raised.keys())
+    tests = tuple(_outcome(node, seen.outcomes.get(node, {})) for node in nodes)
+    missing = tuple(_missing(tests, claims, expected | raised))
     attempts = repeated_claims(folder)
     significance = round(1.0 - settings.number("confidence"), 12)
-    family = run_family(claims, tests, attempts, audits=len(expected), significance=significance)
-    excused = {test.node_id for test in tests if test.expected_failure}
-    bound = _policy(policy, [claim for claim in claims if claim.node_id not in excused]) if policy else None
+    family = run_family(claims, tests, attempts, audits=len(expected.keys() | raised.keys()), significance=significance)
+    shown = {test.node_id for test in tests if test.expected_failure}
+    bound = _policy(policy, [claim for claim in claims if claim.node_id not in shown]) if policy else None
     gone = _gone(settings, claims)
     rule = settings["compare-fail"]
     assert isinstance(rule, CompareRule)
@@ -123,14 +122,13 @@ def conclude_run(
     return run
 
 
-def _outcome(node: str, found: Mapping[str, Any], claims: Sequence[Claim]) -> TestOutcome:
-    """A violation that the test itself expected, caught or marked xfail; never one for which it was run again."""
-    outcome = str(found.get("outcome", "not run"))
-    violated = any(claim.verdict is Verdict.FAIL or _regressed(claim) for claim in claims)
+def _outcome(node: str, found: Mapping[str, Any]) -> TestOutcome:
+    declared = str(found.get("demonstration") or "")
     return TestOutcome(
         node_id=node,
-        outcome=outcome,
-        expected_failure=violated and outcome in ("passed", "xfailed") and not found.get("failed_before"),
+        outcome=str(found.get("outcome", "not run")),
+        expected_failure=bool(declared),
+        demonstration=declared,
         detail=str(found.get("detail", "")),
     )
 
@@ -160,14 +158,25 @@ def _regressed(claim: Claim) -> bool:
     return claim.comparison is not None and claim.comparison.fails
 
 
-def _missing(tests: Sequence[TestOutcome], recorded: Set[str], expected: Mapping[str, str]) -> Iterator[str]:
+def _raised(outcomes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Tests in which an assertion raised before it judged, whatever the test made of it."""
+    return {node: "; ".join(found["unjudged"]) for node, found in outcomes.items() if found.get("unjudged")}
+
+
+def _missing(tests: Sequence[TestOutcome], claims: Sequence[Claim], states: Mapping[str, str]) -> Iterator[str]:
     """Audits that did not come to their end."""
     for test in tests:
+        own = [claim for claim in claims if claim.node_id == test.node_id]
+        state = states.get(test.node_id, "")
         if test.detail == CRASHED:
             yield f"{test.node_id}: the worker that ran it was lost"
-        elif test.node_id in expected and test.node_id not in recorded and test.outcome != "passed":
-            state = expected[test.node_id] if test.outcome == "not run" else test.outcome
-            yield f"{test.node_id}: {state}, no claim was judged"
+        elif state and not own:
+            why = state if test.outcome == "not run" or " raised " in state else test.outcome
+            yield f"{test.node_id}: {why}, no claim was judged"
+        elif " raised " in state:
+            yield f"{test.node_id}: {state}, that claim was not judged"
+        elif test.outcome in UNFINISHED and all(claim.verdict is Verdict.PASS for claim in own):
+            yield f"{test.node_id}: {test.outcome} after {len(own)} of its claims were judged"
 
 
 def judge_run(
@@ -197,8 +206,9 @@ def judge_run(
         of[counted_verdict(claim, attempts)].append(claim)
     refuted = {member.claim for member in family.members if member.refuted} if family else {c.id for c in judged}
     accused = [claim for claim in of[Verdict.FAIL] if claim.id in refuted]
-    excused = {test.node_id for test in tests if test.expected_failure}
-    regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in excused]
+    shown = {test.node_id for test in tests if test.expected_failure}
+    regressed = [claim for claim in claims if _regressed(claim) and claim.node_id not in shown]
+    unshown = [claim.node_id for claim in judged if claim.node_id in shown and claim.verdict is Verdict.PASS]
     broken = [test.node_id for test in tests if _broken(test, [c for c in claims if c.node_id == test.node_id])]
     of_them, total = f"of {len(judged)} claims", len(judged)
     if accused:
@@ -209,13 +219,15 @@ def judge_run(
         verdict, reason = "FAIL", f"the last release was judged by what this run lacks: {'; '.join(gone)}"
     elif policy and policy.lacking:
         verdict, reason = "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}"
+    elif unshown:
+        verdict, reason = "ERROR", f"claims held that a demonstration is to refute: {', '.join(unshown)}"
     elif broken:
         verdict, reason = "ERROR", f"tests failed although their claims held: {', '.join(broken)}"
     elif of[Verdict.ERROR]:
         verdict, reason = "ERROR", f"{len(of[Verdict.ERROR])} {of_them} could not be judged"
     elif missing:
         verdict, reason = "INCOMPLETE", f"{len(missing)} audit tests left no record"
-    elif not claims:
+    elif not judged:
         verdict, reason = "INCOMPLETE", "no claim was judged"
     elif of[Verdict.FAIL]:
         size, several = family.size if family else total, f"{len(of[Verdict.FAIL])} {of_them}"
@@ -225,13 +237,13 @@ def judge_run(
     else:
         verdict, reason = "PASS", f"all {total} claims hold"
     demonstrated = len(claims) - total
-    return verdict, reason + (f"; {demonstrated} more failed as their tests expect" if demonstrated else "")
+    return verdict, reason + (f"; {demonstrated} more refuted as demonstrations" if demonstrated else "")
 
 
 def _broken(test: TestOutcome, claims: Sequence[Claim]) -> bool:
-    """Whether a test failed although its claims held."""
+    """Whether a test failed, as a mark may have expected, although its claims held."""
     held = bool(claims) and all(claim.verdict is Verdict.PASS for claim in claims)
-    return held and test.outcome == "failed" and test.detail != CRASHED
+    return held and test.outcome in ("failed", "xfailed") and test.detail != CRASHED
 
 
 def _below_repository(root: Path) -> str:

@@ -148,6 +148,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         values.fraction,
     ),
     _choice("inconclusive", "What an INCONCLUSIVE claim does to its test.", "fail", ("fail", "warn", "skip")),
+    _choice(
+        "incomplete",
+        "What a run does that left audits out: fail, warn, or auto (fail where a report is asked for or CI is set).",
+        "auto",
+        ("fail", "warn", "auto"),
+    ),
     _path("cache-dir", "Folder of stored results and run records.", default=".diffprivacy"),
     _switch("fresh", "Compute everything again instead of continuing from stored results."),
     Option(

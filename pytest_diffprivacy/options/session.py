@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from pytest_diffprivacy.options.redo import Redo
 from pytest_diffprivacy.options.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Session:
         run_id: names the run's folder; the same in all workers.
         progress: where progress bars go, outside pytest's capture; None: nowhere.
         policy: the limits that bind every audit; None: there is no policy.
+        redo: how it was called; None: not by a command line.
         started: when it began, on the monotonic clock.
     """
 
@@ -28,6 +30,7 @@ class Session:
     run_id: str
     progress: TextIO | None = None
     policy: Policy | None = None
+    redo: Redo | None = None
     started: float = field(default_factory=time.monotonic)
 
 

@@ -31,7 +31,7 @@ def _claim_line(claim: Claim, excused: bool) -> str:
     observed = f"observed {e.value:.4g} [{e.low:.4g}, {e.high:.4g}]" if e else claim.reason
     test = f"{claim.node_id}: " if claim.node_id else ""
     model = f"{claim.model.name}: " if claim.model else ""
-    expected = " (expected by its test)" if excused and claim.verdict is Verdict.FAIL else ""
+    expected = " (a demonstration)" if excused and claim.verdict is Verdict.FAIL else ""
     return f"{claim.verdict.value:<13} {test}{model}{claim.sentence}: {observed}{expected}"
 
 

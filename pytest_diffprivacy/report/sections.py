@@ -16,7 +16,7 @@ from pytest_diffprivacy.report.text import number, percent, plural
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 NOT_DRAWN: Final = "Not drawn: this run has more figures than one page can show."
-EXPECTED: Final = "FAIL (expected by its test)"
+EXPECTED: Final = "FAIL (a demonstration)"
 MARGIN: Final = 5.0
 """Of a bar's width, in percent, left free at each end."""
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -92,7 +92,7 @@ def sections(run: Run, chosen: Selection) -> tuple[Section, ...]:
 
 
 def _label(claim: Claim, announced: Set[str]) -> str:
-    """The verdict, and whether its test had announced it."""
+    """The verdict, and whether it belongs to a demonstration."""
     return EXPECTED if claim.verdict is Verdict.FAIL and claim.node_id in announced else claim.verdict.value
 
 

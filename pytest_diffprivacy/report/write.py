@@ -9,14 +9,13 @@ from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.records import Claim, Run
 from pytest_diffprivacy.evidence.seals import record_digest
+from pytest_diffprivacy.options.outputs import BEGIN, END
 from pytest_diffprivacy.report.formats import format_of
 from pytest_diffprivacy.report.formats.markdown import MEANING, claims_table, plain, render
 from pytest_diffprivacy.report.text import utc
 
 CLAIMS_IN_SUMMARY: Final = 200
 """A step summary holds one MiB: the worst claims are shown, and how many more there are."""
-BEGIN: Final = "<!-- diffprivacy: begin -->"
-END: Final = "<!-- diffprivacy: end -->"
 
 
 def write_report(run: Run, path: Path) -> None:

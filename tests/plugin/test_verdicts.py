@@ -80,7 +80,7 @@ def test_a_refuted_claim_fails_with_an_aligned_block_and_no_traceback(project: P
         "  attack     Scores made elsewhere",
         f"  verdict    FAIL at confidence 0.95: {claim.reason}",
         f"  evidence   .diffprivacy/runs/{project.run_folders()[0].name}/claims/{claim.id}.json",
-        '  redo       pytest "test_release.py::test_members_hidden" --diffprivacy-seed=0',
+        "  redo       pytest test_release.py::test_members_hidden --diffprivacy-seed=0",
     ]
     assert (project.path / block[5].split()[1]).is_file()
     assert "Traceback" not in seen.text
@@ -208,7 +208,7 @@ def test_two_claims_alike_in_one_test_are_both_kept(project: Project) -> None:
             assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.2)
         """,
     )
-    assert project.run().exit_code == 0
+    assert project.run().exit_code == 1
     assert sorted(claim.verdict.value for claim in project.record().claims) == ["FAIL", "PASS"]
 
 

@@ -43,7 +43,7 @@ def test_it_names_attacks_verdicts_and_record(run):
     block = card_block(run)
     assert "SecMI\\, statistic" not in block
     assert "SecMI, statistic (grey box)" in block
-    assert "FAIL, expected by its test" in block
+    assert "FAIL, a demonstration" in block
 
 
 @pytest.mark.parametrize("broken", [BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])

@@ -35,7 +35,7 @@ def test_verdicts_come_before_details(page):
     named = [link.attributes["href"].lstrip("#") for link in page.all("a") if "nav" in link.inside]
     assert named == sections
     verdicts = page.all("section")[0].words
-    for word in ("ERROR", "1 PASS", "1 FAIL (expected by its test)", "1 INCONCLUSIVE", "1 ERROR"):
+    for word in ("ERROR", "1 PASS", "1 FAIL (a demonstration)", "1 INCONCLUSIVE", "1 ERROR"):
         assert word in verdicts
 
 
@@ -52,16 +52,16 @@ def test_every_claim_is_in_the_table_and_leads_to_its_section(run, page):
 
 def test_a_failure_that_its_test_announced_is_shown_as_such(run, page):
     failed = next(article for article in page.all("article") if "SecMI" in article.words)
-    assert "FAIL (expected by its test)" in failed.words
+    assert "FAIL (a demonstration)" in failed.words
     surprised = changed(run, tests=tuple(t.model_copy(update={"expected_failure": False}) for t in run.tests))
-    assert "expected by its test" not in render_html(surprised)
+    assert "(a demonstration)" not in render_html(surprised)
 
 
 def test_a_pass_whose_test_expected_a_failure_stays_a_pass(run):
     tests = tuple(t.model_copy(update={"expected_failure": True}) for t in run.tests)
     words = Page(render_html(changed(run, tests=tests))).all("section")[0].words
     assert "1 PASS" in words
-    assert words.count("expected by its test") == 2  # the banner's count and the table's badge
+    assert words.count("(a demonstration)") == 2  # the banner's count and the table's badge
 
 
 def test_an_incomplete_run_lists_the_missing_tests(run):

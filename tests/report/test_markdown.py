@@ -20,7 +20,7 @@ def rows(text: str) -> list[list[str]]:
 
 def test_a_row_a_claim_the_worst_first(run):
     found = rows(render_markdown(run))
-    assert [row[0] for row in found] == ["FAIL, expected by its test", "ERROR", "INCONCLUSIVE", "PASS"]
+    assert [row[0] for row in found] == ["FAIL, a demonstration", "ERROR", "INCONCLUSIVE", "PASS"]
     assert all(len(row) == 7 for row in found)
     refuted = found[0]
     assert refuted[1] == "audits/test_release.py::test_members_hidden"

@@ -66,7 +66,7 @@ def _row(claim: Claim, announced: bool) -> str:
         f"{number(e.low, claim.limit)} to {number(e.high, claim.limit)} ({percent(e.confidence)} each)" if e else ""
     )
     cells = (
-        claim.verdict.value + (", expected by its test" if expected else ""),
+        claim.verdict.value + (", a demonstration" if expected else ""),
         claim.node_id or NOTHING,
         claim.sentence,
         number(e.value) if e else claim.reason,
