@@ -50,7 +50,15 @@ def probe_set() -> ProbeSet:
         raise UsageError(_unset("members", "probe_set", "an image folder, .npz or .safetensors file"))
     from pytest_diffprivacy.probes import ProbeSet
 
-    return ProbeSet(members, settings.text("nonmembers"), prompts=prompts)
+    captions = settings["captions"]
+    return ProbeSet(
+        members,
+        settings.text("nonmembers"),
+        captions=captions if isinstance(captions, str) else bool(captions) and members is not None,
+        prompts=prompts,
+        resize=settings.text("resize"),
+        crop=settings.text("crop"),
+    )
 
 
 @pytest.fixture(scope="session")

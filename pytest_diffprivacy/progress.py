@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TextIO, final
+from typing import Any, Final, TextIO, final
+
+LOG_EVERY: Final = 19.0
 
 
 @final
@@ -15,6 +18,7 @@ class Uncaptured:
     def __init__(self, config: Any) -> None:
         self._config = config
         self._watched: bool | None = None
+        self._next = 0.0
 
     def _target(self) -> TextIO:
         return sys.stderr
@@ -27,10 +31,11 @@ class Uncaptured:
     def write(self, text: str) -> int:
         """Write between two captured outputs."""
         watched = self.isatty()
-        if not watched:  # a log file: a line an update instead of one line that is drawn over
-            text = text.replace("\r", "\n")
-            if not text.strip():
+        if not watched:  # a log file: now and then a line, whatever bar it is of, instead of one that is drawn over
+            text, now = text.replace("\r", "\n"), time.monotonic()
+            if not text.strip() or now < self._next:
                 return 0
+            self._next = now + LOG_EVERY
         with self._beside_capture():
             if watched:
                 self._leave_line()

@@ -14,6 +14,9 @@ GIVEN = {
     "members": ("/images/a", "/images/a"),
     "nonmembers": ("/images/b", "/images/b"),
     "prompts": ("/prompts/a.txt", "/prompts/a.txt"),
+    "captions": ("text", "text"),
+    "resize": ("512:bicubic", "512:bicubic"),
+    "crop": ("512", 512),
     "device": ("cuda:0", "cuda:0"),
     "dtype": ("bfloat16", "bfloat16"),
     "channels-last": ("true", True),
@@ -38,6 +41,8 @@ GIVEN = {
     "update-baseline": ("true", True),
 }
 BAD = {
+    "resize": ("512x512", "a size such as 512 or 512:bicubic"),
+    "crop": ("0", "a positive whole number"),
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
     "channels-last": ("perhaps", "true or false"),
     "compile": ("perhaps", "true or false"),

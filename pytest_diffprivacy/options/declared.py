@@ -98,6 +98,26 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "prompts",
         "Prompts to ask a text-to-image model for: .txt with one a line, or .csv, .jsonl, .parquet with captions.",
     ),
+    Option(
+        "captions",
+        "Ask about images with what stands beside them: true, or the column of metadata or table to take (captions, or "
+        "class indices).",
+        "true, false or the name of a column",
+        parse=values.captions,
+    ),
+    Option(
+        "resize",
+        "Resize images as training did: pixels of the shorter side and perhaps Pillow's filter, e.g. 512 (bilinear) or "
+        "512:bicubic.",
+        "a size such as 512 or 512:bicubic",
+        parse=values.resize,
+    ),
+    Option(
+        "crop",
+        "Side of the square to cut out of the middle of images, as training did.",
+        "a positive whole number",
+        parse=values.whole_from(1),
+    ),
     Option("device", "Where the model runs, e.g. cpu or cuda:0.", "a torch device", "cpu"),
     _choice(
         "dtype",

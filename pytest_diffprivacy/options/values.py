@@ -39,6 +39,21 @@ def switch(value: str) -> bool:
     raise ValueError("not a switch")
 
 
+def captions(value: str) -> bool | str:
+    """Yes, no or a column."""
+    try:
+        return switch(value)
+    except ValueError:
+        return value.strip()
+
+
+def resize(value: str) -> str:
+    """A size, and perhaps a filter: "512:bicubic"."""
+    if not re.fullmatch("[1-9][0-9]*(:[a-z]+)?", value):
+        raise ValueError("no size")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class CompareRule:
     """Which outcomes of a comparison with the last release fail a test.

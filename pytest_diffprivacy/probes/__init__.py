@@ -6,7 +6,8 @@ from pytest_diffprivacy.probes.duplicates import Duplicates, find_duplicates
 from pytest_diffprivacy.probes.generations import StoredGenerations
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.probe_set import ProbeSet
-from pytest_diffprivacy.probes.prompt_set import PromptSet, read_prompts
+from pytest_diffprivacy.probes.prompt_files import read_prompts
+from pytest_diffprivacy.probes.prompt_set import PromptSet
 from pytest_diffprivacy.probes.score_table import ScoreTable
 from pytest_diffprivacy.probes.validity import SplitValidity, split_validity
 

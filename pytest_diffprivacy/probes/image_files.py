@@ -1,56 +1,79 @@
-"""Image files: listed from a folder, a CSV or a parquet file, each decoded to an array, with their captions."""
+"""Image files: from a list, a CSV or a parquet file, each decoded to an upright array, with their captions."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.tables import (
-    CAPTION_COLUMNS,
-    FILE_COLUMN,
-    captioned_rows,
-    captions_of,
-    folder_captions,
-    pyarrow_parquet,
-)
+from pytest_diffprivacy.probes.tables import FILE_COLUMN, caption_column, captioned_rows, captions_of, pyarrow_parquet
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 IMAGE_COLUMNS = (FILE_COLUMN, "image", "path", "file")
-MODES = {
-    "L": ("L", 255.0),
-    "1": ("L", 255.0),
-    "P": ("RGB", 255.0),
-    "RGB": ("RGB", 255.0),
-    "I;16": ("I;16", 65535.0),
-}
+GREY_MODES: Final = ("L", "LA", "1")
+ORIENTED: Final = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 MAX_PIXELS = 64_000_000
 FILE_FACTS = ("file, bytes", "file, JPEG quantization", "file, colour modes", "file, entries of metadata")
 DECODING_ERRORS: Final = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 
 
 def pixels_of(image: Image.Image, name: str) -> NDArray[np.float32]:
-    """The pixels of an opened image, (channels, height, width) in [0, 1]; grey stays one channel, palettes become RGB.
+    """The pixels of an opened image as training code reads them: (channels, height, width) in [0, 1].
+
+    Upright, as its EXIF orientation says; grey stays one channel, 16 bits are divided by 65535, and every other mode
+    becomes RGB as Pillow converts it.
 
     Raises:
-        ProbeError: it is too large, transparent or of an unusual layout; the message starts with `name`.
+        ProbeError: it is too large, transparent, damaged or without a white value; the message starts with `name`.
     """
     if image.width * image.height > MAX_PIXELS:
         raise ProbeError(f"{name} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Resize it.")
-    if image.mode not in MODES or "transparency" in image.info:
-        raise ProbeError(f"{name} has mode {image.mode!r}: transparency or an unusual layout. Save it as RGB or grey.")
-    mode, scale = MODES[image.mode]
-    pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(scale)
+    try:
+        image.load()  # orientation and transparency may stand behind the pixels
+        image = _upright(image)
+        if image.mode in ("I", "F"):
+            raise ProbeError(
+                f"{name} has mode {image.mode!r}, whose values have no known white. Save it as RGB or grey of 8 or 16 "
+                "bits, divided by the white that training used."
+            )
+        if _see_through(image):
+            raise ProbeError(
+                f"{name} has mode {image.mode!r} and transparent pixels. Save it as RGB or grey: on the background "
+                "that training used, or by image.convert('RGB'), which drops transparency as most training code does."
+            )
+        deep = image.mode.startswith("I;16")
+        mode = image.mode if deep else "L" if image.mode in GREY_MODES else "RGB"
+        pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(65535.0 if deep else 255.0)
+    except DECODING_ERRORS as error:
+        raise _unreadable(name, error) from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF or XMP orientation says; one that cannot be understood says nothing."""
+    if not hasattr(image, "tag_v2") and ORIENTED.isdisjoint(image.info):
+        return image
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except (SyntaxError, ValueError, OSError, struct.error):
+        return image
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+def _see_through(image: Image.Image) -> bool:
+    """Whether pixels are transparent; a key colour in a grey or RGB image leaves its pixels as they are."""
+    if image.mode[-1] not in "Aa" and not (image.mode == "P" and "transparency" in image.info):
+        return False
+    lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    return lowest != 255
 
 
 def decode_image(source: Path | IO[bytes], name: str) -> NDArray[np.float32]:
@@ -69,10 +92,12 @@ def _opened(source: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(source) as image:
             yield image
-    except ProbeError:
-        raise
     except DECODING_ERRORS as error:
-        raise ProbeError(f"{name} cannot be read as an image ({error}). Replace or remove it.") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> ProbeError:
+    return ProbeError(f"{name} cannot be read as an image ({error}). Replace or remove it.")
 
 
 @final
@@ -82,14 +107,13 @@ class FileReader:
     Args:
         files: their paths.
         origin: what a record calls the list.
-        folder: where metadata.csv or metadata.jsonl may hold captions; None: `captions` are what there is.
-        captions: one a file, where they are known already.
+        captions: what gives them, from the name of their column (None: the only one that may hold them).
     """
 
     def __init__(
-        self, files: Sequence[Path], origin: str, *, folder: Path | None = None, captions: list[Prompt] | None = None
+        self, files: Sequence[Path], origin: str, captions: Callable[[str | None], list[Prompt] | None]
     ) -> None:
-        self._files, self.origin, self._folder, self._captions = files, origin, folder, captions
+        self._files, self.origin, self.captions = files, origin, captions
 
     def __len__(self) -> int:
         return len(self._files)
@@ -115,35 +139,13 @@ class FileReader:
             quantization = sum(values) / len(values) if values else 0.0
             return float(path.stat().st_size), quantization, float(len(image.getbands())), float(len(image.info))
 
-    @cached_property
-    def captions(self) -> list[Prompt] | None:
-        """The caption of every file; None where there are none."""
-        if self._folder is None:
-            return self._captions
-        return folder_captions(self._folder, [file.relative_to(self._folder).as_posix() for file in self._files])
-
-
-def folder_images(folder: Path) -> FileReader:
-    """Image files in a folder and its subfolders, in order of their path; files with other suffixes are left alone.
-
-    Raises:
-        ProbeError: there is no such folder, or no image in it.
-    """
-    if not folder.is_dir():
-        raise ProbeError(f"Image folder {str(folder)!r} does not exist.")
-    files = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    found = sorted(files, key=lambda p: p.relative_to(folder).as_posix())
-    if not found:
-        raise ProbeError(f"Image folder {str(folder)!r} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
-    return FileReader(found, f"folder {folder.name}", folder=folder)
-
 
 def csv_images(path: Path) -> FileReader:
     """Image files named by a CSV, in its order.
 
     Args:
-        path: has a column file_name, image, path or file with paths relative to the CSV, and may have one called
-            caption, text or prompt.
+        path: has a column file_name, image, path or file with paths relative to the CSV, and may have one of
+            captions or class indices.
 
     Raises:
         ProbeError: the file is missing, damaged, empty, or has no such column.
@@ -153,7 +155,7 @@ def csv_images(path: Path) -> FileReader:
         raise ProbeError(f"Table {str(path)!r} holds no rows.")
     column = _image_column(list(rows[0]), path)
     files = [path.parent / str(row[column]) for row in rows]
-    return FileReader(files, f"table {path.name}", captions=captions_of(rows, path))
+    return FileReader(files, f"table {path.name}", lambda name: captions_of(rows, path, name))
 
 
 @final
@@ -162,7 +164,7 @@ class ParquetReader:
 
     Args:
         path: has a column image (or file_name, path, file) with encoded images as bytes, or as structures with a field
-            `bytes`, and may have one called caption, text or prompt.
+            `bytes`, and may have one of captions or class indices.
 
     Raises:
         ProbeError: the file is no parquet file, has no such column, or pyarrow is not installed.
@@ -174,18 +176,23 @@ class ParquetReader:
             self._file = parquet.ParquetFile(path)
         except (OSError, ValueError) as error:
             raise ProbeError(f"Table {str(path)!r} is no parquet file ({error}). Write it again.") from error
-        self._path, self.origin, names = path, f"table {path.name}", self._file.schema_arrow.names
-        self._image = _image_column(names, path)
+        self._path, self.origin, schema = path, f"table {path.name}", self._file.schema_arrow
+        encoded = [name for name in schema.names if "string" not in str(schema.field(name).type)]
+        has_image = any(name in encoded for name in IMAGE_COLUMNS)
+        self._image = _image_column(encoded if has_image else schema.names, path)
         sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         if self._starts[-1] == 0:
             raise ProbeError(f"Table {str(path)!r} holds no rows.")
-        columns = [name for name in CAPTION_COLUMNS if name in names]
-        self.captions = captions_of(self._file.read(columns=columns).to_pylist() if columns else [], path)
         self._held: tuple[int, Any] = (-1, None)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def captions(self, column: str | None = None) -> list[Prompt] | None:
+        """The caption or class index of every row; None where there are none."""
+        found = caption_column(self._file.schema_arrow.names, repr(str(self._path)), column)
+        return None if found is None else captions_of(self._file.read(columns=[found]).to_pylist(), self._path, found)
 
     def name(self, index: int) -> str:
         """Row of the table."""

@@ -17,7 +17,8 @@ from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
-from pytest_diffprivacy.probes.sources import ImageReader, open_images
+from pytest_diffprivacy.probes.sizing import Sizing
+from pytest_diffprivacy.probes.sources import DatasetReader, ImageReader, open_images
 from pytest_diffprivacy.slices import in_batches
 
 BAD_IMAGES_SHOWN = 5
@@ -45,6 +46,9 @@ class ImageSet:
         role: "member" or "non-member"; used in ids and messages.
         limit: positions of the reader to use; None: all.
         prompts: one text or class index for each image of the reader; None: the images have none.
+        sizing: how images are brought to the model's size; None: they have it.
+
+    Where grey and colour images are mixed, all are RGB.
     """
 
     def __init__(
@@ -53,15 +57,22 @@ class ImageSet:
         role: str,
         limit: Sequence[int] | None = None,
         prompts: Sequence[Prompt] | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
         if prompts is not None and len(prompts) != len(reader):
             raise ProbeError(f"{role} prompts must be one for each of the {len(reader)} images, got {len(prompts)}.")
-        self._reader, self.role, self._prompts = reader, role, prompts
+        self._reader, self.role, self._prompts, self._sizing = reader, role, prompts, sizing
         self._positions = list(range(len(reader)) if limit is None else limit)
 
     @classmethod
     def of(
-        cls, source: object, role: str, prompts: Sequence[Prompt] | None = None, *, captions: bool = False
+        cls,
+        source: object,
+        role: str,
+        prompts: Sequence[Prompt] | None = None,
+        *,
+        captions: bool | str = False,
+        sizing: Sizing | None = None,
     ) -> ImageSet:
         """A set from whatever names images, see `open_images`.
 
@@ -69,22 +80,25 @@ class ImageSet:
             source: names the images.
             role: "member" or "non-member".
             prompts: one an image; None: none.
-            captions: take them from beside the images.
+            captions: take them from beside the images; a text: from the column of this name.
+            sizing: how images are brought to the model's size; None: they have it.
 
         Raises:
             ProbeError: the source is none, or has no captions where they are wanted.
         """
         if isinstance(source, ImageSet):
-            return source
+            if sizing is None:
+                return source
+            return cls(source._reader, source.role, source._positions, source._prompts, sizing)
         reader = open_images(source)
         if captions:
-            prompts = reader.captions
+            prompts = reader.captions(captions if isinstance(captions, str) else None)
             if prompts is None:
                 raise ProbeError(
                     f"The {role} images must have captions beside them, got none in {reader.origin}. "
                     "Add a metadata file or a caption column, or give the prompts."
                 )
-        return cls(reader, role, prompts=prompts)
+        return cls(reader, role, prompts=prompts, sizing=sizing)
 
     @classmethod
     def captioned(cls, source: object, role: str) -> ImageSet:
@@ -94,29 +108,45 @@ class ImageSet:
     @property
     def origin(self) -> str:
         """What a record calls the source."""
-        return self._reader.origin
+        return self._reader.origin + (f" ({self._sizing})" if self._sizing else "")
+
+    def _read(self, position: int) -> NDArray[np.float32]:
+        """One image of the source at its size."""
+        image = self._reader.read(position)
+        return self._sizing(image, self._reader.name(position)) if self._sizing else image
 
     @cached_property
     def _catalogue(self) -> _Catalogue:
-        """Reads every image once."""
+        """Reads every image once, a grey one among coloured ones twice."""
+        shape, every, grey = self._digested()
+        for number in grey if shape[0] == 3 else ():
+            every[number] = image_digest(_coloured(self._read(self._positions[number])))
         first: dict[bytes, int] = {}
+        for position, digest in zip(self._positions, every, strict=True):
+            first.setdefault(digest, position)
+        return _Catalogue(list(first.values()), list(first), list(Counter(every).values()), shape, every)
+
+    def _digested(self) -> tuple[tuple[int, int, int], list[bytes], list[int]]:
+        """The shape of the images, the digest of each as it is read, and the numbers of the grey ones."""
         every: list[bytes] = []
+        grey: list[int] = []
         shape: tuple[int, ...] | None = None
         problems: list[str] = []
         for position in self._positions:
             try:
-                image = self._reader.read(position)
+                image = self._read(position)
             except ProbeError as error:
                 problems.append(str(error))
                 continue
             shape = shape or image.shape
             if image.shape != shape:
-                problems.append(
-                    f"{self._reader.name(position)} has shape {image.shape}, the images before it {shape}. Resize it."
-                )
-                continue
+                if image.shape[1:] != shape[1:] or {image.shape[0], shape[0]} != {1, 3}:
+                    problems.append(_of_another_size(self._reader.name(position), image.shape, shape))
+                    continue
+                shape = (3, *shape[1:])
+            if image.shape[0] == 1:
+                grey.append(len(every))
             every.append(image_digest(image))
-            first.setdefault(every[-1], position)
         if problems:
             more = f" (and {len(problems) - BAD_IMAGES_SHOWN} more)" if len(problems) > BAD_IMAGES_SHOWN else ""
             listed = "\n  ".join(problems[:BAD_IMAGES_SHOWN])
@@ -125,8 +155,7 @@ class ImageSet:
             )
         if shape is None:
             raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
-        size = (shape[0], shape[1], shape[2])
-        return _Catalogue(list(first.values()), list(first), list(Counter(every).values()), size, every)
+        return (shape[0], shape[1], shape[2]), every, grey
 
     @property
     def source_count(self) -> int:
@@ -214,11 +243,27 @@ class ImageSet:
         return FILE_FACTS, np.array([self._reader.file_facts(position) for position in self._catalogue.positions])
 
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
-        """Images (len(indices), channels, height, width) in [0, 1]."""
-        positions = self._catalogue.positions
+        """Images (len(indices), channels, height, width) in [0, 1].
+
+        Raises:
+            ProbeError: an item of a dataset is no longer that of its digest.
+        """
         if not len(indices):
             return np.empty((0, *self.image_shape), dtype=np.float32)
-        return np.stack([self._reader.read(positions[i]) for i in indices])
+        return np.stack([self._load(i) for i in indices])
+
+    def _load(self, index: int) -> NDArray[np.float32]:
+        """One image, as it was when its digest was taken."""
+        position = self._catalogue.positions[index]
+        image = self._read(position)
+        if image.shape[0] == 1 and self.image_shape[0] == 3:
+            image = _coloured(image)
+        if isinstance(self._reader, DatasetReader) and image_digest(image) != self.digests[index]:
+            raise ProbeError(
+                f"{self._reader.name(position)} reads differently from one time to the next. Take random transforms "
+                f"(flips, crops, noise) out of {self._reader.origin}."
+            )
+        return image
 
     def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """All images in order, `size` at a time."""
@@ -228,11 +273,28 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """A set of some of the distinct images, each once."""
-        positions = self._catalogue.positions
-        return ImageSet(self._reader, self.role, [positions[i] for i in indices], self._prompts)
+        whole = self._catalogue
+        positions, digests = [whole.positions[i] for i in indices], [whole.digests[i] for i in indices]
+        part = ImageSet(self._reader, self.role, positions, self._prompts, self._sizing)
+        if digests and len(set(digests)) == len(digests):  # digests are not taken again: an image must keep its own
+            part._catalogue = _Catalogue(positions, digests, [1] * len(digests), whole.shape, digests)
+        return part
 
     def drawn(self, count: int, *stream: int) -> ImageSet:
         """`count` of the images, drawn by the numbers of a random stream, in order; all where there are no more."""
         if len(self) <= count:
             return self
         return self.subset(sorted(np.random.default_rng(stream).permutation(len(self))[:count].tolist()))
+
+
+def _coloured(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A grey image as RGB."""
+    return np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
+
+
+def _of_another_size(name: str, shape: tuple[int, ...], before: tuple[int, ...]) -> str:
+    side = min(before[1:])
+    return (
+        f"{name} has shape {shape}, the images before it {before}. Resize it. All can be read as training did: "
+        f"ProbeSet(..., resize={side}, crop={side}), or diffprivacy_resize and diffprivacy_crop."
+    )

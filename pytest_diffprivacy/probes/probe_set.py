@@ -12,6 +12,7 @@ from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.duplicates import NEAR
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
+from pytest_diffprivacy.probes.sizing import Sizing
 from pytest_diffprivacy.probes.tables import some
 from pytest_diffprivacy.probes.validity import SplitValidity, left_over, split_validity
 
@@ -29,9 +30,14 @@ class ProbeSet:
         nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
         member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
         nonmember_prompts: the same for the non-members.
-        captions: take these prompts from beside the images: from the folder's metadata.csv or metadata.jsonl, the
-            table's column caption, text or prompt, or the dataset's items.
+        captions: take these prompts from beside the images: from the metadata.csv, .jsonl or .parquet of the folder and
+            its subfolders, text files named like the images, the table, or the dataset's items. True: from the only
+            column caption, text or prompt, or without one from label or class (class indices); a text: from the column
+            of this name.
         prompts: what a text-to-image model is asked for by claims about prompts: texts, a file, or a PromptSet.
+        resize: pixels of the shorter side that images are resized to, and perhaps the filter: 512 (bilinear) or
+            "512:bicubic". As training did it; None: they have their size.
+        crop: side of the square cut out of their middle; True: that of `resize`.
         near: RMS pixel difference on [0, 1] up to which a member and a non-member are near-copies, which membership
             claims leave out on both sides; 0: equal pixels only.
         embedding: what the blind baseline sees in the place of pixels, e.g. of an encoder that knows what they show.
@@ -47,8 +53,10 @@ class ProbeSet:
         *,
         member_prompts: Sequence[Prompt] | None = None,
         nonmember_prompts: Sequence[Prompt] | None = None,
-        captions: bool = False,
+        captions: bool | str = False,
         prompts: object | None = None,
+        resize: int | str | None = None,
+        crop: int | str | bool | None = None,
         near: float = NEAR,
         embedding: Embedding | None = None,
     ) -> None:
@@ -59,9 +67,10 @@ class ProbeSet:
         self.near, self.embedding = near, embedding
         if captions and (member_prompts is not None or nonmember_prompts is not None):
             raise ProbeError("`captions` must be left out where prompts are given, got both.")
+        sizing = Sizing.of(resize, crop)
         sides = (members, "member", member_prompts), (nonmembers, "non-member", nonmember_prompts)
         self._members, self._nonmembers = (
-            None if source is None else ImageSet.of(source, role, given, captions=captions)
+            None if source is None else ImageSet.of(source, role, given, captions=captions, sizing=sizing)
             for source, role, given in sides
         )
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
@@ -152,7 +161,8 @@ class ProbeSet:
         if self.nonmembers.image_shape != self.members.image_shape:
             raise ProbeError(
                 f"Members have shape {self.members.image_shape}, non-members {self.nonmembers.image_shape}. "
-                "Bring both to the size the model was trained on."
+                "Bring both to the size the model was trained on, e.g. by ProbeSet(..., resize=, crop=), and both to "
+                "RGB or to grey."
             )
         names = dict(zip(self.nonmembers.digests, self.nonmembers.ids(), strict=True))
         shared = [names[d] for d in self.members.digests if d in names]

@@ -1,21 +1,19 @@
-"""Prompt set: distinct texts, named by digest, with a training image if known; and the files that hold prompts."""
+"""Prompt set: distinct texts, named by digest, with a training image if known."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.probes.prompt_files import read_prompts
 from pytest_diffprivacy.probes.sources import open_images
-from pytest_diffprivacy.probes.tables import CAPTION_COLUMNS, captioned_rows
-
-SUFFIXES: Final = (".txt", ".csv", ".jsonl", ".parquet")
 
 
 @final
@@ -27,12 +25,20 @@ class PromptSet:
         role: "prompt" or "reference prompt"; used in ids and messages.
         images: the training image of each prompt, in the order of the source: an array, an image folder, an .npz or
             .safetensors file; shown beside generations as evidence. None: not known.
+        column: the file's column that holds them; None: the only one of caption, text and prompt.
     """
 
-    def __init__(self, prompts: Sequence[str] | str | Path, role: str = "prompt", *, images: object = None) -> None:
+    def __init__(
+        self,
+        prompts: Sequence[str] | str | Path,
+        role: str = "prompt",
+        *,
+        images: object = None,
+        column: str | None = None,
+    ) -> None:
         if isinstance(prompts, (str, Path)):
             self.origin = f"file {Path(prompts).name}"
-            texts = read_prompts(Path(prompts))
+            texts = read_prompts(Path(prompts), column)
         else:
             self.origin, texts = "list", list(prompts)
         first: dict[str, int] = {}
@@ -99,35 +105,3 @@ class PromptSet:
     def image(self, index: int) -> NDArray[np.float32] | None:
         """The training image of a prompt, (channels, height, width) in [0, 1]; None where it is not known."""
         return None if self._images is None else self._images.read(self._positions[index])
-
-
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a file, in order.
-
-    Args:
-        path: .txt with one prompt a line (blank lines are left out), or .csv, .jsonl or .parquet with a column named
-            caption, text or prompt.
-
-    Raises:
-        ProbeError: the file is missing, of another kind, damaged, or has no such column; the message names it.
-    """
-    what, suffix = f"Prompt file {str(path)!r}", path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ProbeError(f"{what} must end in {', '.join(SUFFIXES)}.")
-    if not path.is_file():
-        raise ProbeError(f"{what} does not exist.")
-    rows = captioned_rows(path, what)
-    prompts = rows if suffix == ".txt" else [_prompt(row, f"Row {n} of {str(path)!r}") for n, row in enumerate(rows, 1)]
-    if not prompts:
-        raise ProbeError(f"{what} holds no prompts.")
-    return prompts
-
-
-def _prompt(row: object, where: str) -> str:
-    found = [name for name in CAPTION_COLUMNS if isinstance(row, Mapping) and name in row]
-    if not isinstance(row, Mapping) or not found:
-        raise ProbeError(f"{where} has none of the columns {', '.join(CAPTION_COLUMNS)}.")
-    text = row[found[0]]
-    if not isinstance(text, str) or not text.strip():
-        raise ProbeError(f"{where} has no text in its column {found[0]!r}.")
-    return text.strip()

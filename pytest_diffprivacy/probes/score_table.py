@@ -19,6 +19,7 @@ from pytest_diffprivacy.probes.probe_set import ProbeSet
 from pytest_diffprivacy.probes.tables import Unreadable, some, table_rows
 
 ID = "id"
+NO_SCORES = ("", "index", "row", "label", "labels", "class", "target", "split", "member", "is_member", "membership")
 KINDS = {".csv": "CSV", ".json": "JSON", ".parquet": "parquet"}
 
 
@@ -133,8 +134,19 @@ class ScoreTable:
         """The columns that an argument names: itself, a list, "all", or the only one where it was left at its default.
 
         Raises:
-            UsageError: there is no such column.
+            UsageError: there is no such column, or it counts rows or labels them.
         """
+        names = self._named(wanted, default)
+        others = [name for name in names if _is_no_score(name, list(self._scores[name].values()))]
+        if others:
+            raise UsageError(
+                f"Columns of {self.origin} must be scores, got {', '.join(map(repr, others))}, which count rows or say "
+                "which side they are on. Leave them out (pandas: to_csv(index=False)), or name the scores: "
+                f"attack={[name for name in self.columns if name not in others]!r}."
+            )
+        return names
+
+    def _named(self, wanted: object, default: str) -> tuple[str, ...]:
         if wanted == "all" or (wanted == default and default not in self._scores and len(self._scores) == 1):
             return self.columns
         names = tuple(wanted) if isinstance(wanted, (list, tuple)) else (wanted,)
@@ -229,6 +241,13 @@ def _keys(images: ImageSet) -> Iterator[tuple[str, bytes]]:
         yield f"{images.role} {position}", digest
         parts = Path(name).parts
         yield from (("/".join(parts[start:]), digest) for start in range(len(parts)))
+
+
+def _is_no_score(name: str, values: Sequence[float]) -> bool:
+    """Whether a column is an index or a label: by its name, or because it counts the rows."""
+    if name.strip().lower() in NO_SCORES or name.startswith("Unnamed:"):
+        return True
+    return len(values) > 2 and values[0] in (0, 1) and list(values) == [values[0] + k for k in range(len(values))]
 
 
 def _number(file: str, key: str, column: str, value: object) -> float:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, final, runtime_checkable
 
@@ -16,11 +15,12 @@ from safetensors import SafetensorError, safe_open
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.image_files import ParquetReader, csv_images, folder_images, pixels_of
-from pytest_diffprivacy.probes.tables import CAPTION_COLUMNS
+from pytest_diffprivacy.probes.image_files import ParquetReader, csv_images, pixels_of
+from pytest_diffprivacy.probes.image_folder import folder_images
+from pytest_diffprivacy.probes.tables import caption_column, prompt_of
 
 IMAGE_KEYS = ("image", "pixel_values")
-CAPTION_KEYS = (*CAPTION_COLUMNS, "label")
+LEAST_COLOUR_SIDE = 8
 
 
 class ImageReader(Protocol):
@@ -31,9 +31,15 @@ class ImageReader(Protocol):
         """What a record calls the source; never a path of a single image."""
         ...
 
-    @property
-    def captions(self) -> list[Prompt] | None:
-        """A text or class index for each image, in their order; None: there are none."""
+    def captions(self, column: str | None) -> list[Prompt] | None:
+        """A text or class index for each image, in their order; None: there are none.
+
+        Args:
+            column: the one that holds them; None: the only one that may.
+
+        Raises:
+            ProbeError: an image has none, or there is no such column, or several that may hold them.
+        """
         ...
 
     def __len__(self) -> int: ...
@@ -69,12 +75,10 @@ class ArrayReader:
         origin: what a record calls it.
     """
 
-    captions: list[Prompt] | None = None
-
     def __init__(self, array: ArrayLike, origin: str = "array") -> None:
         values = np.asarray(array)
         if values.ndim == 3:
-            values = values[:, None]
+            values = _grey(values, origin)
         if values.ndim != 4 or len(values) == 0:
             raise ProbeError(
                 f"{origin} must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with n >= 1, "
@@ -82,9 +86,18 @@ class ArrayReader:
             )
         if values.shape[1] not in (1, 3) and values.shape[3] in (1, 3):
             values = np.moveaxis(values, 3, 1)
+        if values.shape[1] > 4 and values.shape[3] in (2, 4):
+            raise ProbeError(
+                f"{origin} has {values.shape[3]} channels, the last of them transparency, got shape {values.shape}. "
+                f"Leave it out if training did: array[..., :{values.shape[3] - 1}]."
+            )
         if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
-            raise ProbeError(f"{origin} must be uint8 or float, got {values.dtype}. Convert it with .astype(np.uint8).")
+            raise ProbeError(f"{origin} must be uint8 or float, got {values.dtype}. Convert it{_converted(values)}.")
         self._values, self.origin = values, origin
+
+    def captions(self, column: str | None) -> list[Prompt] | None:
+        """An array holds none."""
+        return None
 
     def __len__(self) -> int:
         return len(self._values)
@@ -107,6 +120,35 @@ class ArrayReader:
         return np.array(image, dtype=np.float32)
 
 
+def _grey(values: NDArray[Any], origin: str) -> NDArray[Any]:
+    """Grey images (n, h, w) with their channel.
+
+    Raises:
+        ProbeError: the array looks like one colour image.
+    """
+    n, height, width = values.shape
+    last = width <= 4 and height >= LEAST_COLOUR_SIDE
+    if last or (n in (3, 4) and min(height, width) >= LEAST_COLOUR_SIDE):
+        raise ProbeError(
+            f"{origin} of shape {values.shape} may be one {'(h, w, c)' if last else '(c, h, w)'} image or {n} grey. "
+            "Give array[None] for one image, array[:, None] for grey ones."
+        )
+    return values[:, None]
+
+
+def _converted(values: NDArray[Any]) -> str:
+    """How values of another type become pixels, as words of a message."""
+    if values.dtype == bool:
+        return " with .astype(np.float32)"
+    if not np.issubdtype(values.dtype, np.integer):
+        return " to one of them"
+    highest = int(values.max())
+    if highest <= 255:
+        return " with .astype(np.uint8)"
+    white = 65535 if highest <= 65535 else highest
+    return f", divided by its white value: (array / {white}).astype(np.float32) if that is {white}"
+
+
 def read_array_file(path: Path) -> ArrayReader:
     """The images in an .npz or .safetensors file: its only array, or the one called "images".
 
@@ -116,7 +158,7 @@ def read_array_file(path: Path) -> ArrayReader:
     if not path.is_file():
         raise ProbeError(f"Array file {str(path)!r} does not exist.")
     try:
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return ArrayReader(archive[_images_among(archive.files, path)], path.name)
         with safe_open(path, framework="numpy") as tensors:
@@ -140,8 +182,10 @@ class DatasetReader:
 
     Args:
         dataset: items are an image; a pair (image, caption or class index); or a mapping with a key image or
-            pixel_values, and perhaps caption, text, prompt or label. An image is a PIL image, or a tensor or array
-            (channels, height, width), (height, width, channels) or (height, width), uint8 or float in [0, 1].
+            pixel_values, and perhaps caption, text, prompt, label or class. An image is a PIL image, or a tensor or
+            array (channels, height, width), (height, width, channels) or (height, width), uint8 or float in [0, 1].
+
+        origin: what a record calls it; None: a dataset of its type.
 
     Items must be the same at every reading: an augmenting dataset has no digest.
 
@@ -149,10 +193,10 @@ class DatasetReader:
         ProbeError: the dataset is empty.
     """
 
-    def __init__(self, dataset: MapDataset) -> None:
+    def __init__(self, dataset: MapDataset, origin: str | None = None) -> None:
         if len(dataset) == 0:
             raise ProbeError("The dataset must hold at least one image, got none.")
-        self._dataset, self.origin = dataset, f"dataset {type(dataset).__name__}"
+        self._dataset, self.origin = dataset, origin or f"dataset {type(dataset).__name__}"
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -163,33 +207,35 @@ class DatasetReader:
 
     def read(self, index: int) -> NDArray[np.float32]:
         """One image, checked like a file's or an array's."""
-        image, _ = self._item(index)
+        image = self._image(index)
         if isinstance(image, Image.Image):
             return pixels_of(image, self.name(index))
-        return ArrayReader(np.asarray(image)[None], self.name(index)).read(0)
+        pixels = np.asarray(image)
+        return ArrayReader(pixels[None, None] if pixels.ndim == 2 else pixels[None], self.name(index)).read(0)
 
-    @cached_property
-    def captions(self) -> list[Prompt] | None:
+    def captions(self, column: str | None = None) -> list[Prompt] | None:
         """The caption or class index of every item; None where the first has none. Reads every item once."""
-        if self._item(0)[1] is None:
+        if self._beside(0, column) is None:
             return None
-        found = [self._item(index)[1] for index in range(len(self))]
-        for index, caption in enumerate(found):
-            if isinstance(caption, bool) or not isinstance(caption, (str, int)) or caption == "":
-                raise ProbeError(f"{self.name(index)} must have a caption or class index, got {caption!r}.")
-        return found
+        found = [self._beside(index, column) or ("caption", None) for index in range(len(self))]
+        return [prompt_of(value, key, self.name(index)) for index, (key, value) in enumerate(found)]
 
-    def _item(self, index: int) -> tuple[Any, Any]:
-        """The image and what stands beside it."""
+    def _beside(self, index: int, column: str | None) -> tuple[str, Any] | None:
+        """What stands beside an image, and under which name."""
+        item = self._dataset[index]
+        if isinstance(item, Mapping):
+            key = caption_column([str(name) for name in item], self.name(index), column)
+            return None if key is None else (key, item[key])
+        return ("caption", item[1]) if isinstance(item, (tuple, list)) and len(item) > 1 else None
+
+    def _image(self, index: int) -> Any:
         item = self._dataset[index]
         if isinstance(item, Mapping):
             key = next((name for name in IMAGE_KEYS if name in item), None)
             if key is None:
                 raise ProbeError(f"{self.name(index)} must have a key {' or '.join(IMAGE_KEYS)}, got {sorted(item)}.")
-            return item[key], next((item[name] for name in CAPTION_KEYS if name in item), None)
-        if isinstance(item, (tuple, list)):
-            return (item[0], item[1]) if len(item) > 1 else (item[0], None)
-        return item, None
+            return item[key]
+        return item[0] if isinstance(item, (tuple, list)) else item
 
 
 _FILES: Final[Mapping[str, Callable[[Path], ImageReader]]] = {
@@ -211,11 +257,15 @@ def open_images(source: object) -> ImageReader:
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
-        if path.suffix in _FILES:
-            return _FILES[path.suffix](path)
+        if path.suffix.lower() in _FILES:
+            return _FILES[path.suffix.lower()](path)
         if path.is_file():
             raise ProbeError(f"{str(path)!r} must be an image folder, or an .npz, .safetensors, .csv or .parquet file.")
         return folder_images(path)
+    if isinstance(source, (list, tuple)) and _of_many_kinds(source):
+        return DatasetReader(source, "list")
+    if isinstance(source, Image.Image):
+        raise ProbeError("Images must be several, got one image. Put it into a list.")
     if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
         return ArrayReader(np.asarray(source))
     if isinstance(source, MapDataset) and not isinstance(source, dict):
@@ -224,3 +274,12 @@ def open_images(source: object) -> ImageReader:
         "Images must be an array, a folder, an .npz, .safetensors, .csv or .parquet file or a map-style Dataset, got "
         f"{type(source).__name__}."
     )
+
+
+def _of_many_kinds(items: Sequence[Any]) -> bool:
+    """Whether a list is none of equal arrays: images of Pillow, images with captions, or several sizes."""
+    if any(isinstance(item, (Image.Image, Mapping)) for item in items):
+        return True
+    if any(isinstance(item, (tuple, list)) and any(hasattr(part, "shape") for part in item[:1]) for item in items):
+        return True
+    return len({getattr(item, "shape", None) for item in items}) > 1

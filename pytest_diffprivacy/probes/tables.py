@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import index
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +15,7 @@ from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 
 CAPTION_COLUMNS: Final = ("caption", "text", "prompt")
+LABEL_COLUMNS: Final = ("label", "class")
 FILE_COLUMN = "file_name"
 SHOWN = 3
 
@@ -20,12 +24,11 @@ class Unreadable(Exception):
     """A file is no table of its kind; holds the reason alone, for a message that names the file and what it is for."""
 
 
-def table_rows(path: Path, columns: Sequence[str] | None = None) -> list[Any]:
-    """The rows of a table, a mapping each; in a .jsonl file whatever a line holds, in a .txt file the lines.
+def table_rows(path: Path) -> list[Any]:
+    """The rows of a table, a mapping each; in a .jsonl file whatever a line holds, in a text file the lines.
 
     Args:
-        path: a .csv, .json, .jsonl, .txt or .parquet file.
-        columns: those of a parquet file to read, as far as it has them; None: all.
+        path: a .csv, .json, .jsonl or .parquet file; any other is a text file.
 
     Raises:
         Unreadable: the file is damaged or no text.
@@ -37,12 +40,10 @@ def table_rows(path: Path, columns: Sequence[str] | None = None) -> list[Any]:
         if suffix == ".csv":
             return _csv_rows(path)
         if suffix == ".parquet":
-            parquet = pyarrow_parquet(path)
-            wanted = columns and [name for name in parquet.read_schema(path).names if name in columns]
-            return list(parquet.read_table(path, columns=wanted).to_pylist())
-        text = path.read_text(encoding="utf-8")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if suffix in (".txt", ".jsonl"):
+            return list(pyarrow_parquet(path).read_table(path).to_pylist())
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a byte order mark
+        lines = [line.strip() for line in re.split("\r?\n", text) if line.strip()]  # a prompt may hold U+2028
+        if suffix != ".json":
             return [json.loads(line) for line in lines] if suffix == ".jsonl" else lines
         rows = json.loads(text)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -61,7 +62,7 @@ def captioned_rows(path: Path, what: str) -> list[Any]:
         ProbeError: the table cannot be read.
     """
     try:
-        return table_rows(path, CAPTION_COLUMNS)
+        return table_rows(path)
     except (Unreadable, OSError) as error:
         if path.suffix.lower() == ".parquet":
             raise ProbeError(f"{what} is no parquet file ({error}). Write it again.") from error
@@ -84,64 +85,65 @@ def pyarrow_parquet(path: Path) -> Any:
     return parquet
 
 
-def folder_captions(folder: Path, files: Sequence[str]) -> list[Prompt] | None:
-    """The caption of every image file of a folder, as in Hugging Face ImageFolder.
+def caption_column(names: Sequence[str], where: str, column: str | None = None) -> str | None:
+    """The column that holds captions or, where there are none, class indices; None without either.
 
     Args:
-        folder: may hold metadata.csv or metadata.jsonl, with a column file_name and one called caption, text or prompt.
-        files: paths of the images in it, relative, with forward slashes.
-
-    Returns:
-        A caption for each file, in their order; None where the folder has no metadata file, or none with captions.
+        names: the columns that there are.
+        where: what a message calls the table.
+        column: the user's choice; None: the only one.
 
     Raises:
-        ProbeError: the file is damaged, there are both, a file has two captions, or an image has none.
+        ProbeError: there is no such column, or two that training may have used.
     """
-    found = [path for path in (folder / "metadata.csv", folder / "metadata.jsonl") if path.is_file()]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise ProbeError(f"{str(folder)!r} holds metadata.csv and metadata.jsonl. Keep one of them.")
-    (path,) = found
-    rows = captioned_rows(path, repr(str(path)))
-    if not all(isinstance(row, dict) for row in rows):
-        raise ProbeError(f"{str(path)!r} cannot be read: every line must be a JSON object. Save it again.")
-    listed = captions_of(rows, path)
-    if listed is None:
-        return None
-    captions: dict[str, Prompt] = {}
-    for number, (row, caption) in enumerate(zip(rows, listed, strict=True), start=1):
-        name = row.get(FILE_COLUMN)
-        if not isinstance(name, str) or captions.setdefault(name, caption) != caption:
-            raise ProbeError(f"Row {number} of {str(path)!r} must name one file in {FILE_COLUMN!r}, each once.")
-    missing = [name for name in files if name not in captions]
-    if missing:
-        raise ProbeError(f"{len(missing)} of {len(files)} images have no row in {str(path)!r}: {some(missing)}.")
-    return [captions[name] for name in files]
-
-
-def captions_of(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Prompt] | None:
-    """The caption of every row: a text that says something, or a class index; None without such a column.
-
-    Raises:
-        ProbeError: a row has neither; the message names it.
-    """
-    column = next((name for name in CAPTION_COLUMNS if rows and name in rows[0]), None)
-    if column is None:
-        return None
-    captions: list[Prompt] = []
-    for number, row in enumerate(rows, start=1):
-        value = row.get(column)
-        if isinstance(value, str) and value.strip():
-            captions.append(value.strip())
-        elif isinstance(value, int) and not isinstance(value, bool):
-            captions.append(value)
-        else:
+    if column is not None:
+        if column not in names:
             raise ProbeError(
-                f"row {number} of {str(path)!r} must have a caption in its column {column!r}, got {value!r}. "
-                "Complete or remove it."
+                f"{where} must have the column {column!r} for captions, got {', '.join(names) or 'none of it'}."
             )
-    return captions
+        return column
+    for kind in (CAPTION_COLUMNS, LABEL_COLUMNS):
+        found = [name for name in kind if name in names]
+        if len(found) > 1:
+            raise ProbeError(
+                f"{where} has the columns {' and '.join(found)}, and training may have used either. Name that one: "
+                f"ProbeSet(..., captions={found[0]!r}) or diffprivacy_captions, PromptSet(..., column={found[0]!r})."
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def captions_of(rows: Sequence[Mapping[str, Any]], path: Path, column: str | None = None) -> list[Prompt] | None:
+    """The caption or class index of every row; None without such a column.
+
+    Raises:
+        ProbeError: a row has neither, or it is not clear which column to take; the message names it.
+    """
+    found = caption_column(list(dict.fromkeys(chain.from_iterable(rows))), repr(str(path)), column)
+    if found is None:
+        return None
+    return [prompt_of(row.get(found), found, f"row {n} of {str(path)!r}") for n, row in enumerate(rows, start=1)]
+
+
+def prompt_of(value: Any, column: str, where: str) -> Prompt:
+    """A caption, or a class index: a whole number of Python, NumPy or torch, or its digits outside a text column.
+
+    Raises:
+        ProbeError: it is neither; the message starts with `where`.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if text and column not in CAPTION_COLUMNS and text.isdecimal():
+        return int(text)
+    if text and column not in LABEL_COLUMNS:
+        return text
+    try:
+        if str(getattr(value, "dtype", type(value).__name__)) not in ("bool", "torch.bool"):
+            return index(value)
+    except (TypeError, ValueError):  # no whole number, or an array of several
+        pass
+    kind = "class index" if column in LABEL_COLUMNS else "caption"
+    raise ProbeError(f"{where} must have a {kind} in its column {column!r}, got {value!r}. Complete or remove it.")
 
 
 def _csv_rows(path: Path) -> list[dict[str, Any]]:
@@ -151,8 +153,12 @@ def _csv_rows(path: Path) -> list[dict[str, Any]]:
     header = list(reader.fieldnames or ())
     if len(set(header)) < len(header):
         raise ProbeError(f"{path.name} must name every column once, got {', '.join(header)}.")
-    if any(None in row for row in rows):
-        raise ProbeError(f"{path.name} must have a name for every column, got more cells than {', '.join(header)}.")
+    longer = next((number for number, row in enumerate(rows, start=1) if None in row), None)
+    if longer is not None:
+        raise ProbeError(
+            f"{path.name} must have a name for every column, got more cells than {', '.join(header)} in row {longer}. "
+            "Put quotes around a text that holds commas."
+        )
     return rows
 
 

@@ -68,3 +68,13 @@ def test_a_bar_is_drawn_again_while_a_test_runs(project: Project, verbosity: str
     before = seen[: seen.index("\rscoring:")]
     assert before.endswith("\n")  # the bar has a line of its own
     assert seen.index("2 passed") > seen.rindex("scoring:")
+
+
+def test_many_short_bars_are_one_line_of_a_log(project: Project) -> None:
+    project.write(
+        "test_slow.py", SLOW.replace("0.6", "0.01").replace("list(engine.run(", "for _ in range(20): list(engine.run(")
+    )
+    log = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"], cwd=project.path, capture_output=True, text=True
+    ).stderr
+    assert len(re.findall("scoring", log)) == 1, log

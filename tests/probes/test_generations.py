@@ -60,3 +60,12 @@ def test_what_cannot_be_used_is_refused(tmp_path):
         StoredGenerations(tmp_path / "nowhere")
     with pytest.raises(ModelError, match="`prompts` must be one for each of 6 images, got 2"):
         StoredGenerations(IMAGES, prompts=["a", "b"])
+
+
+def test_image_i_is_generation_i_without_zeros_in_the_names(tmp_path):
+    prompts = [f"prompt {number}" for number in range(12)]
+    for number in range(12):
+        Image.fromarray(np.full((8, 8, 3), 10 * number, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    assert first_pixels(StoredGenerations(tmp_path).generate(range(12))) == list(range(0, 120, 10))
+    asked = StoredGenerations(tmp_path, prompts=prompts).generate([0] * 12, prompts=prompts)
+    assert first_pixels(asked) == list(range(0, 120, 10))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import ProbeError
-from pytest_diffprivacy.probes import ProbeSet, PromptSet
+from pytest_diffprivacy.probes import ProbeSet, PromptSet, read_prompts
 
 
 def test_equal_prompts_are_one_with_a_count():
@@ -54,6 +54,25 @@ def test_every_kind_of_file_is_read(tmp_path, name):
     prompts = PromptSet(written(tmp_path, name, rows))
     assert prompts.texts == rows[:2]
     assert (prompts.total, prompts.origin) == (3, f"file {name}")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_is_a_prompt_with_its_separators_and_without_the_files_mark(tmp_path, end):
+    rows = ["a red\u2028apple", "a\x0ccat", "a \x85 dog"]
+    (tmp_path / "p.txt").write_bytes((end.join(rows) + end).encode("utf-8-sig"))
+    (tmp_path / "p.jsonl").write_bytes(
+        end.join(json.dumps({"text": row}, ensure_ascii=False) for row in rows).encode("utf-8-sig")
+    )
+    assert read_prompts(tmp_path / "p.txt") == read_prompts(tmp_path / "p.jsonl") == rows
+
+
+def test_of_two_columns_one_must_be_chosen(tmp_path):
+    (tmp_path / "p.csv").write_text("text,caption\nwhat was trained,another\n", encoding="utf-8-sig")
+    with pytest.raises(ProbeError, match=r"has the columns caption and text, .* PromptSet\(..., column='caption'\)"):
+        PromptSet(tmp_path / "p.csv")
+    assert PromptSet(tmp_path / "p.csv", column="text").texts == ["what was trained"]
+    with pytest.raises(ProbeError, match="must have the column 'words' for captions, got none of it"):
+        PromptSet(tmp_path / "p.csv", column="words")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 import pickle
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from pytest_diffprivacy.errors import ProbeError
-from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.probes import ImageSet, ProbeSet, StoredGenerations
 
 
 def grey(count=3, side=4, seed=1):
@@ -78,7 +80,14 @@ def test_tensors_and_lists_of_arrays_are_arrays():
         (np.zeros((4, 4)), r"array must hold images of shape \(n, h, w\).* got \(4, 4\)"),
         (np.zeros((0, 4, 4)), "n >= 1"),
         (np.zeros((2, 4, 4), dtype=np.int64), "array must be uint8 or float, got int64. Convert it"),
-        (np.zeros((2, 4, 4), dtype=bool), "got bool"),
+        (np.zeros((2, 4, 4), dtype=bool), r"got bool. Convert it with .astype\(np.float32\)"),
+        (np.full((2, 4, 4), 65535, dtype=np.uint16), r"white value: \(array / 65535\).astype\(np.float32\)"),
+        (np.zeros((16, 16, 3), dtype=np.uint8), r"may be one \(h, w, c\) image .* Give array\[None\] for one image"),
+        (np.zeros((3, 16, 16), dtype=np.uint8), r"may be one \(c, h, w\) image or 3 grey"),
+        (
+            np.zeros((2, 16, 16, 4), dtype=np.uint8),
+            r"has 4 channels, .* Leave it out .*: array\[..., :3\]",
+        ),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(array, message):
@@ -159,11 +168,29 @@ def test_sixteen_bits_are_divided_by_65535(tmp_path):
     np.testing.assert_allclose(pixels_of(tmp_path)[0, 0], deep / 65535, rtol=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK"])
-def test_transparency_and_unusual_layouts_are_refused(tmp_path, mode):
-    name = "x.tif" if mode == "CMYK" else "x.png"
-    save_png(tmp_path / name, colour(1)[0], mode=mode)
-    with pytest.raises(ProbeError, match=f"{name} has mode '{mode}'.*Save it as RGB or grey"):
+@pytest.mark.parametrize(("mode", "as_read"), [("CMYK", "RGB"), ("RGBA", "RGB"), ("LA", "L"), ("YCbCr", "RGB")])
+def test_other_layouts_are_converted_as_pillow_does(tmp_path, mode, as_read):
+    picture = Image.fromarray(colour(1)[0]).convert(mode)
+    picture.save(tmp_path / "x.tif")
+    expected = np.asarray(picture.convert(as_read), dtype=np.float32).reshape(4, 4, -1).transpose(2, 0, 1) / 255
+    for source in (tmp_path, [picture]):
+        np.testing.assert_array_equal(pixels_of(source)[0], expected)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_refused_with_a_cure_that_works(tmp_path, mode):
+    picture = Image.fromarray(np.dstack([colour(1)[0], np.full((4, 4), 9, dtype=np.uint8)])).convert(mode)
+    picture.save(tmp_path / "x.png", **({"transparency": 0} if mode == "P" else {}))
+    with pytest.raises(ProbeError, match=rf"x.png has mode '{mode}'.*Save it as RGB or grey.*image.convert\('RGB'\)"):
+        len(members(tmp_path))
+    with Image.open(tmp_path / "x.png") as stored:
+        stored.convert("RGB").save(tmp_path / "x.png")
+    assert members(tmp_path).image_shape == (3, 4, 4)
+
+
+def test_values_without_a_white_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(ProbeError, match="has mode 'F', whose values have no known white"):
         len(members(tmp_path))
 
 
@@ -258,3 +285,131 @@ def test_a_damaged_safetensors_file_is_refused_by_name(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ProbeError, match=r"x\.safetensors' cannot be read"):
             members(path)
+
+
+def test_the_cures_for_arrays_work():
+    deep, one, clear = grey(2).astype(np.uint16) * 257, colour(1, side=16)[0], np.zeros((2, 16, 16, 4), dtype=np.uint8)
+    np.testing.assert_allclose(pixels_of((deep / 65535).astype(np.float32)), pixels_of(grey(2)), atol=1e-6)
+    assert members(one[None]).image_shape == members(clear[..., :3]).image_shape == (3, 16, 16)
+    assert members(one.transpose(2, 0, 1)[:, None]).image_shape == (1, 16, 16)
+
+
+def test_lists_of_pictures_are_read_as_files_are(tmp_path):
+    pictures = [Image.fromarray(image) for image in colour(2, side=8)]
+    indexed = [picture.convert("P", palette=Image.Palette.ADAPTIVE) for picture in pictures]
+    assert members(pictures).digest == members(colour(2, side=8)).digest
+    assert members(indexed).digest == members([picture.convert("RGB") for picture in indexed]).digest
+    deep = Image.fromarray(grey(1)[0].astype(np.uint16) * 257)
+    np.testing.assert_allclose(pixels_of([deep])[0], pixels_of(grey(1))[0], atol=1e-6)
+    with pytest.raises(ProbeError, match=r"Images must be several, got one image. Put it into a list"):
+        members(pictures[0])
+
+
+@pytest.mark.parametrize("of", [list, lambda arrays: [Image.fromarray(array) for array in arrays]])
+def test_two_sizes_in_a_list_are_named_with_the_sizing_that_mends_them(of):
+    images = of([colour(1, side=8)[0], colour(1, side=9)[0]])
+    message = r"item 1 of list has shape \(3, 9, 9\), .* \(3, 8, 8\). Resize it.*ProbeSet\(..., resize=8, crop=8\)"
+    with pytest.raises(ProbeError, match=message):
+        len(members(images))
+    assert ProbeSet(images, resize=8, crop=8).members.image_shape == (3, 8, 8)
+
+
+def test_grey_among_colour_is_rgb(tmp_path):
+    save_png(tmp_path / "a.png", grey(1)[0])
+    for number, picture in enumerate(colour(2)):
+        save_png(tmp_path / f"b{number}.png", picture)
+    images = members(tmp_path)
+    as_rgb = np.concatenate([np.repeat(grey(1)[..., None], 3, axis=3), colour(2)])
+    assert images.digests == members(as_rgb).digests
+    np.testing.assert_array_equal(images.subset([0]).load([0]), members(as_rgb).load([0]))
+    assert images.subset([0]).image_shape == (3, 4, 4)
+
+
+ORIENTATIONS = range(2, 9)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("suffix", ["png", "webp", "tif", "jpg"])
+def test_a_rotated_picture_is_upright_through_every_door(tmp_path, orientation, suffix):
+    exif, file = Image.Exif(), tmp_path / "folder" / f"0.{suffix}"
+    exif[0x0112] = orientation
+    file.parent.mkdir()
+    lossless = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(colour(1, side=8)[0, :5]).save(file, exif=exif, **lossless)
+    with Image.open(file) as stored:
+        upright = np.asarray(ImageOps.exif_transpose(stored).convert("RGB"))
+    (tmp_path / "list.csv").write_text(f"file_name\nfolder/0.{suffix}\n")
+    table = pyarrow.table({"image": [{"bytes": file.read_bytes(), "path": file.name}]})
+    parquet.write_table(table, tmp_path / "list.parquet")
+    doors = [file.parent, tmp_path / "list.csv", tmp_path / "list.parquet", [Image.open(file)]]
+    assert {members(door).digests[0] for door in doors} == {members(upright[None]).digests[0]}
+    made = StoredGenerations(file.parent).generate([0]).numpy()
+    np.testing.assert_array_equal(made, members(upright[None]).load([0]))
+
+
+def test_every_format_of_pillow_is_read(tmp_path):
+    for number, suffix in enumerate(["jfif", "JPG", "webp", "ppm", "jp2", "tga", "PNG"]):
+        Image.fromarray(colour(7, side=16)[number]).save(tmp_path / f"{number}.{suffix}")
+    assert len(members(tmp_path)) == 7
+
+
+def test_images_that_pillow_cannot_read_are_named(tmp_path):
+    save_png(tmp_path / "0.png", grey(1)[0])
+    (tmp_path / "1.heic").write_bytes(b"phone")
+    with pytest.raises(ProbeError, match=r"Pillow cannot read 1 images of folder .*1\.heic"):
+        members(tmp_path)
+
+
+def test_what_is_left_out_of_a_folder_is_counted_in_origin_and_log(tmp_path, caplog):
+    folder = tmp_path / "m"
+    for name in ["0.png", ".hidden.png", ".checkpoints/1.png"]:
+        save_png(folder / name, grey(1)[0])
+    (folder / "notes.md").write_text("a note")
+    images = members(folder)
+    assert len(images) == 1
+    assert images.origin == "folder m (left out: 1 .md file, 1 hidden file, 1 hidden folder)"
+    assert [record.getMessage() for record in caplog.records] == [images.origin + ": 1 images"]
+
+
+def test_linked_folders_are_walked_once(tmp_path):
+    save_png(tmp_path / "m" / "a.png", grey(3)[0])
+    save_png(tmp_path / "m" / "own" / "b.png", grey(3)[1])
+    save_png(tmp_path / "other" / "c.png", grey(3)[2])
+    (tmp_path / "m" / "first").symlink_to(tmp_path / "other")
+    (tmp_path / "m" / "again").symlink_to(tmp_path / "other")
+    (tmp_path / "m" / "inner").symlink_to(tmp_path / "m" / "own")
+    images = members(tmp_path / "m")
+    assert images.source_count == len(images) == 3
+    assert images.origin == "folder m (left out: 2 folders linked again)"
+
+
+@pytest.mark.parametrize("place", ["m", "other"])
+def test_links_in_a_circle_and_broken_ones_are_refused(tmp_path, place):
+    save_png(tmp_path / "m" / "a.png", grey(1)[0])
+    save_png(tmp_path / "other" / "b.png", grey(1)[0])
+    (tmp_path / "m" / "sub").symlink_to(tmp_path / "other")
+    (tmp_path / place / "round").symlink_to(tmp_path / "m")
+    with pytest.raises(ProbeError, match=r"round' is a link to a folder that it lies in. Remove the link"):
+        members(tmp_path / "m")
+    (tmp_path / place / "round").unlink()
+    (tmp_path / place / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ProbeError, match=r"gone\.png' is a broken link"):
+        members(tmp_path / "m")
+
+
+class Flipping:
+    def __init__(self):
+        self.images, self.random = colour(16), np.random.default_rng(0)
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, index):
+        return self.images[index][:, :: 1 if self.random.random() < 0.5 else -1].copy()
+
+
+def test_random_transforms_are_noticed():
+    images = members(Flipping())
+    for chosen in (images, images.subset(range(8))):
+        with pytest.raises(ProbeError, match=r"reads differently .* random transforms .* out of dataset Flipping"):
+            chosen.load(range(len(chosen)))

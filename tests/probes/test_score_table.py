@@ -160,3 +160,14 @@ def test_one_column_of_several_is_a_table_of_its_own() -> None:
         table.select("x")
     with pytest.raises(UsageError, match=r"must have one column here, got base, tuned\. Choose: table\.select"):
         _ = table.only
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "index", "label", "is_member", "rank of rows"])
+def test_an_index_or_a_label_is_no_attack(name: str) -> None:
+    ids = [f"member {number}" for number in range(4)]
+    counted = dict(zip(ids, map(float, range(4)), strict=True))
+    table = ScoreTable({name: counted, "loss": dict.fromkeys(ids, 0.5)}, "scores.csv")
+    for wanted in ("all", name, [name, "loss"]):
+        with pytest.raises(UsageError, match=r"Columns of scores.csv must be scores, got .* attack=\['loss'\]"):
+            table.choose(wanted, "secmi")
+    assert table.choose("loss", "secmi") == ("loss",)

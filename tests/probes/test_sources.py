@@ -146,6 +146,85 @@ def test_metadata_that_does_not_fit_is_refused(folder, changed, message):
         ProbeSet(folder, captions=True)
 
 
+def prompts_of(source, captions=True):
+    members = ProbeSet(source, captions=captions).members
+    return members.prompts(range(len(members)))
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 2, 0], ["3", "1", "2", "0"]])
+@pytest.mark.parametrize("column", ["label", "class"])
+def test_class_indices_beside_images(folder, labels, column):
+    table = [{"file_name": name, column: label} for name, label in zip(files(), labels, strict=True)]
+    write_metadata(folder, "csv" if labels == [3, 1, 2, 0] else "jsonl", table)
+    assert prompts_of(folder) == [3, 2, 1, 0]  # part0 before part1
+    write_metadata(folder, "csv" if labels == [3, 1, 2, 0] else "jsonl", [row | {column: "cat"} for row in table])
+    with pytest.raises(ProbeError, match=f"row 1 of .* must have a class index in its column '{column}', got 'cat'"):
+        prompts_of(folder)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, torch.tensor])
+def test_labels_of_numpy_and_torch_are_class_indices(kind):
+    for items in ([(i, kind(3)) for i in TENSORS], [{"image": i, "label": kind(3)} for i in PICTURES]):
+        found = prompts_of(Items(items))
+        assert found == [3] * COUNT
+        assert {type(prompt) for prompt in found} == {int}
+
+
+@pytest.mark.parametrize("value", [True, torch.tensor(True), 1.5, torch.tensor([1, 2]), None, np.float32(1)])
+def test_what_is_no_caption_is_named(value):
+    with pytest.raises(ProbeError, match="item 1 of dataset Items must have a class index in its column 'label'"):
+        prompts_of(Items([{"image": PICTURES[0], "label": 1}, {"image": PICTURES[1], "label": value}]))
+
+
+def test_text_beside_caption_must_be_chosen(folder):
+    both = [row | {"caption": "another"} for row in rows()]
+    write_metadata(folder, "jsonl", both)
+    pairs = [{"image": i, **row} for i, row in zip(PICTURES, both, strict=True)]
+    for source in (folder, Items(pairs)):
+        with pytest.raises(ProbeError, match=r"columns caption and text, .* either. .*captions='caption'"):
+            prompts_of(source)
+        assert sorted(prompts_of(source, "text")) == sorted(CAPTIONS)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".caption"])
+def test_text_files_beside_images(folder, suffix):
+    for name, caption in zip(files(), CAPTIONS, strict=True):
+        (folder / name).with_suffix(suffix).write_text(caption + "\n", encoding="utf-8-sig")
+    check(told(folder))
+    assert ProbeSet(folder).members.origin == "folder images"
+    last = (folder / files()[3]).with_suffix(suffix)
+    last.write_text("one\ntwo\n")
+    with pytest.raises(ProbeError, match="must hold one caption on one line, got 2 lines"):
+        prompts_of(folder)
+    last.unlink()
+    with pytest.raises(ProbeError, match=r"3\.png' must have one text file beside it for its caption, got 0"):
+        prompts_of(folder)
+    write_metadata(folder, "csv", rows())
+    with pytest.raises(ProbeError, match=r"holds captions in metadata.csv and in text files beside images"):
+        prompts_of(folder)
+    check(dict(zip(prompts_of(folder, "text"), IMAGES[[0, 2, 1, 3]], strict=True)))
+
+
+def test_metadata_of_subfolders_and_with_the_mark_of_a_spreadsheet(folder):
+    for part in ("part0", "part1"):
+        lines = [f"{name[6:]},{caption}" for name, caption in zip(files(), CAPTIONS, strict=True) if part in name]
+        (folder / part / "metadata.csv").write_text("\n".join(["file_name,text", *lines]), encoding="utf-8-sig")
+    check(told(folder))
+
+
+@pytest.mark.parametrize("captions", [True, False])
+def test_a_row_without_its_file_is_named(folder, captions):
+    write_metadata(folder, "csv", [*rows(), {"file_name": "part0/9.png", "text": "gone"}])
+    with pytest.raises(ProbeError, match=r"1 of 5 rows of .* name no image that is there: part0/9\.png"):
+        ProbeSet(folder, captions=captions)
+
+
+def test_an_unquoted_comma_is_refused_with_its_row(folder):
+    write_metadata(folder, "csv", [*rows()[:3], rows()[3] | {"text": "two birds, one nest"}])
+    with pytest.raises(ProbeError, match=r"got more cells than file_name, text in row 4\. Put quotes"):
+        prompts_of(folder)
+
+
 def test_two_metadata_files_are_one_too_many(folder):
     write_metadata(folder, "csv", rows())
     write_metadata(folder, "jsonl", rows())
@@ -189,3 +268,10 @@ def test_an_item_without_an_image_is_refused():
         _ = ProbeSet(Items([{"text": "a"}])).members.digests
     with pytest.raises(ProbeError, match="must hold at least one image, got none"):
         ProbeSet(Items([]))
+
+
+def test_the_images_of_a_parquet_file_are_not_their_names(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    content = [{"bytes": png(image), "path": None} for image in IMAGES]
+    parquet.write_table(arrow.table({"file_name": files(), "image": content, "text": CAPTIONS}), tmp_path / "t.parquet")
+    check(told(tmp_path / "t.parquet"))
