@@ -188,7 +188,8 @@ class _AuditRun:
         held = [claim for claim in own if claim.verdict == "PASS"]
         if held:
             report.outcome, report.diffprivacy = "failed", "FAIL"
-            report.longrepr = f"The demonstration failed. {held[0].sentence}: it holds. To be shown was: {shows}"
+            said = f"The demonstration failed. {held[0].sentence}: it holds. To be shown was: {shows}"
+            report.longrepr = visible(said)
         elif isinstance(error, PrivacyViolation) or (error is None and "FAIL" in verdicts):
             report.outcome, report.longrepr, report.diffprivacy = "passed", None, "DEMONSTRATED"
 
