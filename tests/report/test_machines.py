@@ -200,6 +200,15 @@ def test_only_a_run_in_which_every_claim_held_has_passed(run, verdicts, verdict,
     assert predicate["warnedTests"] == []
 
 
+def test_a_demonstration_by_scores_made_elsewhere_fails_no_record_and_passes_none(run):
+    shown = changed(run, {1: Verdict.FAIL}, "PASS")
+    claims = tuple(claim.model_copy(update={"model": None}) for claim in shown.claims)
+    for kept, result in ((claims, "PASSED"), (claims[1:2], "FAILED")):
+        (statement,) = statements(shown.model_copy(update={"claims": kept}))
+        assert statement["predicate"]["result"] == result
+        assert statement["predicate"]["failedTests"] == []
+
+
 @pytest.mark.parametrize(
     ("fields", "results"),
     [
