@@ -189,6 +189,34 @@ def verdict(chosen: argparse.Namespace) -> int:
 
 
 @_command(
+    "join the records of a run that was split over machines",
+    _argument("records", type=Path, nargs="+", metavar="record", help="the JSON report or run's folder of each part"),
+    _argument("--report", type=Path, action="append", default=[], help="where to write the whole; repeatable"),
+    EVIDENCE,
+    UNVERIFIED,
+)
+def merge(chosen: argparse.Namespace) -> int:
+    """Join the parts of one run (pytest-split, a CI matrix, -k) and judge them as a whole.
+
+    It is PASS if together they hold every audit and each claim held; what one part left out counts as judged where
+    another judged it, and a claim that several judged counts by its worst verdict. Parts with another policy, or with
+    two models of one name, are refused.
+    Exit code: that of `verdict`.
+    """
+    from pytest_diffprivacy.evidence.merge import merge_runs
+    from pytest_diffprivacy.evidence.verify import sealed_run
+    from pytest_diffprivacy.report import run_lines, write_report
+
+    parts = [sealed_run(path, root=chosen.evidence, unverified=chosen.unverified) for path in chosen.records]
+    run = merge_runs(parts)
+    _say("\n".join(run_lines(run)))
+    for path in chosen.report:
+        write_report(run, path)
+        _say(f"report        {path}")
+    return EXIT_CODES.get(run.verdict, ERROR)
+
+
+@_command(
     "check every digest and compute every verdict again",
     RECORD,
     EVIDENCE,
