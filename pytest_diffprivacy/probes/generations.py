@@ -9,12 +9,14 @@ from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.errors import ModelError, ProbeError
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.image_set import coloured
 from pytest_diffprivacy.probes.sources import open_images
 
 SEEDS = 2**32
@@ -56,7 +58,7 @@ class StoredGenerations:
         """Named by the images themselves; reads each of them once."""
         digest = hashlib.sha256(repr((list(self._places.items()), self._guidance_scale)).encode())
         for place in range(len(self._reader)):
-            digest.update(image_digest(self._reader.read(place)))
+            digest.update(image_digest(self._read(place)))
         return ModelIdentity(
             name=self._name,
             family=f"images made elsewhere, {self._reader.origin}",
@@ -66,6 +68,23 @@ class StoredGenerations:
             device="not known",
             access="black box",
         )
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of all images, RGB where some are; reads each of them once."""
+        shape = self._reader.read(0).shape
+        for place in range(len(self._reader)):
+            found = self._reader.read(place).shape
+            if found[1:] != shape[1:] or (found != shape and {found[0], shape[0]} != {1, 3}):
+                raise ProbeError(
+                    f"{self._reader.name(place)} has shape {found}, the images before it {shape}. Resize it."
+                )
+            shape = max(shape, found)
+        return shape
+
+    def _read(self, place: int) -> NDArray[np.float32]:
+        image = self._reader.read(place)
+        return coloured(image) if self._shape[0] == 3 else image
 
     def generate(
         self,
@@ -87,7 +106,7 @@ class StoredGenerations:
             )
         wanted = [None] * len(seeds) if prompts is None else prompts
         pairs = zip(seeds, wanted, strict=True)
-        return torch.from_numpy(np.stack([self._reader.read(self._place(seed, prompt)) for seed, prompt in pairs]))
+        return torch.from_numpy(np.stack([self._read(self._place(seed, prompt)) for seed, prompt in pairs]))
 
     def _place(self, seed: int, prompt: Prompt | None) -> int:
         made, number = self._places.get(prompt, []), seed % SEEDS

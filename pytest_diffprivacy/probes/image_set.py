@@ -120,7 +120,7 @@ class ImageSet:
         """Reads every image once, a grey one among coloured ones twice."""
         shape, every, grey = self._digested()
         for number in grey if shape[0] == 3 else ():
-            every[number] = image_digest(_coloured(self._read(self._positions[number])))
+            every[number] = image_digest(coloured(self._read(self._positions[number])))
         first: dict[bytes, int] = {}
         for position, digest in zip(self._positions, every, strict=True):
             first.setdefault(digest, position)
@@ -248,16 +248,15 @@ class ImageSet:
         Raises:
             ProbeError: an item of a dataset is no longer that of its digest.
         """
-        if not len(indices):
-            return np.empty((0, *self.image_shape), dtype=np.float32)
-        return np.stack([self._load(i) for i in indices])
+        found = [self._load(i) for i in indices]
+        return np.stack(found) if found else np.empty((0, *self.image_shape), dtype=np.float32)
 
     def _load(self, index: int) -> NDArray[np.float32]:
         """One image, as it was when its digest was taken."""
         position = self._catalogue.positions[index]
         image = self._read(position)
         if image.shape[0] == 1 and self.image_shape[0] == 3:
-            image = _coloured(image)
+            image = coloured(image)
         if isinstance(self._reader, DatasetReader) and image_digest(image) != self.digests[index]:
             raise ProbeError(
                 f"{self._reader.name(position)} reads differently from one time to the next. Take random transforms "
@@ -287,7 +286,7 @@ class ImageSet:
         return self.subset(sorted(np.random.default_rng(stream).permutation(len(self))[:count].tolist()))
 
 
-def _coloured(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def coloured(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """A grey image as RGB."""
     return np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
 

@@ -161,8 +161,8 @@ class ProbeSet:
         if self.nonmembers.image_shape != self.members.image_shape:
             raise ProbeError(
                 f"Members have shape {self.members.image_shape}, non-members {self.nonmembers.image_shape}. "
-                "Bring both to the size the model was trained on, e.g. by ProbeSet(..., resize=, crop=), and both to "
-                "RGB or to grey."
+                "Bring both to the size the model was trained on. ProbeSet(..., resize=, crop=) does; grey images "
+                "beside RGB ones must be saved as RGB."
             )
         names = dict(zip(self.nonmembers.digests, self.nonmembers.ids(), strict=True))
         shared = [names[d] for d in self.members.digests if d in names]

@@ -69,3 +69,14 @@ def test_image_i_is_generation_i_without_zeros_in_the_names(tmp_path):
     assert first_pixels(StoredGenerations(tmp_path).generate(range(12))) == list(range(0, 120, 10))
     asked = StoredGenerations(tmp_path, prompts=prompts).generate([0] * 12, prompts=prompts)
     assert first_pixels(asked) == list(range(0, 120, 10))
+
+
+def test_grey_among_colour_is_rgb_and_two_sizes_are_named(tmp_path):
+    Image.fromarray(np.full((8, 8), 7, dtype=np.uint8)).save(tmp_path / "0.png")
+    Image.fromarray(np.full((8, 8, 3), 9, dtype=np.uint8)).save(tmp_path / "1.png")
+    stored = StoredGenerations(tmp_path)
+    assert stored.generate([0]).shape == (1, 3, 8, 8)
+    assert first_pixels(stored.generate([0, 1])) == [7, 9]
+    Image.fromarray(np.full((9, 8, 3), 9, dtype=np.uint8)).save(tmp_path / "2.png")
+    with pytest.raises(ProbeError, match=r"2.png has shape \(3, 9, 8\), the images before it \(3, 8, 8\)"):
+        StoredGenerations(tmp_path).generate([0])
