@@ -13,8 +13,9 @@
         └── Inconclusive             neither bound decides (verdict INCONCLUSIVE)
             └── BudgetSpent          the audit's time is over before the claim is decided; carries what is missing
 
-Beside the tree three warnings: PromptTruncated, prompts are longer than the text encoder takes; DerivativeFallback, a
-network has no forward derivative, so finite differences are taken; SharedDevice, several workers share one GPU.
+Beside the tree four warnings: PromptTruncated, prompts are longer than the text encoder takes; CaptionsNotCleaned, they
+reach the model otherwise than in training; DerivativeFallback, a network has no forward derivative, so finite
+differences are taken; SharedDevice, several workers share one GPU.
 
 Argument errors read "`<name>` must be <condition>, got <value!r>. <What to do.>".
 """
@@ -99,6 +100,10 @@ class BudgetSpent(Inconclusive):
 
 class PromptTruncated(UserWarning):
     """Prompts hold more tokens than the text encoder takes; the rest does not reach the model."""
+
+
+class CaptionsNotCleaned(UserWarning):
+    """Captions were cleaned in training and are not here, as the libraries for it are not installed."""
 
 
 class DerivativeFallback(UserWarning):

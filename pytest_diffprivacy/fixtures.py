@@ -28,8 +28,10 @@ def diffusion_model() -> Any:
         raise UsageError(_unset("model", "diffusion_model", "a diffusers folder"))
     from pytest_diffprivacy.models import load_model
 
+    label = settings["null-label"]
     return load_model(
         source,
+        null_label=None if label is None else settings.whole("null-label"),
         device=_device(settings),
         dtype=settings.text("dtype"),
         channels_last=bool(settings["channels-last"]),

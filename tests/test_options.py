@@ -11,6 +11,7 @@ from pytest_diffprivacy.options import BY_NAME, OPTIONS, CompareRule, Option, re
 
 GIVEN = {
     "model": ("/models/a", "/models/a"),
+    "null-label": ("10", 10),
     "members": ("/images/a", "/images/a"),
     "nonmembers": ("/images/b", "/images/b"),
     "prompts": ("/prompts/a.txt", "/prompts/a.txt"),
@@ -43,6 +44,7 @@ GIVEN = {
 BAD = {
     "resize": ("512x512", "a size such as 512 or 512:bicubic"),
     "crop": ("0", "a positive whole number"),
+    "null-label": ("cat", "a whole number >= 0"),
     "dtype": ("float8", "one of float64, float32, bfloat16, float16"),
     "channels-last": ("perhaps", "true or false"),
     "compile": ("perhaps", "true or false"),

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
+from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.sources.source import Audited
 from pytest_diffprivacy.statistics import Measured
 from pytest_diffprivacy.statistics.statistic import Statistic
@@ -64,7 +65,7 @@ def conclude(
         sentence=claim.sentence if source.title or each != 0 else of(claim.sentence, "scores made elsewhere"),
         limit=claim.limit,
         confidence=claim.confidence,
-        facts=statistic.plan(source.counts, claim.limit),
+        facts=statistic.plan(source.counts, claim.limit) | _facts(source.model),
         evaluations=each,
         total=None if each is None else each * count,
         model=str(getattr(source.model, "name", type(source.model).__name__)),  # of one that is not loaded, or its type
@@ -72,6 +73,11 @@ def conclude(
         at_least=at_least,
     )
     return auditor.plan(plan)
+
+
+def _facts(model: object) -> dict[str, str]:
+    """What is known of a model that is not loaded."""
+    return dict(model.facts) if isinstance(model, PlannedModel) else {}
 
 
 def of(sentence: str, title: str) -> str:

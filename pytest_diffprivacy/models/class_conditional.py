@@ -59,7 +59,11 @@ class PixelDiffusion:
         parametrization = parametrization_of(scheduler)
         classes = _number_of_classes(unet)
         if null_label is not None and (classes is None or not 0 <= null_label < classes):
-            raise ModelError(f"`null_label` must be one of the model's {classes} classes, got {null_label!r}.")
+            raise ModelError(
+                f"`null_label` must be one of the model's {classes} classes, got {null_label!r}."
+                if classes is not None
+                else f"`null_label` must be None for a model without classes, got {null_label!r}."
+            )
         parts = {"unet": unet}
         digest = weights_digest(base_tensors(unet), _configuration(unet, scheduler, null_label))
         self._guard = AdapterGuard(parts, name)
@@ -73,13 +77,14 @@ class PixelDiffusion:
         self.image_shape = unet_shape(unet.config)
         self.sample_shape: tuple[int, ...] = self.image_shape
         codec = PixelCodec(self.image_shape, self.device, self.dtype)
-        self.condition = ClassLabels(classes, null_label, self.device).condition
+        self._labels = ClassLabels(classes, null_label, self.device)
+        self.condition = self._labels.condition
         part = DenoisingNetwork(
             self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._guard
         )
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
-        family = f"pixel diffusion, {parametrization.name}"
+        family = f"pixel diffusion, {parametrization.name}{self._labels.facts}"
         self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
 
     @torch.no_grad()
@@ -92,27 +97,28 @@ class PixelDiffusion:
             seeds: one an image; each gives the image's start noise and, for a stochastic scheduler, its later noise.
             prompts: one class index an image; None: the null label, or none for an unconditional model.
             steps: of the scheduler.
-            guidance_scale: 1.0, as there is no guidance.
+            guidance_scale: of classifier-free guidance, which needs a null label; 1 is none.
 
         Returns:
             (n, channels, height, width) in [0, 1] in the model's precision.
 
         Raises:
-            ModelError: guidance other than 1, which needs a text-to-image pipeline.
+            ModelError: guidance of a model without a null label, or of a pipeline's own call, which has none.
         """
-        if guidance_scale != 1.0:
-            raise ModelError(f"`guidance_scale` must be 1.0 for pixel-space models, got {guidance_scale!r}.")
         self._guard.check()
-        conditioning = self.condition(prompts, len(seeds))
+        if self._pipeline is not None and guidance_scale != 1.0:
+            raise ModelError(f"`guidance_scale` must be 1.0 for a consistency model, got {guidance_scale!r}.")
         x_T = start_noise(seeds, self.sample_shape).to(device=self.device, dtype=self.dtype)
         if self._pipeline is None:
             keep = str(self._scheduler.config.get("variance_type")).startswith("learned")
+            guided = self._labels.guided(self._output, prompts, len(seeds), guidance_scale)
 
             def output(x: Tensor, times: Tensor) -> Tensor:
-                predicted = self._output(x, times, conditioning)
+                predicted = guided(x, times)
                 return predicted if keep else predicted[:, : x.shape[1]]
 
             return self.decode(walk(self._scheduler, output, x_T, steps=steps, seeds=seeds))
+        conditioning = self.condition(prompts, len(seeds))
         most = int(self._pipeline.scheduler.config.num_train_timesteps)
         if not 1 <= steps <= most:
             raise ModelError(f"`steps` must be between 1 and {most} for this scheduler, got {steps!r}.")
@@ -171,7 +177,8 @@ class ClassToImage:
         codec = LatentCodec(pipeline.vae, latents)
         self.image_shape = codec.image_shape
         classes = int(config.num_embeds_ada_norm)
-        self.condition = ClassLabels(classes, classes, self.device).condition
+        self._labels = ClassLabels(classes, classes, self.device)
+        self.condition = self._labels.condition
         part = DenoisingNetwork(
             self.network, self._predict, self.condition, self.schedule, parametrization, codec, self._frozen.guard
         )
@@ -196,20 +203,7 @@ class ClassToImage:
             (n, channels, height, width) in [0, 1] in the model's precision.
         """
         self._frozen.guard.check()
-        count = len(seeds)
-        given, blank = self.condition(prompts, count), self.condition(None, count)
-        assert given is not None, "the model has classes"
-        assert blank is not None, "and one that stands for none"
-        guided = prompts is not None and guidance_scale > 1.0
-        both = Conditioning.joined([given, blank])
-
-        def output(x: Tensor, times: Tensor) -> Tensor:
-            if not guided:
-                return self._predict(x, times, given)
-            pair = self._predict(torch.cat([x, x]), torch.cat([times, times]), both)
-            conditional, unconditional = pair.chunk(2)
-            return unconditional + guidance_scale * (conditional - unconditional)
-
+        output = self._labels.guided(self._predict, prompts, len(seeds), guidance_scale)
         x_T = start_noise(seeds, self.sample_shape).to(device=self.device, dtype=self.dtype)
         return self.decode(walk(self._scheduler, output, x_T, steps=steps, seeds=seeds))
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, final
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+
+HALVES = (torch.bfloat16, torch.float16)
 
 
 class Codec(Protocol):
@@ -50,9 +54,11 @@ class LatentCodec:
     """An AutoencoderKL between images in [0, 1] and latents (n, *latent_shape), x0 = (mode - shift) * scale.
 
     Shift and scale are one number each, or one a channel where the configuration has `latents_mean` and `latents_std`.
+    With `upcast`, an autoencoder that says `force_upcast` runs in float32 wherever its family's pipelines do so: in
+    half precision it overflows.
     """
 
-    def __init__(self, vae: Any, latent_shape: tuple[int, int, int]) -> None:
+    def __init__(self, vae: Any, latent_shape: tuple[int, int, int], *, upcast: bool = False) -> None:
         kinds = [kind.__name__ for kind in type(vae).__mro__]
         if not any(kind.endswith("AutoencoderKL") for kind in kinds):
             raise ModelError(
@@ -60,7 +66,7 @@ class LatentCodec:
                 "Audit the pipeline with the autoencoder that its network was trained with."
             )
         config = vae.config
-        self._vae = vae
+        self._vae, self._upcast = vae, upcast and bool(config.force_upcast)
         self._scale: float | Tensor = float(config.scaling_factor)
         self._shift: float | Tensor = float(config.get("shift_factor") or 0.0)
         self.factor = 2 ** (len(config.block_out_channels) - 1)
@@ -77,15 +83,32 @@ class LatentCodec:
             )
             self._scale = self._scale / deviation
         self.image_shape = (int(config.out_channels), height * self.factor, width * self.factor)
-        self._pixels = PixelCodec(self.image_shape, vae.device, vae.dtype)
+        encodes_in = torch.float32 if self._upcast and vae.dtype in HALVES else vae.dtype
+        self._pixels = PixelCodec(self.image_shape, vae.device, encodes_in)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Latents of images in [0, 1]: the posterior's mode, not a sample."""
-        mode: Tensor = self._vae.encode(self._pixels.encode(images)).latent_dist.mode()
-        return (mode - self._shift) * self._scale
+        with self._in_float32(HALVES) as dtype:
+            mode: Tensor = self._vae.encode(self._pixels.encode(images)).latent_dist.mode()
+        return (mode.to(dtype) - self._shift) * self._scale
 
     @torch.no_grad()
     def decode(self, x0: Tensor) -> Tensor:
         """Images in [0, 1], clamped."""
-        return self._pixels.decode(self._vae.decode(x0 / self._scale + self._shift, return_dict=False)[0])
+        with self._in_float32((torch.float16,)):
+            latents = x0.to(self._vae.dtype) / self._scale + self._shift
+            return self._pixels.decode(self._vae.decode(latents, return_dict=False)[0])
+
+    @contextmanager
+    def _in_float32(self, precisions: tuple[torch.dtype, ...]) -> Iterator[torch.dtype]:
+        """A block in which an autoencoder of these precisions runs in float32 where it must; gives its own."""
+        own: torch.dtype = self._vae.dtype
+        upcast = self._upcast and own in precisions
+        if upcast:
+            self._vae.to(dtype=torch.float32)
+        try:
+            yield own
+        finally:
+            if upcast:
+                self._vae.to(dtype=own)

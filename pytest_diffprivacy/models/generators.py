@@ -62,7 +62,9 @@ class PipelineGenerator:
         family = type(pipeline).__name__
         if not any(isinstance(part, torch.nn.Module) for part in pipeline.components.values()):
             raise ModelError(f"`pipeline` must hold networks, got a {family} without any.")
-        frozen = self._frozen = FrozenPipeline(pipeline, name, resolution=resolution, device=device, dtype=dtype)
+        frozen = self._frozen = FrozenPipeline(
+            pipeline, name, facts={"resolution": resolution}, device=device, dtype=dtype
+        )
         self._size = {} if resolution is None else {"height": resolution, "width": resolution}
         weights = [weight for network in frozen.networks.values() for weight in network.parameters()]
         count, precision = sum(weight.numel() for weight in weights), dtype_name(weights[0].dtype)

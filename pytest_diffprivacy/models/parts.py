@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -68,6 +69,23 @@ def assemble_pipeline(
     return kind(**arguments)
 
 
+@contextmanager
+def without_progress() -> Iterator[None]:
+    """A block in which transformers and diffusers draw no progress bars, which would go into a test's output."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    loggers = [diffusers.utils.logging, transformers.utils.logging]
+    shown = [logger for logger in loggers if logger.is_progress_bar_enabled()]
+    for logger in shown:
+        logger.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger in shown:
+            logger.enable_progress_bar()
+
+
 def _part(folder: Path, library: str | None, name: str | None) -> Any:
     """One part by the class that the index names; None where the pipeline was saved without it."""
     if library is None or name is None:
@@ -101,18 +119,12 @@ def load_network(kind: Any, folder: Path, library: str = "diffusers") -> Any:
     read_json(folder / "config.json")
     precision = {"dtype" if library == "transformers" else "torch_dtype": torch.float32}
     variant = _variant(folder, WEIGHTS[library], kind.__name__)
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would write into a test's output
     try:
         settings = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True, "variant": variant}
-        network, found = kind.from_pretrained(folder, **settings, **precision)
+        with without_progress():
+            network, found = kind.from_pretrained(folder, **settings, **precision)
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(f"The network in {str(folder)!r} cannot be loaded: {error} {AGAIN}") from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     if found["missing_keys"]:  # the libraries would fill them with random numbers and go on
         raise ModelError(
             f"The weights in {str(folder)!r} lack {len(found['missing_keys'])} of the network's tensors, such as "
@@ -135,7 +147,7 @@ def load_scheduler(folder: Path) -> Any:
 
 def _tokenizer(kind: Any, folder: Path) -> Any:
     """A tokenizer from its own files, which hold no code."""
-    _refuse_pickles(folder, kind.__name__)
+    refuse_pickles(folder, kind.__name__)
     if not folder.is_dir():
         raise ModelError(f"{str(folder)!r} is missing. {AGAIN}")
     try:
@@ -159,7 +171,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_pickles(folder: Path, kind: str) -> None:
+def refuse_pickles(folder: Path, kind: str) -> None:
     """Refuse a folder that holds pickled weights, with the command that converts them."""
     pickles = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLE_SUFFIXES)
     if pickles:
@@ -184,7 +196,7 @@ def _variant(folder: Path, stem: str, kind: str) -> str | None:
         raise ModelError(
             f"{str(folder)!r} holds the variants {', '.join(variants)} and no plain weights. Keep the one to audit."
         )
-    _refuse_pickles(folder, kind)
+    refuse_pickles(folder, kind)
     raise ModelError(f"{str(folder / stem)!r}.safetensors is missing. Save the pipeline with safe_serialization=True.")
 
 
@@ -198,8 +210,8 @@ def _infix(name: str, stem: str) -> str:
 class FrozenPipeline:
     """A pipeline that was identified, then frozen in eval mode and brought to a device and precision.
 
-    Its digest holds all parts but those left out, the entries of its own configuration that its images depend on, and
-    the resolution where it is not its own. Nothing in it is changed but its networks.
+    Its digest holds all parts but those left out, and the facts besides that its images depend on (None: as ever).
+    Nothing in it is changed but its networks.
 
     Attributes:
         networks: the parts with weights, by name.
@@ -214,17 +226,13 @@ class FrozenPipeline:
         name: str,
         *,
         left_out: Mapping[str, Any] = NOTHING_LEFT_OUT,
-        configuration: tuple[str, ...] = (),
-        resolution: int | None = None,
+        facts: Mapping[str, Any] = NOTHING_LEFT_OUT,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         parts = {name: part for name, part in pipeline.components.items() if name not in left_out}
         self.networks = {name: part for name, part in parts.items() if isinstance(part, torch.nn.Module)}
-        further = {name: pipeline.config[name] for name in configuration}
-        self.digest = _digest(
-            pipeline, self.networks, further if resolution is None else further | {"resolution": resolution}
-        )
+        self.digest = _digest(pipeline, self.networks, {name: fact for name, fact in facts.items() if fact is not None})
         self.guard = AdapterGuard(pipeline.components, name)
         settle_networks(self.networks, device, dtype)
         self.call = copy.copy(pipeline)  # it shares every part; only its progress bar is not the user's

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.parts import read_json
+from pytest_diffprivacy.models.prompts import NULL_REMEDY
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,15 @@ class PlannedModel:
     Attributes:
         name: as the loaded model is called in records.
         family: the pipeline's class; empty where only a download would tell.
+        facts: what a plan says of it besides.
     """
 
     name: str
     family: str
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def planned_model(source: str | Path) -> PlannedModel:
+def planned_model(source: str | Path, null_label: int | None = None) -> PlannedModel:
     """The stand-in of a folder written by `save_pretrained`, or of a model of the hub, which is not downloaded.
 
     Raises:
@@ -33,4 +37,13 @@ def planned_model(source: str | Path) -> PlannedModel:
     index = Path(source) / "model_index.json"
     if not index.is_file():
         raise ModelError(f"{str(source)!r} holds no model_index.json, so it is no diffusers pipeline.")
-    return PlannedModel(Path(source).resolve().name, str(read_json(index).get("_class_name", "")))
+    unet = Path(source) / "unet" / "config.json"
+    classes = read_json(unet).get("num_class_embeds") if unet.is_file() else None
+    facts = {}
+    if classes is not None:
+        facts["classes"] = f"{classes}, null label {null_label}"
+        if null_label is None:
+            facts["classes"] = (
+                f"{classes} and no null label: every image is asked for with its class, without guidance; {NULL_REMEDY}"
+            )
+    return PlannedModel(Path(source).resolve().name, str(read_json(index).get("_class_name", "")), facts)

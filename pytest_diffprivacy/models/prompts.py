@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from operator import index
+from typing import Any, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -23,6 +24,12 @@ SHOWN = 3
 
 
 LABELS = "class_labels"
+NULL_REMEDY = (
+    'where one of its classes was trained as "no class", name it: load_model(..., null_label=...) or the option '
+    "diffprivacy_null_label."
+)
+Predict: TypeAlias = Callable[[Tensor, Tensor, Conditioning | None], Tensor]
+Output: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 @final
@@ -39,6 +46,38 @@ class ClassLabels:
     classes: int | None
     null: int | None
     device: torch.device
+
+    @property
+    def facts(self) -> str:
+        """What a record says of the classes; empty for an unconditional model."""
+        if self.classes is None:
+            return ""
+        return f", {self.classes} classes, " + ("no null label" if self.null is None else f"null label {self.null}")
+
+    def guided(self, predict: Predict, prompts: Prompts, count: int, scale: float) -> Output:
+        """What the network predicts for prompts, or none, with guidance of a scale (up to 1: none) from "no class".
+
+        Raises:
+            ModelError: the prompts are no classes, or guidance is asked for that the model cannot give.
+
+        Source: Implements Ho and Salimans 2022 (classifier-free guidance), written as in diffusers' DiTPipeline.
+        """
+        if scale != 1.0 and self.null is None:
+            lacks, remedy = ("classes", "") if self.classes is None else ("a null label", f" Ask at 1.0; {NULL_REMEDY}")
+            raise ModelError(f"`guidance_scale` must be 1.0 for a model without {lacks}, got {scale!r}.{remedy}")
+        given = self.condition(prompts, count)
+        if scale <= 1.0 or prompts is None:
+            return lambda x, times: predict(x, times, given)
+        parts = [part for part in (given, self.condition(None, count)) if part is not None]
+        both = Conditioning.joined(parts)
+
+        def output(x: Tensor, times: Tensor) -> Tensor:
+            pair = predict(torch.cat([x, x]), torch.cat([times, times]), both)
+            conditional, unconditional = pair.chunk(2)
+            own, blank = conditional[:, : x.shape[1]], unconditional[:, : x.shape[1]]
+            return torch.cat([blank + scale * (own - blank), conditional[:, x.shape[1] :]], dim=1)
+
+        return output
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """Class labels (count,) for class indices; None for an unconditional model.
@@ -58,7 +97,7 @@ class ClassLabels:
         else:
             raise ModelError(
                 f"The model has {self.classes} classes and no null label: every image needs its class index as "
-                "its prompt. Pass prompts, or PixelDiffusion(..., null_label=...)."
+                f"its prompt. Pass prompts; {NULL_REMEDY}"
             )
         bad = [label for label in labels if prompts is not None and not 0 <= label < self.classes]
         if bad or len(labels) != count:
@@ -71,8 +110,8 @@ class ClassLabels:
 
 def _class_index(prompt: Prompt) -> int:
     try:
-        return int(prompt)
-    except ValueError:
+        return int(prompt) if isinstance(prompt, str) else index(prompt)
+    except (ValueError, TypeError):
         raise ModelError(f"`prompts` must be class indices for this model, got {prompt!r}.") from None
 
 

@@ -7,6 +7,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from safetensors import SafetensorError, safe_open
+
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.models.parts import PICKLE_SUFFIXES, read_json
 
@@ -28,8 +30,19 @@ HALVES: Final = {
 }
 """Pipelines that do half of the way from a prompt to an image, and which."""
 
-ADAPTERS: Final = ("pytorch_lora_weights*", "adapter_config.json", "adapter_model*", "learned_embeds*")
-"""Files of what is loaded on top of a pipeline."""
+LORA, INVERSION, LYCORIS = "load_lora_weights", "load_textual_inversion", "LyCORIS"
+ADAPTERS: Final = {
+    LORA: ("pytorch_lora_weights*", "adapter_config.json", "adapter_model*"),
+    INVERSION: ("learned_embeds*",),
+}
+"""Files of what is loaded on top of a pipeline, by the pipeline's method that does it."""
+ADAPTER_TENSORS: Final = {
+    LYCORIS: (".hada_w1", ".lokr_w", ".oft_", ".on_input", ".glora_"),
+    LORA: ("lora_unet_", "lora_te", "lora_transformer_", ".lora_down.", ".lora_A.", ".lora.down.", "_lora."),
+}
+"""Parts of the names of their tensors, as kohya, Civitai, PEFT and diffusers name them; the first that fits."""
+INVERSIONS: Final = ("emb_params", "clip_l", "clip_g", "<*>")
+"""Names of all tensors of a textual inversion."""
 
 GENERATOR: Final = ("identity", "generate")
 DENOISER: Final = ("schedule", "sample_shape", "image_shape", "device", "dtype", "predict_eps", "condition", "encode",
@@ -54,7 +67,7 @@ def refuse_editing(kind: str) -> None:
 
 def refuse_file(path: Path) -> None:
     """Refuse a checkpoint in one file, with the command that makes a folder of it."""
-    _refuse_adapter(path, path.parent, [path.name])
+    refuse_adapter(path, [path])
     convert = (
         'python -c "from diffusers import StableDiffusionPipeline as P; '
         f"P.from_single_file('{path.name}').save_pretrained('converted', safe_serialization=True)\", "
@@ -67,24 +80,44 @@ def refuse_file(path: Path) -> None:
         )
     raise ModelError(
         f"{str(path)!r} is a file. Give the folder that pipeline.save_pretrained(...) wrote; of a checkpoint in one "
-        f"file: {convert}"
+        f"file, pass config= the folder of a pipeline of its kind (load_model(..., config=...)), or: {convert}"
     )
 
 
-def _refuse_adapter(path: Path, folder: Path, names: Iterable[str]) -> None:
+def refuse_adapter(given: Path, files: Iterable[Path]) -> None:
     """Refuse an adapter in the place of a pipeline, with how it is loaded on top of one."""
-    found = next((n for n in sorted(names) if any(fnmatch(n, pattern) for pattern in ADAPTERS)), None)
-    if found is not None:
-        load = "load_textual_inversion" if found.startswith("learned") else "load_lora_weights"
-        raise ModelError(
-            f"{str(path)!r} holds {found}, an adapter and no model. Load its base, then "
-            f"pipeline.{load}({str(folder)!r}, use_safetensors=True), and give the pipeline object."
-        )
+    for file in sorted(files):
+        kind = next((kind for kind, names in ADAPTERS.items() if any(fnmatch(file.name, one) for one in names)), None)
+        kind = kind or (_adapter_kind(file) if file.suffix == ".safetensors" else None)
+        if kind == LYCORIS:
+            raise ModelError(
+                f"{str(given)!r} holds {file.name}, an adapter of LyCORIS and no model. Merge it into its base with "
+                "the tool that made it, and give the merged model."
+            )
+        if kind is not None:
+            raise ModelError(
+                f"{str(given)!r} holds {file.name}, an adapter and no model. Load its base, then "
+                f"pipeline.{kind}({str(file.parent)!r}, weight_name={file.name!r}, use_safetensors=True), and give the "
+                "pipeline object."
+            )
+
+
+def _adapter_kind(file: Path) -> str | None:
+    """How a file of safetensors is loaded on top of a pipeline, by the names of its tensors; None: it is no adapter."""
+    try:
+        with safe_open(file, "pt") as opened:
+            names = list(opened.keys())
+    except (OSError, SafetensorError):
+        return None  # what cannot be read is refused as a model, by whoever reads it
+    if names and all(any(fnmatch(name, one) for one in INVERSIONS) for name in names):
+        return INVERSION
+    kinds = ((kind, pattern) for kind, patterns in ADAPTER_TENSORS.items() for pattern in patterns)
+    return next((kind for kind, pattern in kinds if any(pattern in name for name in names)), None)
 
 
 def refuse_part(folder: Path) -> NoReturn:
     """Refuse a folder without a model_index.json: one part of a pipeline, an adapter, or something else."""
-    _refuse_adapter(folder, folder, (path.name for path in folder.iterdir()))
+    refuse_adapter(folder, (path for path in folder.iterdir() if not path.name.startswith(".")))
     config = folder / "config.json"
     kind = read_json(config).get("_class_name") if config.is_file() else None
     if kind is not None:
@@ -105,7 +138,7 @@ def refuse_remote_code(folder: Path, index: Mapping[str, Any]) -> None:
     asks = ""
     if isinstance(index.get("_class_name"), list):
         asks = f"its pipeline class is {'.'.join(map(str, index['_class_name']))}"
-    for path in sorted(folder.glob("*/config.json")):
+    for path in sorted(folder.glob("[!.]*/config.json")):
         if read_json(path).get("auto_map"):
             asks = asks or f"{path.parent.name}/config.json has an `auto_map`"
     if asks:

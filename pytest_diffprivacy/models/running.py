@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError, SharedDevice
+from pytest_diffprivacy.models.codec import HALVES
 from pytest_diffprivacy.models.compiled import COMPILED, compile_network
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.protocols import Denoiser, Generator
 
 HASHED = "bitsandbytes"
 """The library whose quantized weights are plain bytes beside their scales."""
-HALVES = (torch.bfloat16, torch.float16)
 CHANNELS_LAST = "channels last"
 INPUTS, TIMES = 4, 3
 WORKER, WORKERS = "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"

@@ -167,7 +167,8 @@ class NoiseSchedule:
         if kind == "leading":
             times = np.arange(steps)[::-1] * (total // steps) + self.steps_offset
         elif kind == "trailing":
-            times = np.round(np.arange(total, 0, -total / steps)) - 1
+            # np.arange runs one too far for some numbers of steps: rounding puts its end below 0.
+            times = np.round(np.arange(total, 0, -total / steps)[:steps]) - 1
         else:
             times = np.round(np.linspace(0, total - 1, steps))[::-1]
         return tuple(int(t) for t in times)

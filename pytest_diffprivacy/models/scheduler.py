@@ -85,10 +85,22 @@ def _prediction_type(scheduler: Any) -> PredictionType:
 
 
 def check_steps(scheduler: Any, steps: int) -> None:
-    """Refuse a number of steps below 1 or above the number of timesteps in training, as a UsageError."""
+    """Refuse a number of steps below 1, above the number of timesteps in training, or that diffusers counts wrongly.
+
+    Raises:
+        UsageError: of those; rounding takes some numbers of `trailing` steps one too far, to timestep -1.
+    """
     most = int(scheduler.config.num_train_timesteps)
     if not 1 <= steps <= most:
         raise UsageError(f"`steps` must be between 1 and {most}, got {steps!r}.")
+    if scheduler.config.get("timestep_spacing") == "trailing":
+        own = copy.deepcopy(scheduler)
+        own.set_timesteps(steps)
+        if float(own.timesteps.min()) < 0.0:
+            raise UsageError(
+                f"`steps` must be another number than {steps}: {type(scheduler).__name__} rounds it to timestep -1, "
+                f"with another image at its end. Take {steps - 1} or {steps + 1}."
+            )
 
 
 @torch.no_grad()
@@ -100,15 +112,17 @@ def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequ
     Raises:
         UsageError: the scheduler does not go so many steps.
     """
-    check_steps(scheduler, steps)
     own = copy.deepcopy(scheduler)
+    offers = dir(own)
+    if scheduler.config.get("timestep_spacing") != "trailing" or "step_index" in offers or steps < 1:
+        check_steps(scheduler, steps)
     own.set_timesteps(steps, device=x_T.device)
+    times = own.timesteps[:steps]  # DDIM and DDPM, which count no steps, round some numbers of them one too far
     further: dict[str, Any] = {}
     if "generator" in inspect.signature(own.step).parameters:
         further["generator"] = sampler_generators(seeds, x_T.device)
-    offers = dir(own)  # schedulers of rectified flow scale nothing
-    x = x_T * own.init_noise_sigma if "init_noise_sigma" in offers else x_T
-    for time in own.timesteps:
+    x = x_T * own.init_noise_sigma if "init_noise_sigma" in offers else x_T  # those of rectified flow scale nothing
+    for time in times:
         given = own.scale_model_input(x, time) if "scale_model_input" in offers else x
         x = own.step(output(given, time.expand(len(given))), time, x, **further).prev_sample
     return x

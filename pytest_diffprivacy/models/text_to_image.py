@@ -34,6 +34,8 @@ class TextToImage:
         pipeline: a diffusers pipeline; its networks are put in eval mode and frozen, nothing else in it is changed.
         name: what records call it.
         resolution: pixels a side of the images that are audited and generated; the pipeline's own by default.
+        clip_skip: layers of CLIP that are left out at its end, as diffusers counts them ("clip skip 2" of other
+            programs is 1); none by default.
         device: where to run; the pipeline's own by default.
         dtype: precision to run in; the pipeline's own by default.
 
@@ -51,6 +53,7 @@ class TextToImage:
         *,
         name: str = "text to image",
         resolution: int | None = None,
+        clip_skip: int | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -59,6 +62,7 @@ class TextToImage:
             raise ModelError(f"`pipeline` must be a text-to-image pipeline, got {type(pipeline).__name__}.")
         family.check(pipeline)
         refuse_incomplete(pipeline, family.left_out)
+        _check_skip(clip_skip, family, pipeline)
         self._family = family
         self.schedule = schedule_of(pipeline.scheduler)
         parametrization = parametrization_of(pipeline.scheduler)
@@ -66,8 +70,7 @@ class TextToImage:
             pipeline,
             name,
             left_out=family.left_out,
-            configuration=family.configuration,
-            resolution=resolution,
+            facts={**family.facts(pipeline), "resolution": resolution, "clip_skip": clip_skip},
             device=device,
             dtype=dtype,
         )
@@ -76,9 +79,9 @@ class TextToImage:
         self.device, self.dtype = network.device, network.dtype
         latents = _at_resolution(family.latents(pipeline), pipeline, network, resolution)
         self.sample_shape: tuple[int, ...] = latents
-        codec = LatentCodec(pipeline.vae, latents)
+        codec = LatentCodec(pipeline.vae, latents, upcast=family.upcasts)
         self.image_shape = codec.image_shape
-        prompts = self._prompts = _prompt_encoder(family, pipeline, self.image_shape[1:], self.device)
+        prompts = self._prompts = _prompt_encoder(family, pipeline, self.image_shape[1:], self.device, clip_skip)
         self.token_limit, self.token_counts = prompts.limit, prompts.counts
         self.sampler, self.substitute = type(pipeline.scheduler).__name__, family.substitute
         if family.maps:  # without this attribute, the model does not satisfy CrossAttention
@@ -89,6 +92,7 @@ class TextToImage:
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
         kind = f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}"
+        kind += f", clip skip {clip_skip}" if clip_skip else ""
         self.identity = part.identity(name, kind, self._frozen.digest, dtype=self.dtype, device=self.device)
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning:
@@ -168,14 +172,28 @@ StableDiffusion = TextToImage
 """The name from the time when there was one family."""
 
 
-def _prompt_encoder(family: Family, pipeline: Any, size: Size, device: torch.device) -> PromptEncoder:
+def _prompt_encoder(
+    family: Family, pipeline: Any, size: Size, device: torch.device, clip_skip: int | None
+) -> PromptEncoder:
     """What makes conditioning of texts, as the family does."""
     tokenizer, limit = family.reader(pipeline)
-    convert = getattr(pipeline, "maybe_convert_prompt", None)
     fixed = {name: tensor.to(device) for name, tensor in family.fixed(pipeline, size).items()}
-    return PromptEncoder(
-        tokenizer, limit, partial(family.embed, pipeline), convert, zeros=family.zeros(pipeline), fixed=fixed
-    )
+    embed = partial(family.embed, pipeline, **({"clip_skip": clip_skip} if clip_skip else {}))
+    return PromptEncoder(tokenizer, limit, embed, family.convert(pipeline), zeros=family.zeros(pipeline), fixed=fixed)
+
+
+def _check_skip(clip_skip: int | None, family: Family, pipeline: Any) -> None:
+    """Refuse to leave out layers of CLIP that are not there, or where the family's pipelines leave out none."""
+    if clip_skip is None:
+        return
+    if not family.skips:
+        raise ModelError(f"`clip_skip` must be None for {family.name}, whose pipeline has none, got {clip_skip!r}.")
+    layers = int(pipeline.text_encoder.config.num_hidden_layers)
+    if isinstance(clip_skip, bool) or not isinstance(clip_skip, int) or not 1 <= clip_skip < layers:
+        raise ModelError(
+            f"`clip_skip` must be a whole number between 1 and {layers - 1}, got {clip_skip!r}. diffusers counts the "
+            'layers left out: "clip skip 2" of other programs is 1.'
+        )
 
 
 def _at_resolution(

@@ -92,6 +92,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "Model under audit: a diffusers folder, or hub:owner/name[@revision].",
         "a folder or hub:owner/name",
     ),
+    Option(
+        "null-label",
+        'Class of a class-conditional model that was trained as "no class"; without it, guidance is refused.',
+        "a whole number >= 0",
+        parse=values.whole_from(0),
+    ),
     _path("members", "Images the model was trained on: folder, .npz or .safetensors."),
     _path("nonmembers", "Images of the same kind it was not trained on."),
     _path(

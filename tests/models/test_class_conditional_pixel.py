@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMPipeline, DDPMScheduler
 
 from pytest_diffprivacy.errors import ModelError
 from pytest_diffprivacy.membership import loss_scores
 from pytest_diffprivacy.models import Denoiser, Generator, PixelDiffusion, WhiteBoxDenoiser, load_model
+from pytest_diffprivacy.models.noise import start_noise
+from pytest_diffprivacy.models.planned import planned_model
 from pytest_diffprivacy.models.prediction import PredictionType, prediction_from_eps
+from pytest_diffprivacy.models.scheduler import walk
 from tests.models.builders import smooth_images, tiny_unet
-from tests.models.family_builders import consistency
+from tests.models.family_builders import consistency, dit
 
 
 def unconditional(seed=0, **scheduler):
@@ -73,7 +76,7 @@ def test_global_randomness_plays_no_part():
 
 
 def test_guidance_is_refused_where_there_is_none():
-    with pytest.raises(ModelError, match=r"`guidance_scale` must be 1.0 for pixel-space models, got 7.5"):
+    with pytest.raises(ModelError, match=r"`guidance_scale` must be 1.0 for a model without classes, got 7.5"):
         unconditional().generate([1], guidance_scale=7.5)
 
 
@@ -197,3 +200,56 @@ def test_a_consistency_model_takes_as_many_steps_as_it_has_noise_levels(steps):
         model.generate([1], prompts=[0], steps=steps)
     with pytest.raises(ModelError, match="every image needs its class index"):
         model.generate([1], steps=1)
+
+
+def test_the_null_label_is_named_when_a_model_is_loaded(tmp_path):
+    DDPMPipeline(tiny_unet(classes=4), DDPMScheduler()).save_pretrained(tmp_path)
+    with_label, without = load_model(tmp_path, null_label=3), load_model(tmp_path)
+    assert with_label.identity.digest == conditional(null_label=3).identity.digest != without.identity.digest
+    assert with_label.identity.family == "pixel diffusion, epsilon, 4 classes, null label 3"
+    assert without.identity.family == "pixel diffusion, epsilon, 4 classes, no null label"
+    refused = {"`null_label` must be left out": unconditional(), "`null_label` must be None for a DiTPipeline": dit()}
+    for what, source in refused.items():
+        with pytest.raises(ModelError, match=what):
+            load_model(source, null_label=3)
+
+
+def test_guidance_leads_away_from_the_null_label():
+    model, scale = conditional(null_label=3), 2.5
+    network = tiny_unet(classes=4)
+
+    class Guided(torch.nn.Module):
+        def forward(self, x, time):
+            own, blank = (network(x, time, class_labels=torch.tensor([label])).sample for label in (1, 3))
+            return blank + scale * (own - blank)
+
+    with torch.no_grad():
+        x_T = start_noise([7], (1, 8, 8)).float()
+        expected = model.decode(walk(DDPMScheduler(), Guided(), x_T, steps=3, seeds=[7]))
+        torch.testing.assert_close(model.generate([7], prompts=[1], steps=3, guidance_scale=scale), expected)
+    assert torch.equal(
+        model.generate([7], steps=3, guidance_scale=scale), model.generate([7], steps=3)
+    )  # nothing is asked for that guidance could lead to
+
+
+def test_guidance_without_a_null_label_is_refused_with_the_remedy():
+    remedy = r"without a null label, got 2\.0\. Ask at 1\.0; .*load_model\(\.\.\., null_label="
+    with pytest.raises(ModelError, match=remedy):
+        conditional().generate([7], prompts=[1], guidance_scale=2.0)
+
+
+@pytest.mark.parametrize("prompts", [["2"], np.array([2]), torch.tensor([2]), [2]])
+def test_class_indices_of_any_kind_are_prompts(prompts):
+    assert conditional().condition(list(prompts), 1)["class_labels"].tolist() == [2]
+
+
+@pytest.mark.parametrize("prompt", [2.7, "2.7", None])
+def test_a_number_that_is_no_index_is_no_class(prompt):
+    with pytest.raises(ModelError, match="must be class indices"):
+        conditional().condition([prompt], 1)
+
+
+def test_a_plan_says_that_a_model_has_no_null_label(tmp_path):
+    DDPMPipeline(tiny_unet(classes=4), DDPMScheduler()).save_pretrained(tmp_path)
+    assert planned_model(tmp_path, 3).facts == {"classes": "4, null label 3"}
+    assert planned_model(tmp_path).facts["classes"].startswith("4 and no null label: every image is asked for with its")

@@ -159,3 +159,11 @@ def test_a_schedule_that_ends_without_signal_keeps_the_last_bit_of_it_and_its_ti
 def test_a_scheduler_without_a_noise_table_is_refused():
     with pytest.raises(ModelError, match=r"object has no `alphas_cumprod`. Pass a DDPMScheduler"):
         schedule_of(object())
+
+
+def test_trailing_steps_are_as_many_as_were_asked_for_and_lie_on_the_schedule():
+    schedule = NoiseSchedule.linear()
+    for steps in range(1, 1001):
+        times = schedule.sampling_timesteps(steps, spacing="trailing")
+        assert (len(times), times[0]) == (steps, 999)
+        assert min(times) >= 0

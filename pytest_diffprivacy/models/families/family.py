@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -28,6 +28,15 @@ def _as_it_is(latents: Tensor) -> Tensor:
     return latents
 
 
+def _no_facts(pipeline: Any) -> Mapping[str, Any]:
+    return {}
+
+
+def _inversions(pipeline: Any) -> Any:
+    """What puts the vectors of textual inversions in place of their token."""
+    return getattr(pipeline, "maybe_convert_prompt", None)
+
+
 def _encoded(pipeline: Any) -> bool:
     return False
 
@@ -41,7 +50,7 @@ class Family:
         network: the pipeline's part that denoises.
         latents: shape (channels, height, width) of one latent at the resolution that the pipeline generates by default.
         reader: the tokenizer that takes most of a prompt, and how many tokens of it.
-        embed: texts to named tensors, a row a text, as the pipeline's own `encode_prompt` makes them.
+        embed: (pipeline, texts) -> named tensors, a row a text, as the pipeline's own `encode_prompt` makes them.
         predict: (network, x_t, time, conditioning) -> what the network predicts, in the shape of x_t.
         arguments: the pipeline's arguments by name, each with the tensor of the conditioning that it takes; where
             guidance is not distilled, it takes the same tensors of what guidance leads away from as negative_...
@@ -53,14 +62,17 @@ class Family:
         maps: whether the network has cross-attention between positions and the tokens of CLIP that can be read.
         substitute: why the network has no trained unconditional branch and the empty prompt stands in; empty: it has.
         left_out: parts of a saved pipeline that are no part of the model under audit, and what stands in their place.
-        configuration: entries of the pipeline's own configuration that its images depend on.
+        facts: what its images depend on besides its parts, by name.
+        convert: what is done to a text before `reader` sees it, (text, tokenizer) -> text; None: nothing.
+        skips: whether `embed` takes `clip_skip`, how many of CLIP's last layers to leave out, as the pipeline does.
+        upcasts: whether an autoencoder that says `force_upcast` runs in float32.
     """
 
     name: str
     network: Literal["unet", "transformer"]
     latents: Callable[[Any], tuple[int, int, int]]
     reader: Callable[[Any], tuple[Any, int]]
-    embed: Callable[[Any, Sequence[str]], Tensors]
+    embed: Callable[..., Tensors]
     predict: Callable[[Any, Tensor, float, Conditioning], Tensor]
     arguments: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +83,10 @@ class Family:
     maps: bool = False
     substitute: str = ""
     left_out: Mapping[str, Any] = field(default_factory=dict)
-    configuration: tuple[str, ...] = ()
+    facts: Callable[[Any], Mapping[str, Any]] = _no_facts
+    convert: Callable[[Any], Any] = _inversions
+    skips: bool = False
+    upcasts: bool = False
 
     def pipeline_arguments(self, conditioning: Conditioning, away: Conditioning | None, scale: float) -> dict[str, Any]:
         """The pipeline's arguments for prompts, under guidance of a scale away from something or nothing."""

@@ -49,8 +49,8 @@ def _reader(pipeline: Any) -> tuple[Any, int]:
 
 
 @torch.no_grad()
-def _embed(pipeline: Any, texts: Sequence[str]) -> Tensors:
-    """The text encoder's last hidden state, padded to its length."""
+def _embed(pipeline: Any, texts: Sequence[str], *, clip_skip: int = 0) -> Tensors:
+    """The text encoder's last hidden state, or one some layers before with the last norm, padded to its length."""
     tokenizer, limit = _reader(pipeline)
     encoder = pipeline.text_encoder
     converted = [pipeline.maybe_convert_prompt(text, tokenizer) for text in texts]
@@ -58,7 +58,12 @@ def _embed(pipeline: Any, texts: Sequence[str]) -> Tensors:
     device = next(encoder.parameters()).device
     masked = getattr(encoder.config, "use_attention_mask", False)
     mask = tokens["attention_mask"].to(device) if masked else None
-    return {EMBEDDING: encoder(tokens["input_ids"].to(device), attention_mask=mask)[0]}
+    encoded = encoder(tokens["input_ids"].to(device), attention_mask=mask, output_hidden_states=bool(clip_skip))
+    if not clip_skip:
+        return {EMBEDDING: encoded[0]}
+    return {
+        EMBEDDING: getattr(encoder, "text_model", encoder).final_layer_norm(encoded.hidden_states[-(clip_skip + 1)])
+    }
 
 
 def _predict(unet: Any, x_t: Tensor, time: float, conditioning: Conditioning, **further: Any) -> Tensor:
@@ -75,6 +80,7 @@ STABLE_DIFFUSION = Family(
     predict=_predict,
     arguments={"prompt_embeds": EMBEDDING},
     maps=True,
+    skips=True,
     # The safety checker is no part of the model under audit.
     left_out=IMAGE_INPUTS | {"safety_checker": None, "requires_safety_checker": False},
 )
@@ -109,13 +115,17 @@ LATENT_CONSISTENCY = replace(
 )
 
 
-def _embed_twice(pipeline: Any, texts: Sequence[str]) -> Tensors:
-    embedding, _, pooled, _ = encode_prompt(pipeline, list(texts), do_classifier_free_guidance=False)
+def _embed_twice(pipeline: Any, texts: Sequence[str], **skip: int) -> Tensors:
+    embedding, _, pooled, _ = encode_prompt(pipeline, list(texts), do_classifier_free_guidance=False, **skip)
     return {EMBEDDING: embedding, POOLED: pooled}
 
 
 def _zeros(pipeline: Any) -> bool:
     return bool(pipeline.config.force_zeros_for_empty_prompt)
+
+
+def _zeros_fact(pipeline: Any) -> dict[str, Any]:
+    return {"force_zeros_for_empty_prompt": pipeline.config.force_zeros_for_empty_prompt}
 
 
 def _sizes(pipeline: Any, size: Size) -> Tensors:
@@ -157,5 +167,6 @@ STABLE_DIFFUSION_XL = replace(
     fixed=_sizes,
     check=_is_base_model,
     left_out=IMAGE_INPUTS,
-    configuration=("force_zeros_for_empty_prompt",),
+    facts=_zeros_fact,
+    upcasts=True,
 )

@@ -6,6 +6,7 @@ refer to the start token, which T5 does not have.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.errors import CaptionsNotCleaned
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import each_row
 from pytest_diffprivacy.models.families.family import (
@@ -46,10 +48,9 @@ def _sd3_reader(pipeline: Any) -> tuple[Any, int]:
     return pipeline.tokenizer_3, SD3_TOKENS
 
 
-def _sd3_embed(pipeline: Any, texts: Sequence[str]) -> Tensors:
-    embedding, _, pooled, _ = encode_prompt(
-        pipeline, list(texts), None, None, do_classifier_free_guidance=False, max_sequence_length=SD3_TOKENS
-    )
+def _sd3_embed(pipeline: Any, texts: Sequence[str], **skip: int) -> Tensors:
+    settings = {"do_classifier_free_guidance": False, "max_sequence_length": SD3_TOKENS}
+    embedding, _, pooled, _ = encode_prompt(pipeline, list(texts), None, None, **settings, **skip)
     return {EMBEDDING: embedding, POOLED: pooled}
 
 
@@ -72,6 +73,7 @@ STABLE_DIFFUSION_3 = Family(
     embed=_sd3_embed,
     predict=_sd3_predict,
     arguments=ARGUMENTS,
+    skips=True,
     left_out=IMAGE_INPUTS,
 )
 
@@ -149,10 +151,31 @@ def _pixart_reader(pipeline: Any, *, tokens: int) -> tuple[Any, int]:
 
 
 def _pixart_embed(pipeline: Any, texts: Sequence[str], *, tokens: int) -> Tensors:
-    embedding, mask, _, _ = encode_prompt(
-        pipeline, list(texts), do_classifier_free_guidance=False, max_sequence_length=tokens
-    )
+    settings = {"do_classifier_free_guidance": False, "max_sequence_length": tokens}
+    embedding, mask, _, _ = encode_prompt(pipeline, list(texts), **settings, clean_caption=_cleans())
     return {EMBEDDING: embedding, MASK: mask}
+
+
+def _pixart_convert(pipeline: Any) -> Any:
+    """The pipeline's own cleaning of a caption, as its training did it, where the libraries for it are installed."""
+    if not _cleans():
+        warnings.warn(
+            "PixArt was trained on cleaned captions; cleaning needs beautifulsoup4 and ftfy. Without them it is asked "
+            "with captions in lower case only, and known as another model. pip install beautifulsoup4 ftfy",
+            CaptionsNotCleaned,
+            stacklevel=6,
+        )
+    return lambda text, tokenizer: pipeline._text_preprocessing(text, clean_caption=_cleans())[0]
+
+
+def _pixart_facts(pipeline: Any) -> dict[str, Any]:
+    return {"clean_caption": _cleans()}
+
+
+def _cleans() -> bool:
+    from diffusers.utils import is_bs4_available, is_ftfy_available
+
+    return bool(is_bs4_available() and is_ftfy_available())
 
 
 def _pixart_sizes(pipeline: Any, size: Size) -> Tensors:
@@ -186,6 +209,8 @@ def _pixart(name: str, tokens: int) -> Family:
         predict=_pixart_predict,
         arguments={"prompt_embeds": EMBEDDING, "prompt_attention_mask": MASK},
         settings={"negative_prompt": None, "use_resolution_binning": False},
+        facts=_pixart_facts,
+        convert=_pixart_convert,
     )
 
 
