@@ -101,3 +101,10 @@ def check_significance(confidence: float, interval: Interval = "one-sided") -> f
 def check_sides(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Scores of members and of non-members, as `check_scores` does."""
     return check_scores("member_scores", member_scores), check_scores("nonmember_scores", nonmember_scores)
+
+
+def check_rule(rule: int) -> int:
+    """1, by which older records were judged, or 2."""
+    if rule not in (1, 2):
+        raise UsageError(f"`rule` must be 1 or 2, got {rule!r}.")
+    return rule

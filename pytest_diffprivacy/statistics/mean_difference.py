@@ -1,8 +1,10 @@
 """Mean difference: by how much the mean of one group lies above another's, with bounds on both sides.
 
 Two tests of a shift, Welch's and by permutation, answer for any shift m at once: the p-value of "the difference is at
-most m" is that of the first group moved down by m. So both are inverted into bounds. Before anything was measured the
-spread is unknown: a plan speaks in standard deviations of a group.
+most m" is that of the first group moved down by m. So both are inverted into bounds. Neither knows of what was not
+seen: where few images carry the difference, their bounds fail. Numbers of a known range are bounded by Gaffke's weights
+instead, in which one image more lies at the worst end. Before anything was measured the spread is unknown: a plan
+speaks in standard deviations of a group.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from pytest_diffprivacy.errors import AuditError, InsufficientProbes
+from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
     check_count,
@@ -24,7 +26,14 @@ from pytest_diffprivacy.statistics.arguments import (
     check_significance,
 )
 from pytest_diffprivacy.statistics.sample_size import POWER, both_sides
-from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.statistic import (
+    WORDS,
+    Statistic,
+    Stored,
+    only,
+    recorded_arguments,
+    statistic,
+)
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 LEAST = 10
@@ -32,6 +41,7 @@ LEAST = 10
 
 PERMUTATIONS = 9_999
 CHUNK = 1_000
+DRAWS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +61,25 @@ class MeanDifference(Bounded):
     second: int
 
 
-def mean_difference(first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95) -> MeanDifference:
+def mean_difference(
+    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, within: tuple[float, float] | None = None
+) -> MeanDifference:
     """Compare the means of two groups of unequal variance.
 
     Args:
         first: (n,) one number an image.
         second: (m,) one number an image.
         confidence: of each bound, in (0.5, 1).
+        within: the range of what images may have that were not seen, widened to what was. The bounds then hold for few
+            and skewed numbers; None: Welch's, which do not.
 
     Raises:
-        UsageError: not finite numbers, or a bad confidence.
+        UsageError: not finite numbers, a bad confidence, or a range that is none.
         InsufficientProbes: fewer than 10 images a side.
         AuditError: no number differs from the others of its group: there is nothing to estimate an error from.
 
-    Source: Implements Welch (1947); METHODS 7.6.
+    Source: Implements Welch (1947); with a range the bound of Gaffke (2005) for a mean, here for the difference of two;
+    METHODS 7.6.
     """
     significance = check_significance(confidence)
     a, b = check_scores("first", first), check_scores("second", second)
@@ -76,10 +91,14 @@ def mean_difference(first: ArrayLike, second: ArrayLike, *, confidence: float = 
     if float(np.ptp(a)) == 0.0 and float(np.ptp(b)) == 0.0:
         raise AuditError(f"All {a.size} numbers equal {a[0]:g} and all {b.size} others {b[0]:g}: nothing varies.")
     shift = WelchShift.of(a, b)
+    if within is None:
+        low, high = shift.lower(significance), shift.upper(significance)
+    else:
+        low, high = _ranged(a, b, significance, within)
     return MeanDifference(
         value=shift.difference,
-        low=shift.lower(significance),
-        high=shift.upper(significance),
+        low=low,
+        high=high,
         confidence=float(confidence),
         first_mean=float(a.mean()),
         second_mean=float(b.mean()),
@@ -88,21 +107,49 @@ def mean_difference(first: ArrayLike, second: ArrayLike, *, confidence: float = 
     )
 
 
+def _ranged(a: FloatArray, b: FloatArray, significance: float, within: tuple[float, float]) -> tuple[float, float]:
+    least, most = (float(end) for end in within)
+    if not -math.inf < least <= most < math.inf:
+        raise UsageError(f"`within` must be the smallest and the largest number possible, got {within!r}.")
+    least, most = min(least, a.min(), b.min()), max(most, a.max(), b.max())
+    stream = np.random.default_rng(0)
+    (first, more), (second, other) = (_shares(values, stream) for values in (a, b))
+    low = np.quantile(first + more * least - second - other * most, significance, method="inverted_cdf")
+    high = np.quantile(first + more * most - second - other * least, 1.0 - significance, method="inverted_cdf")
+    return float(low), float(high)
+
+
+def _shares(values: FloatArray, stream: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    weights = unit_weights(values.size, stream)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights[:, :-1] @ values, weights[:, -1]
+
+
+def unit_weights(units: int, stream: np.random.Generator) -> FloatArray:
+    """Random weights of the units and, last, of one that was not seen: (draws, units + 1), each of mean 1.
+
+    Source: Implements the Dirichlet weights of Gaffke (2005), before they are divided by their sum.
+    """
+    return stream.standard_exponential((DRAWS, units + 1))
+
+
 @statistic("mean_difference")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanDifferenceStatistic(Statistic):
     """The difference of the means of the arrays "first" and "second".
 
     Attributes:
+        within: the range of a number; None, as in records from before there was one: Welch's bounds.
         of: what spreads, in the words of a plan.
     """
 
     confidence: float = 0.95
+    within: tuple[float, float] | None = None
     of: str = field(default="errors", metadata=WORDS, compare=False)
 
     def measure(self, arrays: Stored) -> MeanDifference:
         """`mean_difference` of both arrays."""
-        return mean_difference(only(arrays, "first"), only(arrays, "second"), confidence=self.confidence)
+        return mean_difference(only(arrays, "first"), only(arrays, "second"), **recorded_arguments(self))
 
     def needed(self, arrays: Stored, measured: MeanDifference, limit: float) -> str:
         """Images a side that would bring the nearer bound to the limit."""

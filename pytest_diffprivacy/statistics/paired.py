@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
-from pytest_diffprivacy.statistics.arguments import FloatArray, check_significance
+from pytest_diffprivacy.statistics.arguments import FloatArray, check_rule, check_significance
 from pytest_diffprivacy.statistics.binomial import upper_bound
-from pytest_diffprivacy.statistics.mean_difference import shown_shift
-from pytest_diffprivacy.statistics.rate import plan_rate
+from pytest_diffprivacy.statistics.mean_difference import shown_shift, unit_weights
+from pytest_diffprivacy.statistics.rate import plan_rate, trials_needed
 from pytest_diffprivacy.statistics.sample_size import POWER
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
-from pytest_diffprivacy.statistics.verdict import Bounded
+from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
 
 DRAWS = 4_000
 LEAST_PROMPTS = 5
+MOST_PROMPTS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,25 @@ class PairedChange(Bounded):
     prompts: int
 
 
-def share_left(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
+def share_left(
+    before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0, rule: int = 2
+) -> PairedChange:
     """mean(after) / mean(before): what is left of a share, 1 = all of it.
 
     Args:
         before: (prompts, images) of 0 and 1, or (prompts,) shares.
         after: the same prompts after the change, any number of images.
         confidence: of each bound, in (0.5, 1).
-        seed: of the bootstrap.
+        seed: of the weights.
+        rule: 2; 1: the percentile bootstrap, whose upper bound failed for few and skewed prompts.
 
     Raises:
         UsageError: values that are no shares, or other prompts.
         InsufficientProbes: fewer than 5 prompts, nothing before of which anything could be left, or from so few prompts
             that there is no upper bound.
 
-    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7; where every resample agrees,
-        the bounds are those of no event in as many prompts (Clopper and Pearson 1934).
+    Source: Implements METHODS 5.7: the mean of after - r before by the bound of Gaffke (2005), for all r at once; the
+        prompt that was not seen copies only after the change, for the lower bound only before.
     """
     first, second = _means(before, after)
     if min(first.min(), second.min()) < 0.0 or max(first.max(), second.max()) > 1.0:
@@ -67,30 +71,33 @@ def share_left(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95,
             "Take prompts that bring training images back.",
             needed=len(first) + 1,
         )
-    return _ratio(first, second, confidence, seed, loss=False)
+    return _ratio(first, second, confidence, seed, loss=False, rule=rule)
 
 
-def relative_loss(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
+def relative_loss(
+    before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0, rule: int = 2
+) -> PairedChange:
     """1 - mean(after) / mean(before): how much of a quantity is lost, 0 = nothing, negative = it grew.
 
     Args:
         before: (prompts, images) or (prompts,) values on a scale whose zero means none.
         after: the same prompts after the change.
         confidence: of each bound, in (0.5, 1).
-        seed: of the bootstrap.
+        seed: of the weights.
+        rule: 2; 1: the percentile bootstrap, whose upper bound failed for few and skewed prompts.
 
     Raises:
         UsageError: values that are not finite, or other prompts.
         InsufficientProbes: fewer than 5 prompts.
         AuditError: the mean before is not above 0, or not surely so: a share of it means nothing.
 
-    Source: Percentile bootstrap over prompts (Efron and Tibshirani 1993) of METHODS 5.7; where every resample agrees,
-        the bounds are those of no prompt in as many that loses or gains all it had (Clopper and Pearson 1934).
+    Source: Implements METHODS 5.7 as `share_left`; the prompt that was not seen has as much to lose as any that was,
+        and loses all of it (for the lower bound: gains as much from nothing).
     """
     first, second = _means(before, after)
     if first.mean() <= 0.0:
         raise AuditError(f"The mean before is {first.mean():.3g}: nothing is there of which a share could be lost.")
-    return _ratio(first, second, confidence, seed, loss=True)
+    return _ratio(first, second, confidence, seed, loss=True, rule=rule)
 
 
 def mean_change(before: ArrayLike, after: ArrayLike, *, confidence: float = 0.95, seed: int = 0) -> PairedChange:
@@ -145,31 +152,46 @@ def mean_over_prompts(values: ArrayLike, *, confidence: float = 0.95, seed: int 
     return PromptMean(float(means.mean()), float(low), float(high), float(confidence), len(means))
 
 
-def _ratio(first: FloatArray, second: FloatArray, confidence: float, seed: int, *, loss: bool) -> PairedChange:
+def _ratio(
+    first: FloatArray, second: FloatArray, confidence: float, seed: int, *, loss: bool, rule: int
+) -> PairedChange:
     significance = check_significance(confidence)
-    drawn = _resampled(np.stack([first, second], 1), seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = drawn[:, 1] / drawn[:, 0]
-    if loss and (drawn[:, 0] <= 0.0).any():
+    before, least, most = _drawn(first, second, seed, loss=loss, rule=rule)
+    if loss and (before <= 0.0).any():
         raise AuditError(
             f"The mean before, {first.mean():.3g}, is not surely above 0 in {len(first)} prompts: a share of it means "
             "nothing. Take more prompts or a sharper measure."
         )
-    ratios = np.where(drawn[:, 0] > 0.0, ratios, np.inf)
-    value = float(second.mean() / first.mean())
-    low, high = (float(q) for q in np.quantile(ratios, [significance, 1.0 - significance], method="inverted_cdf"))
-    if not np.isfinite(high):
-        there = int((first > 0.0).sum())
+    value, there = float(second.mean() / first.mean()), int((first > 0.0).sum())
+    if not loss and (1.0 - there / len(first)) ** len(first) > significance:
         raise InsufficientProbes(
             f"What was there before came from {there} of {len(first)} prompts: too few for an upper bound of the share "
             "left. Take more prompts that bring training images back.",
             needed=math.ceil(len(first) * (there + 1) / there),
         )
-    if low == high:  # no resample differs: as sure as no event in so many prompts, and no surer
+    low = float(np.quantile(least, significance, method="inverted_cdf"))
+    high = float(np.quantile(most, 1.0 - significance, method="inverted_cdf"))
+    if low == high:  # rule 1, no resample differs: as sure as no event in so many prompts
         unseen = upper_bound(0, len(first), significance) / (1.0 if loss else float(first.mean()))
         low, high = value - unseen if loss else max(0.0, value - unseen), value + unseen
     value, low, high = (1.0 - value, 1.0 - high, 1.0 - low) if loss else (value, low, high)
     return PairedChange(value, low, high, float(confidence), float(first.mean()), float(second.mean()), len(first))
+
+
+def _drawn(
+    first: FloatArray, second: FloatArray, seed: int, *, loss: bool, rule: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Means before, of random weights, and the ratios of after to before from below and from above."""
+    if check_rule(rule) == 1:
+        drawn = _resampled(np.stack([first, second], 1), seed)
+        present = drawn[:, 0] > 0.0
+        ratios = np.divide(drawn[:, 1], drawn[:, 0], out=np.full(len(drawn), np.inf), where=present)
+        return drawn[:, 0], ratios, ratios
+    weights = unit_weights(len(first), np.random.default_rng(seed))
+    before, after, unseen = weights[:, :-1] @ first, weights[:, :-1] @ second, weights[:, -1]
+    most = max(float(first.max()), float(second.max())) if loss else 1.0
+    least = min(0.0, float(second.min()))
+    return before, (after + unseen * least) / (before + unseen * most), (after + unseen * most) / before
 
 
 def _means(before: ArrayLike, after: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -208,7 +230,13 @@ class PairedStatistic(Statistic):
         """What lets so many prompts pass, and what they show."""
 
     def needed(self, arrays: Stored, measured: PairedChange, limit: float) -> str:
-        """Prompts that would narrow the bounds."""
+        """Prompts like these that would decide, as far as they are fewer than forty times as many."""
+        for times in (2, 3, 4, 6, 8, 12, 16, 24, 40):
+            if times * measured.prompts > MOST_PROMPTS:
+                break
+            more = self.measure({role: [np.tile(only(arrays, role).T, times).T] for role in ("before", "after")})
+            if decide(more, limit).verdict is not Verdict.INCONCLUSIVE:
+                return f"about {times * measured.prompts} prompts like these would decide"
         return "about four times as many prompts would halve the bounds' distance"
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
@@ -233,15 +261,20 @@ class ShareLeftStatistic(PairedStatistic):
 
     confidence: float = 0.95
     seed: int = 0
+    rule: int = 2
 
     def measure(self, arrays: Stored) -> PairedChange:
         """`share_left` of both arrays."""
         return share_left(only(arrays, "before"), only(arrays, "after"), **recorded_arguments(self))
 
     def shown(self, prompts: int, limit: float) -> tuple[str, str]:
-        """Where no copy is left, or images of a prompt agree, the bounds are about the binomial ones."""
+        """Where no copy is left, or images of a prompt agree, the bounds are about the binomial ones.
+
+        A prompt that was not seen and copies only with the mitigation weighs u, the others 1 - u: u <= limit (1 - u).
+        """
         found = plan_rate(prompts, limit=limit, confidence=self.confidence)
-        needs = "no number of" if found.pass_needs is None else str(max(LEAST_PROMPTS, found.pass_needs))
+        enough = trials_needed(0.0, limit / (1.0 + limit), confidence=self.confidence)
+        needs = "no number of" if enough is None else str(max(LEAST_PROMPTS, enough))
         smallest = "none" if found.smallest is None else f"about {found.smallest:.3g}"
         return (
             f"{needs} prompts without a copy left are needed if every image copies without mitigation, and 1/c "
@@ -258,6 +291,7 @@ class RelativeLossStatistic(PairedStatistic):
 
     confidence: float = 0.95
     seed: int = 0
+    rule: int = 2
 
     def measure(self, arrays: Stored) -> PairedChange:
         """`relative_loss` of both arrays."""

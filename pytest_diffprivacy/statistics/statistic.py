@@ -3,7 +3,8 @@
 Every statistic is a frozen dataclass in its own file, named `<what it bounds>Statistic` beside the result `<what it
 bounds>` that `measure` returns, and registered by the name that records keep: `auroc` -> `AurocStatistic` -> `Auroc`.
 Its fields are what a record's recipe keeps, so that `STATISTICS[name](**arguments).measure(arrays)` is the verdict's
-number again, without the model, the images or any attack. Fields that are only words carry `metadata=WORDS`.
+number again, without the model, the images or any attack. Fields that are only words carry `metadata=WORDS`. Where the
+same arguments came to give other bounds, a field `rule` counts the changes; a record without it is one by rule 1.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def recompute(statistic: str, arrays: Stored, arguments: Arguments) -> Measured:
     Source: ours.
     """
     with _refusing_what_does_not_fit(statistic):
-        return STATISTICS[statistic](**arguments).measure(arrays)
+        return _as_recorded(statistic, arguments).measure(arrays)
 
 
 def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, limit: float) -> float | None:
@@ -126,7 +127,14 @@ def recomputed_p_value(statistic: str, arrays: Stored, arguments: Arguments, lim
     if "confidence" not in arguments:
         return None
     with _refusing_what_does_not_fit(statistic):
-        return STATISTICS[statistic](**arguments).p_value(arrays, limit)
+        return _as_recorded(statistic, arguments).p_value(arrays, limit)
+
+
+def _as_recorded(statistic: str, arguments: Arguments) -> Statistic:
+    """The statistic of a record; one from before its `rule` was recorded was judged by the first."""
+    kind = STATISTICS[statistic]
+    first = {"rule": 1} if "rule" in {one.name for one in dataclasses.fields(kind)} else {}  # type: ignore[arg-type]
+    return kind(**first | dict(arguments))
 
 
 @contextlib.contextmanager

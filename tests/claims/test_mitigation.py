@@ -126,7 +126,7 @@ def test_prompts_whose_training_image_is_gone_are_left_out_and_counted() -> None
     images[0] = None
     judge = Auditor()
     found = compare_mitigations(needle_model(), PROMPTS, images, mitigations=[Forgetful()], auditor=judge, **SETTINGS)
-    claim = assert_mitigation_reduces_copies(found, "forgetful", auditor=judge)
+    claim = assert_mitigation_reduces_copies(found, "forgetful", limit=0.6, auditor=judge)
     assert claim.estimate is not None
     assert claim.estimate.counts == "7 prompts with 2 images each, 1 left out without training image"
 

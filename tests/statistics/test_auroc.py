@@ -6,6 +6,7 @@ from scipy import special, stats
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes
 from pytest_diffprivacy.statistics import auroc
+from pytest_diffprivacy.statistics.statistic import recompute
 
 
 @pytest.mark.parametrize("name", ["separated", "ties", "perfect", "null"])
@@ -106,3 +107,30 @@ def test_each_bound_holds_with_its_confidence(members, nonmembers, truth):
     # An approximation: over 20,000 runs it covers 94.2 % at its worst of these cases; the rest is chance.
     assert np.mean([f.low <= truth for f in found]) >= 0.935
     assert np.mean([f.high >= truth for f in found]) >= 0.935
+
+
+@pytest.mark.parametrize(
+    ("levels", "chances", "members", "others"),
+    [
+        ([0.0, 1.0], ([0.05, 0.95], [0.05, 0.95]), 20, 500),  # a flag that nothing moves: 36 % by DeLong's variance
+        ([0.0, 1.0], ([0.9, 0.1], [0.999, 0.001]), 30, 500),
+        ([0.0, 1.0, 2.0], ([0.2, 0.3, 0.5], [0.5, 0.3, 0.2]), 40, 40),
+    ],
+)
+def test_bounds_of_tied_scores_hold(levels, chances, members, others):
+    rng, wrong, runs = np.random.default_rng(8), np.zeros(2), 2000
+    first, second = (list(zip(levels, side, strict=True)) for side in chances)
+    truth = sum(a * b * ((x > y) + 0.5 * (x == y)) for x, a in first for y, b in second)
+    for _ in range(runs):
+        member, other = rng.choice(levels, members, p=chances[0]), rng.choice(levels, others, p=chances[1])
+        if np.ptp(np.concatenate([member, other])) > 0.0:
+            found = auroc(member, other)
+            wrong += [found.low > truth, found.high < truth]
+    assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all()
+
+
+def test_a_record_of_before_is_judged_by_delongs_bounds():
+    first, second = np.ones(20), np.repeat([0.0, 1.0], [25, 475])
+    old = recompute("auroc", {"members": [first], "nonmembers": [second]}, {"confidence": 0.95})
+    assert old == auroc(first, second, rule=1)
+    assert old.low > 0.5 > auroc(first, second).low

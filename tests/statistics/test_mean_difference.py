@@ -26,6 +26,21 @@ def test_each_bound_is_wrong_in_about_one_run_of_twenty():
     assert wrong / 1000 == pytest.approx([0.05, 0.05], abs=0.021)
 
 
+@pytest.mark.parametrize(("members", "others"), [(20, 20), (20, 60)])
+def test_within_a_range_a_limit_just_below_the_truth_hardly_ever_passes(members, others):
+    """One member in twenty is fully restored; or one other in twenty is hard, where members of its kind are not."""
+    rng, wrong, runs = np.random.default_rng(4), np.zeros(4), 2000
+    for _ in range(runs):
+        usual, errors = rng.normal(0.2, 0.02, others), rng.normal(0.2, 0.02, members)
+        restored = np.where(rng.random(members) < 0.05, 0.0, errors)
+        found = mean_difference(-restored, -usual, within=(-0.5, 0.0))
+        wrong[:2] += [found.high < 0.01, found.low > 0.01]
+        hard = np.where(rng.random(others) < 0.05, 0.5, usual)
+        found = mean_difference(-errors, -hard, within=(-0.5, 0.0))
+        wrong[2:] += [found.high < 0.015, found.low > 0.015]
+    assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all()
+
+
 def test_one_constant_side_still_has_an_interval():
     found = mean_difference(np.zeros(10), np.arange(10.0))
     assert found.low < found.value < found.high
@@ -38,3 +53,5 @@ def test_what_is_undefined_is_an_error():
         mean_difference(np.zeros(10), np.ones(10))
     with pytest.raises(UsageError, match="`second` must be finite"):
         mean_difference(np.arange(10.0), np.full(10, np.nan))
+    with pytest.raises(UsageError, match="`within` must be the smallest and the largest"):
+        mean_difference(np.arange(10.0), np.arange(10.0), within=(1.0, 0.0))

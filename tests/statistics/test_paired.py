@@ -1,5 +1,7 @@
 """Before and after on the same prompts: closed cases, coverage over prompts, and what is undefined."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -35,18 +37,45 @@ def test_images_of_one_prompt_do_not_narrow_the_bounds():
     assert (many.low, many.high) == (one.low, one.high)
 
 
-def test_the_bounds_miss_the_true_ratio_about_as_often_as_they_say():
+def test_the_bounds_miss_the_true_ratio_no_more_often_than_they_say():
     rng = np.random.default_rng(2)
     runs = [share_left(*clustered(rng, 60, 4, 0.6, 0.3), confidence=0.9, seed=i) for i in range(200)]
     above, below = np.mean([r.low > 0.5 for r in runs]), np.mean([r.high < 0.5 for r in runs])
-    assert 0.04 < above < 0.17
-    assert 0.04 < below < 0.17
+    assert 0.02 < above < 0.15
+    assert 0.02 < below < 0.15
+
+
+def test_few_skewed_prompts_pass_no_limit_just_below_the_truth():
+    """A tenth of the prompts keeps everything, or all keep a tenth on average; alignment is lost by one in sixteen."""
+    prompts, runs = 20, 2000
+    rng, before = np.random.default_rng(3), np.ones(prompts)
+    passed = np.zeros(3)
+    for i in range(runs):
+        whole, skewed = rng.random(prompts) < 0.1, rng.binomial(4, rng.beta(0.3, 2.7, prompts)) / 4
+        fits = rng.normal(0.3, 0.03, prompts)
+        passed += [
+            share_left(before, whole, seed=i).high < 0.1,
+            share_left(before, skewed, seed=i).high < 0.1,
+            relative_loss(fits, np.where(rng.random(prompts) < 0.06, 0.0, fits), seed=i).high < 0.06,
+        ]
+    assert (passed / runs <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)).all()
+
+
+def test_the_rule_of_older_records_is_the_bootstrap():
+    rng = np.random.default_rng(6)
+    before, after = np.ones(20), (rng.random(20) < 0.2).astype(float)
+    old, new = share_left(before, after, rule=1), share_left(before, after)
+    assert old.high < new.high
+    assert recompute("share_left", {"before": [before], "after": [after]}, {"confidence": 0.95, "seed": 0}) == old
+    with pytest.raises(UsageError, match="`rule` must be 1 or 2"):
+        share_left(before, after, rule=3)
 
 
 def test_no_copies_left_are_no_proof_that_there_never_are_any():
     found = share_left(np.ones((30, 4)), np.zeros((30, 4)))
     assert found.value == 0.0
-    assert found.high == pytest.approx(1 - 0.05 ** (1 / 30))  # no event in 30 prompts
+    unseen = 1 - 0.05 ** (1 / 30)  # no event in 30 prompts; who was not seen had no copy before
+    assert found.high == pytest.approx(unseen / (1 - unseen), rel=0.05)
     same = share_left(np.ones((30, 4)), np.ones((30, 4)))
     assert same.low < 1.0 < same.high
 
@@ -58,7 +87,7 @@ def test_a_loss_is_what_is_not_left():
     found = relative_loss(before, after)
     assert found.value == pytest.approx(1 - after.mean() / before.mean())
     assert found.low < found.value < found.high
-    assert 0.08 < found.low < found.high < 0.12
+    assert 0.03 < found.low < found.high < 0.17
     assert relative_loss(before, 1.1 * before).value == pytest.approx(-0.1)
 
 
@@ -96,5 +125,5 @@ def test_what_is_undefined_is_refused():
 def test_a_stored_claim_is_recomputed(name, function):
     rng = np.random.default_rng(5)
     before, after = rng.random((20, 3)) < 0.8, rng.random((20, 3)) < 0.4
-    again = recompute(name, {"before": [before], "after": [after]}, {"confidence": 0.9, "seed": 3})
+    again = recompute(name, {"before": [before], "after": [after]}, {"confidence": 0.9, "seed": 3, "rule": 2})
     assert again == function(before, after, confidence=0.9, seed=3)
