@@ -37,8 +37,8 @@ EVIDENCE = (
     "or more canaries may refute what this one does not."
 )
 ASSUMED = (
-    "Assumed, because mechanism='gaussian' was declared, and not tested: what the training reveals of a canary is at "
-    "most what a Gaussian mechanism reveals, and no canary changes another's score. The bound holds under both alone."
+    "Assumed, because mechanism='gaussian' was declared, and not tested: what the training reveals of a canary, "
+    "given all others, is at most what a Gaussian mechanism reveals. Canaries may share what they reveal."
 )
 
 Mechanism: TypeAlias = Literal["any", "gaussian"]
@@ -79,13 +79,12 @@ def assert_epsilon_lower_bound_below(
         claimed_epsilon: what the training is said to guarantee, in nats.
         delta: its delta, in [0, 1).
         attack: one attack, as for `assert_mia_tpr_below`; left alone where scores are given.
-        mechanism: "any": nothing is assumed of the training. "gaussian": declares that it reveals of a canary at most
-            what a Gaussian mechanism does, and that canaries do not change each other's scores, as of DP-SGD's Gaussian
-            noise and canaries that are far apart; the bound is then about twice as high. The record says that this was
-            declared, and shows the bound that assumes nothing beside it.
+        mechanism: "any": nothing is assumed of the training. "gaussian": declares the trade-off curve: that it reveals
+            of a canary, given all others, at most what a Gaussian mechanism does, as DP-SGD's noise; the bound is then
+            about 1.5 times as high. The record says that this was declared, and shows the bound that assumes nothing
+            beside it.
         guesses: how many canaries are guessed, half of them "in" (the highest scores) and half "out" (the lowest); it
-            must be fixed before the coins are seen. None: a fifth of the canaries, with
-            "gaussian" two thirds.
+            must be fixed before the coins are seen. None: a fifth of the canaries.
         confidence: of the bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults.
         auditor: who judges; the session's by default.
@@ -100,8 +99,8 @@ def assert_epsilon_lower_bound_below(
         AuditError: the model returns NaN, all scores are equal, a control failed, or an attack that ranks included
             canaries last would pass.
 
-    Source: Implements Steinke, Nasr and Jagielski (2023), Algorithm 1 and Theorem 5.2; METHODS 7.5; with "gaussian" the
-    GDP route of METHODS 7.4 (Dong, Roth and Su 2022).
+    Source: Implements Steinke, Nasr and Jagielski (2023), Algorithm 1 and Theorem 5.2; METHODS 7.5; with "gaussian"
+    Mahloujifar, Melis and Chaudhuri (2024).
     """
     auditor = auditor or current_auditor()
     level = auditor.confidence(confidence)
@@ -158,7 +157,7 @@ def _statistic(gaussian: bool, guesses: int | None, canaries: int, delta: float,
     """How canaries are guessed and the guesses judged; fixed before a coin is seen."""
     if gaussian and delta == 0.0:
         raise UsageError("`delta` must be above 0 with mechanism='gaussian', got 0: no Gaussian mechanism has delta 0.")
-    usual = max(2, 2 * canaries // 3 if gaussian else canaries // 5)
+    usual = max(2, canaries // 5)
     total = check_count("guesses", usual if guesses is None else guesses, least=1)
     if total > canaries:
         raise UsageError(f"`guesses` must be at most the {canaries} canaries, got {guesses!r}.")

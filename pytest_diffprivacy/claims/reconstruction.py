@@ -28,8 +28,8 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide whether hidden parts of training images come back.",
     Verdict.ERROR: "Reconstruction could not be judged.",
 }
-ERRORS = (-0.5, 0.0)
-"""Minus the errors of images that were not seen: those of a part filled with grey and of one fully restored."""
+GREY = -0.5
+"""Minus the largest error of a part that is filled with grey: nobody's restoration need be worse."""
 MEANINGS = {
     "oracle": "Smallest error of all tries (upper bound, needs the answer): members lower by",
     "single": "Mean error of all tries: members lower by",
@@ -127,7 +127,7 @@ def assert_no_reconstruction(
         confidence=level,
     )
     statistic = MeanDifferenceStatistic(
-        confidence=level, within=ERRORS, of="gains over the reference" if source.referenced else "errors"
+        confidence=level, least=GREY, most=0.0, of="gains over the reference" if source.referenced else "errors"
     )
 
     def measure(findings: Findings) -> Measured:
@@ -160,7 +160,7 @@ def _compared(findings: Findings, source: ErrorSource, statistic: MeanDifference
         findings.also_measured.append(estimate("Error without the reference: members lower by", plain, counts))
         findings.arrays |= _named("reference_{}_errors", reference)
         gains = reference[0][:, 0] - members, reference[1][:, 0] - nonmembers
-        statistic = replace(statistic, within=(0.0, float(max(reference[0][:, 0].max(), reference[1][:, 0].max()))))
+        statistic = replace(statistic, least=0.0, most=float(max(side[:, 0].max() for side in reference)))
     groups.check_order(findings, gains, source.label, source.remedy)
     area = auroc(-members, -nonmembers, confidence=confidence)
     findings.also_measured.append(estimate("AUROC of minus the error", area, counts))

@@ -3,14 +3,13 @@
 A baseline holds no image, no name, no digest of an image and no score. A score at full precision would be as good as a
 digest: whoever has the model and an image computes it and looks it up. What is kept of each probe is its *rank* among
 all probes of its claim, in the order of the probes' digests, and one digest of each side as a whole, which only someone
-who holds every image of it can confirm. AUROC, its paired variance, and flags at a false positive rate depend on ranks
-alone, so nothing is lost for the comparison; but the probes must be the same, one and all.
+who holds every image of it can confirm. AUROC and its paired variance depend on ranks alone, so nothing is lost for the
+comparison; but the probes must be the same, one and all.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
-from pytest_diffprivacy.evidence.records import Claim, Method, Recipe, Record, Run, read_record
+from pytest_diffprivacy.evidence.records import Claim, Method, Record, Run, read_record
 from pytest_diffprivacy.evidence.seals import record_json
 from pytest_diffprivacy.statistics.verdict import Verdict
 
@@ -76,7 +75,7 @@ class Standing(Record):
         default=(), description="Whether each generation, in order of its seed, is a copy."
     )
     flagged: tuple[bool, ...] = Field(
-        default=(), description="Whether each prompt or member, in order of the digests, is beyond the threshold."
+        default=(), description="Whether each prompt or member, in order of the digests, is beyond an absolute value."
     )
 
 
@@ -186,9 +185,10 @@ def standing(
     if recipe.statistic == "copy_rate":
         return Standing(**shared, copies=tuple(arrays["copy"].astype(bool).tolist()))
     orders = [sorted(range(len(digests)), key=digests.__getitem__) for digests in sides]
-    if recipe.statistic == "rate" or claim.prompts:
-        flags = _flags(recipe, arrays)
-        if flags is None or len(flags) != len(members):
+    if recipe.statistic == "rate":
+        (hits,) = recipe.arrays["hits"]
+        flags = arrays[hits].astype(bool)
+        if len(flags) != len(members):
             return None
         return Standing(**shared, flagged=tuple(flags[orders[0]].tolist()))
     names = [method.name for method in claim.methods]
@@ -212,26 +212,8 @@ def why_unpaired(claim: Claim) -> str:
     """Why a claim leaves nothing that could be paired with another release."""
     statistic = "" if claim.recipe is None else claim.recipe.statistic
     if statistic in PAIRED:
-        return (
-            "its values by probe have no threshold or no digests to be paired by: there are too few reference prompts "
-            "for the quantile, or only a part of the probes was scored"
-        )
+        return "its values by probe have no digests to be paired by: only a part of the probes was scored"
     return UNPAIRED.get(statistic, "this claim leaves no scores by probe that could be paired")
-
-
-def _flags(recipe: Recipe, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_] | None:
-    """What is beyond an absolute value, or beyond the reference's quantile; None: too few for the quantile."""
-    if recipe.statistic == "rate":
-        (hits,) = recipe.arrays["hits"]
-        return arrays[hits].astype(bool)
-    (scores,), (reference,) = recipe.arrays["members"], recipe.arrays["nonmembers"]
-    return beyond(arrays[scores], arrays[reference], float(recipe.arguments["max_fpr"]))
-
-
-def beyond(scores: NDArray[Any], reference: NDArray[Any], max_fpr: float) -> NDArray[np.bool_] | None:
-    """Which scores are above the reference's quantile at a false positive rate; None: it is too small for one."""
-    place = math.floor(max_fpr * (reference.size + 1))
-    return None if place < 1 else np.asarray(scores > np.sort(reference)[::-1][place - 1])
 
 
 def _method_text(method: Method) -> str:

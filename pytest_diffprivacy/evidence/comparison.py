@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.evidence.baseline import Baseline, Ranked, Standing, beyond
+from pytest_diffprivacy.evidence.baseline import Baseline, Ranked, Standing
 from pytest_diffprivacy.evidence.records import Comparison, ComparisonOutcome, Estimate
 from pytest_diffprivacy.options import CompareRule
-from pytest_diffprivacy.statistics import McNemar, Verdict, auroc_difference, decide, mcnemar
+from pytest_diffprivacy.statistics import Verdict, auroc_difference, decide, mcnemar
 
 OUTCOMES = {
     Verdict.FAIL: ComparisonOutcome.WORSE,
@@ -66,9 +66,9 @@ def compare(
     """Compare one claim with that of the last release.
 
     "Not worse" is a claim of its own: its upper bound of the increase is at most the margin; "worse" needs the lower
-    bound above it. For scores the increase is that of the AUROC (of the worst attack of a family); for generations that
-    of the share of copies; for prompts and absolute limits that of the share beyond each release's own threshold. Exact
-    McNemar tests stand beside it, of members at thresholds that a half of the non-members set.
+    bound above it. For scores the increase is that of the AUROC (of the worst attack of a family), of prompts over
+    reference prompts as of members over non-members; for generations that of the share of copies; for absolute limits
+    that of the share beyond, and for both the exact McNemar test stands beside it.
 
     Args:
         old: what the last release left; None: it had no such claim.
@@ -92,7 +92,8 @@ def compare(
             fails=rule.fails_on(ComparisonOutcome.NOT_COMPARABLE),
         )
     increase = _of_auroc(old, new, confidence) if new.ranked else _of_share(old, new, confidence)
-    flags = _flags(old, new, increase.name, confidence)
+    # A threshold that each release estimates from its own reference is not known: no test of flags by it.
+    flags = None if new.ranked else mcnemar(_answers(old), _answers(new), confidence=confidence)
     decision = decide(increase, rule.margin)
     if new.ranked:
         own = new.ranked[increase.name]
@@ -133,6 +134,8 @@ def _incomparable(old: Standing | None, new: Standing | None, unpaired: str) -> 
         return "the probes are not the same as in the last release: audit its model again on these"
     if old.method != new.method:
         return "the attack's parameters or the seed are not the same as in the last release"
+    if old.flagged and new.ranked:
+        return "the last release left flags of its prompts, and prompts are compared by their scores: make it anew"
     sizes = [(set(s.ranked), len(s.copies), len(s.flagged)) for s in (old, new)]
     if sizes[0] != sizes[1]:
         return "the attacks or the number of generations are not the same as in the last release"
@@ -167,18 +170,6 @@ def _of_auroc(old: Standing, new: Standing, confidence: float) -> _Increase:
         new=plain[worst].first,
         name=worst,
     )
-
-
-def _flags(old: Standing, new: Standing, name: str, confidence: float) -> McNemar | None:
-    """Exact McNemar test of flagged probes or of copies; None where the non-members are too few for a threshold.
-
-    The threshold is set for each release by every second non-member, in order of their digests.
-    """
-    if not new.ranked:
-        return mcnemar(_answers(old), _answers(new), confidence=confidence)
-    scores = [(*_scores(standing.ranked[name]), standing.max_fpr or 0.0) for standing in (old, new)]
-    before, now = (beyond(members, nonmembers[::2], max_fpr) for members, nonmembers, max_fpr in scores)
-    return None if before is None or now is None else mcnemar(before, now, confidence=confidence)
 
 
 def _scores(ranked: Ranked) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -23,6 +23,7 @@ from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.source import Audited
 from pytest_diffprivacy.statistics import Measured, Verdict, rate, running_copy_rate
 from pytest_diffprivacy.statistics.copies import CopyRateStatistic
+from pytest_diffprivacy.statistics.dcr import split_luck
 from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic, Detector
 from pytest_diffprivacy.statistics.statistic import Statistic
 
@@ -178,7 +179,10 @@ class ModelCopies:
 
         def certain(found: Extraction) -> bool:
             flags = (found.copies, found.compared_copies, found.false_matches)
-            return running_copy_rate(*flags, planned=planned, confidence=level).low > limit
+            if running_copy_rate(*flags, planned=planned, confidence=level).low <= limit:
+                return False
+            members, unseen = found.matches.nearest[flags[1]], found.control_matches.nearest[flags[2]]
+            return split_luck(members, unseen, len(found.rule.compared)) <= round(1.0 - level, 12)
 
         return certain
 
@@ -215,6 +219,7 @@ def _stored(found: Extraction) -> dict[str, dict[str, NDArray[np.generic]]]:
         "compared": {"compared_members": found.rule.compared},
         "control_l2": {"control_l2": found.control_matches.l2},
         "control_adaptive": {"control_adaptive": found.control_matches.adaptive},
+        "control_nearest": {"nearest_control": found.control_matches.nearest},
         "null": {"null_adaptive": found.rule.null},
     }
 

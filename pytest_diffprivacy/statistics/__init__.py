@@ -37,8 +37,7 @@ from pytest_diffprivacy.statistics.one_run import one_run_p_value as one_run_p_v
 from pytest_diffprivacy.statistics.one_run_gaussian import GaussianOneRun as GaussianOneRun
 from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_canaries_needed as gaussian_canaries_needed
 from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_mu as gaussian_mu
-from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_epsilon
-from pytest_diffprivacy.statistics.one_run_gaussian import gaussian_one_run_p_value as gaussian_one_run_p_value
+from pytest_diffprivacy.statistics.one_run_gaussian import one_run_fdp
 from pytest_diffprivacy.statistics.p_values import exceedance_p_values, holm
 from pytest_diffprivacy.statistics.p_values import p_value_from_bounds as p_value_from_bounds
 from pytest_diffprivacy.statistics.paired import PairedChange as PairedChange
@@ -95,7 +94,6 @@ __all__ = [
     "family_test",
     "family_tpr",
     "gaussian_epsilon",
-    "gaussian_one_run_epsilon",
     "groups_agree",
     "guesses_needed",
     "halves_agree",
@@ -107,6 +105,7 @@ __all__ = [
     "mean_over_prompts",
     "nonmembers_needed",
     "one_run_epsilon",
+    "one_run_fdp",
     "planted_found",
     "probes_needed_for_auroc",
     "probes_needed_for_tpr",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
@@ -147,6 +148,22 @@ def dcr_share_of_counts(
         effective=effective,
         records=size,
     )
+
+
+def split_luck(members: NDArray[np.integer[Any]], unseen: NDArray[np.integer[Any]], images: int) -> float:
+    """P-value of "it does not matter which of the images were trained on", from whose copies there are.
+
+    Args:
+        members: the member that each copy of a compared member is nearest to.
+        unseen: the unseen image that each false match is nearest to.
+        images: how many members are compared, and as many unseen images.
+
+    Source: Implements METHODS 7.9, the permutation of 6.2.
+    """
+    if not len(members):
+        return 1.0
+    owned = np.concatenate([np.unique(side, return_counts=True)[1] for side in (members, unseen)]).astype(np.float64)
+    return _p_value(owned, images, float(len(members)), PERMUTATIONS, np.random.default_rng(0))
 
 
 def _p_value(owned: FloatArray, size: int, nearer: float, draws: int, stream: np.random.Generator) -> float:

@@ -62,7 +62,12 @@ class MeanDifference(Bounded):
 
 
 def mean_difference(
-    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95, within: tuple[float, float] | None = None
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> MeanDifference:
     """Compare the means of two groups of unequal variance.
 
@@ -70,8 +75,9 @@ def mean_difference(
         first: (n,) one number an image.
         second: (m,) one number an image.
         confidence: of each bound, in (0.5, 1).
-        within: the range of what images may have that were not seen, widened to what was. The bounds then hold for few
-            and skewed numbers; None: Welch's, which do not.
+        least: the smallest number that an image may have that was not seen, ...
+        most: ... and the largest; widened to what was seen. The bounds then hold for few and skewed numbers. Without
+            both they are Welch's, which do not.
 
     Raises:
         UsageError: not finite numbers, a bad confidence, or a range that is none.
@@ -91,10 +97,10 @@ def mean_difference(
     if float(np.ptp(a)) == 0.0 and float(np.ptp(b)) == 0.0:
         raise AuditError(f"All {a.size} numbers equal {a[0]:g} and all {b.size} others {b[0]:g}: nothing varies.")
     shift = WelchShift.of(a, b)
-    if within is None:
+    if math.isinf(least) and math.isinf(most):
         low, high = shift.lower(significance), shift.upper(significance)
     else:
-        low, high = _ranged(a, b, significance, within)
+        low, high = _ranged(a, b, significance, least, most)
     return MeanDifference(
         value=shift.difference,
         low=low,
@@ -107,10 +113,9 @@ def mean_difference(
     )
 
 
-def _ranged(a: FloatArray, b: FloatArray, significance: float, within: tuple[float, float]) -> tuple[float, float]:
-    least, most = (float(end) for end in within)
+def _ranged(a: FloatArray, b: FloatArray, significance: float, least: float, most: float) -> tuple[float, float]:
     if not -math.inf < least <= most < math.inf:
-        raise UsageError(f"`within` must be the smallest and the largest number possible, got {within!r}.")
+        raise UsageError(f"`least` must be at most `most`, both finite, got {least!r} and {most!r}.")
     least, most = min(least, a.min(), b.min()), max(most, a.max(), b.max())
     stream = np.random.default_rng(0)
     (first, more), (second, other) = (_shares(values, stream) for values in (a, b))
@@ -139,12 +144,14 @@ class MeanDifferenceStatistic(Statistic):
     """The difference of the means of the arrays "first" and "second".
 
     Attributes:
-        within: the range of a number; None, as in records from before there was one: Welch's bounds.
+        least: the smallest number possible; without a range, as in records from before there was one: Welch's bounds.
+        most: the largest.
         of: what spreads, in the words of a plan.
     """
 
     confidence: float = 0.95
-    within: tuple[float, float] | None = None
+    least: float = -math.inf
+    most: float = math.inf
     of: str = field(default="errors", metadata=WORDS, compare=False)
 
     def measure(self, arrays: Stored) -> MeanDifference:

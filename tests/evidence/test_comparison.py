@@ -9,7 +9,7 @@ from pytest_diffprivacy.evidence.baseline import STANDINGS, UNPAIRED, Baseline, 
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.records import Recipe
 from pytest_diffprivacy.options import CompareRule
-from pytest_diffprivacy.statistics import mcnemar
+from pytest_diffprivacy.statistics import auroc_difference
 from pytest_diffprivacy.statistics.statistic import STATISTICS
 from tests.claims.prompted import BROADS, NEEDLES, REFERENCE, prompted_model
 
@@ -49,20 +49,34 @@ def release(tmp_path_factory):
     return judged
 
 
-def test_flagged_prompts_are_compared_by_the_exact_test_of_mcnemar(release):
+def test_prompts_are_compared_by_their_scores_and_no_estimated_threshold(release):
+    found = prompts(Auditor(last_release=release(prompts)), leak=3.0).comparison
+    old, new = (table(leak).of(PROMPTS + OTHERS, "mine") for leak in (0.0, 3.0))
+    expected = auroc_difference((new[:120], new[120:]), (old[:120], old[120:]))
+    assert found.outcome == "worse"
+    assert (found.increase.low, found.increase.high) == pytest.approx((expected.low, expected.high))
+    assert (found.old_only, found.new_only, found.p_worse) == (None, None, None)
+    assert found.increase.counts == "the same 120 members and 199 non-members"
+
+
+def test_exchangeable_releases_are_seldom_worse():
+    """Flags by each release's own threshold said "worse" in 8-22 %."""
+    rng, wrong, runs = np.random.default_rng(5), np.zeros(2), 2000
+    for _ in range(runs):
+        hard = rng.normal(size=(1, 200))
+        old, new = hard + rng.normal(size=(2, 200))
+        found = auroc_difference((new[:100], new[100:]), (old[:100], old[100:]))
+        wrong += [found.low > 0.0, found.high < 0.0]
+    assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all()
+
+
+def test_flags_that_an_older_release_left_are_not_compared(release):
     last = release(prompts)
-    found = prompts(Auditor(last_release=last), leak=3.0).comparison
-    flags = []
-    for leak in (0.0, 3.0):
-        scores = table(leak).of(PROMPTS + OTHERS, "mine")
-        threshold = np.sort(scores[120:])[-10]  # floor(0.05 * 200) reference prompts are as high
-        flags.append(scores[:120] > threshold)
-    exact = mcnemar(*flags)
-    assert (found.outcome, found.measured) == ("worse", "share of flagged probes")
-    assert (found.old_only, found.new_only, found.p_worse) == (exact.old_only, exact.new_only, exact.p_worse)
-    assert found.new_only > 15
-    assert (found.increase.value, found.increase.low, found.increase.high) == (exact.value, exact.low, exact.high)
-    assert found.increase.counts == "the same 120 probes"
+    old = last.baseline.claims[0].model_copy(update={"ranked": {}, "flagged": (False,) * 120})
+    last = LastRelease(last.baseline.model_copy(update={"claims": (old,)}), RULE)
+    found = prompts(Auditor(last_release=last)).comparison
+    assert found.outcome == "not comparable"
+    assert "prompts are compared by their scores" in found.reason
 
 
 def test_the_order_of_prompts_does_not_matter_and_other_prompts_are_not_compared(release):
@@ -73,9 +87,10 @@ def test_the_order_of_prompts_does_not_matter_and_other_prompts_are_not_compared
     assert "the probes are not the same" in found.reason
 
 
-def test_a_baseline_of_prompts_holds_flags_and_no_prompt(release):
+def test_a_baseline_of_prompts_holds_ranks_and_no_prompt(release):
     (left,) = release(prompts).baseline.claims
-    assert (len(left.flagged), left.ranked, left.copies) == (120, {}, ())
+    (ranked,) = left.ranked.values()
+    assert (left.flagged, len(ranked.members), len(ranked.nonmembers), left.copies) == ((), 120, 199, ())
     assert "a photo" not in left.model_dump_json()
 
 
@@ -94,7 +109,8 @@ def test_sharpness_beside_reference_prompts_is_compared_too(release):
         )
 
     found = claim(Auditor(last_release=release(claim))).comparison
-    assert (found.measured, found.increase.counts) == ("share of flagged probes", "the same 30 probes")
+    assert found.measured.startswith("AUROC of ")
+    assert found.increase.counts == f"the same {len(BROADS)} members and {len(REFERENCE)} non-members"
 
 
 def test_gains_of_reconstruction_are_compared_by_rank_on_the_images_that_were_restored():

@@ -3,6 +3,7 @@ import pytest
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics import binomial_lower, binomial_upper, copy_rate, is_copy, running_copy_rate
+from pytest_diffprivacy.statistics.copies import CopyRateStatistic
 
 
 def flags(hits: int, count: int = 1000) -> np.ndarray:
@@ -77,3 +78,40 @@ def test_bounds_enclose_the_observed_rate_even_if_it_changes_on_the_way():
         for count in (250, 400):
             found = running_copy_rate(copies[:count], copies[:count], none[:count], planned=400)
             assert found.low <= found.value <= found.high
+
+
+IMAGES = 300
+
+
+def stored(matched: np.ndarray, image: np.ndarray) -> dict[str, list[np.ndarray]]:
+    """Generations that match one of 600 images, the first half of which are members, the others unseen."""
+    member, unseen = matched & (image < IMAGES), matched & (image >= IMAGES)
+    distances = {"l2": member, "adaptive": member, "control_l2": unseen, "control_adaptive": unseen}
+    arrays = {role: np.where(near, 0.01, 1.0) for role, near in distances.items()}
+    arrays |= {"nearest": image % IMAGES, "control_nearest": image % IMAGES, "compared": np.arange(IMAGES)}
+    return {role: [array] for role, array in (arrays | {"null": np.linspace(0.5, 1.0, 300)}).items()}
+
+
+def test_one_popular_image_is_the_luck_of_the_split_and_no_leak() -> None:
+    """Nothing was learned; 3 % of the generations match an image, three in ten of them the popular one."""
+    rng, runs = np.random.default_rng(6), 2000
+    rule = {"delta": 0.1, "max_false_match_rate": 0.05, "ceiling": 0.4, "confidence": 0.95}
+    wrong = np.zeros(2)
+    for _ in range(runs):
+        popular = rng.integers(2 * IMAGES)
+        image = np.where(rng.random(1000) < 0.3, popular, rng.integers(2 * IMAGES, size=1000))
+        arrays = stored(rng.random(1000) < 0.03, image)
+        wrong += [CopyRateStatistic(**rule, rule=rule_).measure(arrays).low > 0.001 for rule_ in (1, 2)]
+    assert wrong[1] / runs <= 0.05 < wrong[0] / runs
+
+
+def test_copies_of_many_images_are_a_leak_and_those_of_one_say_so() -> None:
+    given = CopyRateStatistic(delta=0.1, max_false_match_rate=0.05, ceiling=0.4, confidence=0.95)
+    many = stored(np.arange(1000) < 300, np.arange(1000) % IMAGES)
+    assert given.measure(many).low > 0.2
+    assert (given.p_value(many, 0.01) or 0.0) < 0.001
+    one = stored(np.arange(1000) < 300, np.zeros(1000, dtype=int))
+    found = given.measure(one)
+    assert (found.low, found.copies) == (0.0, 300)
+    assert "the copies are of so few images" in given.needed(one, found, 0.01)
+    assert (given.p_value(one, 0.01) or 0.0) == pytest.approx(0.5, abs=0.02)

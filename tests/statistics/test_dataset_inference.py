@@ -34,7 +34,7 @@ def spread(pair):
 def test_one_split_has_the_p_value_of_welchs_one_sided_test():
     for seed in range(5):
         (pair,) = split = logits(seed, shift=0.5)
-        found = dataset_inference(split, confidence=0.99)
+        found = dataset_inference(split, confidence=0.99, test="welch")
         assert found.p_value == pytest.approx(welch(pair), rel=1e-9)
         assert found.split_p_values == (found.p_value,)
         assert found.value == pytest.approx((np.mean(pair.members) - np.mean(pair.nonmembers)) / spread(pair))
@@ -44,7 +44,7 @@ def test_one_split_has_the_p_value_of_welchs_one_sided_test():
 
 def test_one_split_bounds_the_difference_as_scipy_does():
     (pair,) = split = logits(1, shift=0.5)
-    found = dataset_inference(split, confidence=0.95)
+    found = dataset_inference(split, confidence=0.95, test="welch")
     two_sided = stats.ttest_ind(pair.members, pair.nonmembers, equal_var=False).confidence_interval(0.9)
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(two_sided), rel=1e-9)
     assert (found.low, found.high) == pytest.approx(tuple(two_sided / spread(pair)), rel=1e-9)
@@ -54,7 +54,7 @@ def test_one_split_bounds_the_difference_as_scipy_does():
 @pytest.mark.parametrize("splits", [1, 2, 5])
 def test_the_lower_bound_is_the_effect_at_which_the_combined_p_value_is_the_significance(splits, combine):
     pairs = logits(splits, shift=0.7, splits=splits)
-    found = dataset_inference(pairs, confidence=0.95, combine=combine)
+    found = dataset_inference(pairs, confidence=0.95, combine=combine, test="welch")
     at_bound = [welch(pair, found.low * spread(pair)) for pair in pairs]
     middle = np.mean(at_bound) if combine == "mean" else np.median(at_bound)
     assert (middle if splits == 1 else 2 * middle) == pytest.approx(0.05, rel=1e-6)
@@ -113,7 +113,7 @@ def test_the_bounds_miss_the_true_effect_as_rarely_as_promised(effect):
     missed = np.zeros(2)
     for _ in range(runs):
         pair = SplitLogits(rng.normal(effect, 1.0, 60), rng.normal(0.0, 1.0, 60))
-        found = dataset_inference([pair], confidence=0.95)
+        found = dataset_inference([pair], confidence=0.95, test="welch")
         missed += found.low > effect, found.high < effect
     assert missed[0] / runs == pytest.approx(0.05, abs=0.024)  # three standard errors
     assert missed[1] / runs <= (0.0 if effect == 0 else 0.074)  # the size of an effect is never below 0
@@ -155,9 +155,9 @@ def test_logits_of_any_size_are_judged_alike():
     (pair,) = split = logits(9, shift=0.5)
     tiny = [SplitLogits(np.asarray(pair.members) * 1e-120, np.asarray(pair.nonmembers) * 1e-120)]
     huge = [SplitLogits(np.asarray(pair.members) * 1e120, np.asarray(pair.nonmembers) * 1e120)]
-    found = dataset_inference(split, confidence=0.99)
+    found = dataset_inference(split, confidence=0.99, test="welch")
     for other in (tiny, huge):
-        again = dataset_inference(other, confidence=0.99)
+        again = dataset_inference(other, confidence=0.99, test="welch")
         assert (again.p_value, again.low) == pytest.approx((found.p_value, found.low), rel=1e-9)
 
 

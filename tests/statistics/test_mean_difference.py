@@ -33,10 +33,10 @@ def test_within_a_range_a_limit_just_below_the_truth_hardly_ever_passes(members,
     for _ in range(runs):
         usual, errors = rng.normal(0.2, 0.02, others), rng.normal(0.2, 0.02, members)
         restored = np.where(rng.random(members) < 0.05, 0.0, errors)
-        found = mean_difference(-restored, -usual, within=(-0.5, 0.0))
+        found = mean_difference(-restored, -usual, least=-0.5, most=0.0)
         wrong[:2] += [found.high < 0.01, found.low > 0.01]
         hard = np.where(rng.random(others) < 0.05, 0.5, usual)
-        found = mean_difference(-errors, -hard, within=(-0.5, 0.0))
+        found = mean_difference(-errors, -hard, least=-0.5, most=0.0)
         wrong[2:] += [found.high < 0.015, found.low > 0.015]
     assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all()
 
@@ -53,5 +53,5 @@ def test_what_is_undefined_is_an_error():
         mean_difference(np.zeros(10), np.ones(10))
     with pytest.raises(UsageError, match="`second` must be finite"):
         mean_difference(np.arange(10.0), np.full(10, np.nan))
-    with pytest.raises(UsageError, match="`within` must be the smallest and the largest"):
-        mean_difference(np.arange(10.0), np.arange(10.0), within=(1.0, 0.0))
+    with pytest.raises(UsageError, match="`least` must be at most `most`, both finite"):
+        mean_difference(np.arange(10.0), np.arange(10.0), least=1.0, most=0.0)

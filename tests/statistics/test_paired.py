@@ -75,7 +75,7 @@ def test_no_copies_left_are_no_proof_that_there_never_are_any():
     found = share_left(np.ones((30, 4)), np.zeros((30, 4)))
     assert found.value == 0.0
     unseen = 1 - 0.05 ** (1 / 30)  # no event in 30 prompts; who was not seen had no copy before
-    assert found.high == pytest.approx(unseen / (1 - unseen), rel=0.05)
+    assert found.high == pytest.approx(unseen / (1 - unseen), rel=0.1)
     same = share_left(np.ones((30, 4)), np.ones((30, 4)))
     assert same.low < 1.0 < same.high
 
