@@ -135,12 +135,13 @@ class ProbeSet:
         return split_validity(self.members, self.nonmembers, near=self.near, embedding=self.embedding)
 
     def without(self, found: SplitValidity) -> ProbeSet:
-        """The probes without what was found to stand on both sides; these probes themselves where nothing was.
+        """The probes without what stands on both sides or repeats another of its side; themselves where nothing does.
 
         Raises:
             ProbeError: nothing is left of a side.
         """
-        gone = len(found.removed_members), len(found.removed_nonmembers)
+        left_out = found.left_out
+        gone = len(left_out[0]), len(left_out[1])
         if not any(gone):
             return self
         if gone[0] == len(self.members) or gone[1] == len(self.nonmembers):
@@ -148,8 +149,8 @@ class ProbeSet:
                 f"No probes are left: {gone[0]} members and {gone[1]} non-members are near-copies of each other "
                 f"(RMS pixel difference at most {self.near:g}). Lower `near`, or take non-members from elsewhere."
             )
-        members = left_over(self.members, found.removed_members)
-        nonmembers = left_over(self.nonmembers, found.removed_nonmembers)
+        members = left_over(self.members, left_out[0])
+        nonmembers = left_over(self.nonmembers, left_out[1])
         return ProbeSet(members, nonmembers, prompts=self._prompts, near=self.near, embedding=self.embedding)
 
     def check_split(self) -> None:

@@ -19,7 +19,7 @@ from pytest_diffprivacy.probes import BlindBaseline, ProbeSet, SplitValidity
 from pytest_diffprivacy.statistics import auroc_difference
 from pytest_diffprivacy.statistics.arguments import IntArray
 
-VERSION = 1
+VERSION = 2
 LISTED = 20
 NAME: Final = "Split: members and non-members without the model"
 DONE: Final = (
@@ -45,7 +45,7 @@ class JudgedSplit:
     Attributes:
         probes: what the claim is judged on.
         found: near-copies and blind baseline.
-        removed: ids of the images that were taken out.
+        removed: ids of the images that were taken out because of near-copies across the split.
     """
 
     probes: ProbeSet
@@ -81,6 +81,13 @@ class JudgedSplit:
             shown = tuple((name,) for name in self.removed[:LISTED])
             more = f", the first {LISTED}" if len(self.removed) > LISTED else ""
             findings.tables.append(Table(caption=f"Near-copies across the split{more}", columns=("image",), rows=shown))
+        repeated = len(self.found.repeated_members), len(self.found.repeated_nonmembers)
+        if any(repeated):
+            findings.notes.append(
+                f"{repeated[0]} members and {repeated[1]} non-members are near-copies of another image of their own "
+                f"side (RMS pixel difference at most {self.probes.near:g}) and were left out: near-copies are no "
+                "independent probes, so each cluster of them counts once."
+            )
         baseline = self.found.baseline
         if decides and baseline is not None and baseline.confounded:
             findings.confounded = confounded_reason(baseline)

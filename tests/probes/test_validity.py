@@ -29,6 +29,18 @@ def test_near_copies_are_taken_out_on_both_sides() -> None:
     assert len(split.validity.baseline.member_scores) == 38
 
 
+def test_of_near_copies_within_a_side_one_is_left() -> None:
+    rng = np.random.default_rng(66)
+    members, others = rng.random((12, 1, 6, 6)), rng.random((11, 1, 6, 6))
+    clusters = np.concatenate([members, np.clip(members[:2] + 0.01, 0.0, 1.0), np.clip(members[:1] - 0.01, 0.0, 1.0)])
+    split = ProbeSet(clusters.astype(np.float32), others.astype(np.float32))
+    found = split.validity
+    assert (len(found.repeated_members), len(found.repeated_nonmembers)) == (3, 0)
+    assert set(found.repeated_members.tolist()) < {0, 1, 12, 13, 14}
+    assert (len(split.without(found).members), len(split.without(found).nonmembers)) == (12, 11)
+    assert SplitValidity.from_arrays(found.arrays()).left_out[0].tolist() == found.repeated_members.tolist()
+
+
 def test_the_probes_are_the_same_object_where_nothing_is_removed() -> None:
     split = probes(near=0.001)
     assert split.without(split.validity) is split

@@ -78,7 +78,7 @@ def test_a_set_is_refuted_exactly_if_its_p_value_is_below_the_significance(test,
 @pytest.mark.parametrize("test", ["welch", "permutation"])
 def test_the_upper_bound_is_the_worst_of_the_splits_in_either_direction(test):
     pairs = [*logits(1, shift=0.3, splits=2), *logits(2, shift=-1.0, splits=1)]
-    each = [dataset_inference([pair], confidence=0.95) for pair in pairs]
+    each = [dataset_inference([pair], confidence=0.95, test="welch") for pair in pairs]
     found = dataset_inference(pairs, confidence=0.95, test=test)
     assert found.high == pytest.approx(max(max(one.high, -one.low) for one in each), rel=0.05 if test != "welch" else 0)
     assert found.high > 0.8  # the reversed scorer sets them apart too
@@ -230,3 +230,11 @@ def test_no_number_of_images_decides_an_effect_at_its_limit():
 def test_what_cannot_be_judged_says_so(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_skewed_logits_of_few_images_beside_many_are_inferred_no_more_often_than_said():
+    rng, runs, wrong = np.random.default_rng(35), 200, 0
+    for _ in range(runs):
+        pair = SplitLogits(rng.lognormal(sigma=1.5, size=10), rng.lognormal(sigma=1.5, size=100))
+        wrong += dataset_inference([pair], confidence=0.99).low > 0.0
+    assert wrong <= 2 + 3 * np.sqrt(2)
