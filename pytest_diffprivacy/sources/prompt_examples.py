@@ -14,7 +14,7 @@ from pytest_diffprivacy.memorization.kind import Kind, PromptKind, prompt_kinds
 from pytest_diffprivacy.memorization.observation import Arrays
 from pytest_diffprivacy.probes import PromptSet
 from pytest_diffprivacy.sources.source import Vector
-from pytest_diffprivacy.statistics import exceedance_p_values
+from pytest_diffprivacy.statistics.p_values import FALSE_SHARE, benjamini_hochberg, exceedance_p_values
 
 LOOKED_AT = 24
 STRIPS_SHOWN = 12
@@ -30,7 +30,8 @@ class Conspicuous:
         scores: of each.
         p_values: of each among the reference prompts.
         threshold: from which a score counts; None: none does.
-        found: places of those above the threshold, the most conspicuous first.
+        above: how many score at or above it.
+        found: places of those among them that are listed, the most conspicuous first; a tenth at most is false.
         looked_at: places of those that are generated; the most conspicuous one where none was found.
     """
 
@@ -38,16 +39,19 @@ class Conspicuous:
     scores: Vector
     p_values: Vector
     threshold: float | None
+    above: int
     found: list[int]
     looked_at: list[int]
 
     @classmethod
     def of(cls, prompts: PromptSet, scores: Vector, reference: Vector, threshold: float | None) -> Conspicuous:
-        """Those at or above the threshold; None: there is none, and nothing is found."""
-        order = np.argsort(-scores, kind="stable")
-        found = [int(i) for i in order if threshold is not None and scores[i] >= threshold]
+        """Those to list at or above the threshold; None: there is none, and nothing is found."""
+        order, p_values = np.argsort(-scores, kind="stable"), exceedance_p_values(scores, reference)
+        above = np.zeros(len(scores), dtype=bool) if threshold is None else scores >= threshold
+        listed = above & benjamini_hochberg(p_values)
+        found = [int(i) for i in order if listed[i]]
         looked_at = (found or order[:1].tolist())[:LOOKED_AT]
-        return cls(prompts, scores, exceedance_p_values(scores, reference), threshold, found, looked_at)
+        return cls(prompts, scores, p_values, threshold, int(above.sum()), found, looked_at)
 
 
 def add_examples(findings: Findings, seen: Conspicuous, arrays: Mapping[str, Arrays], images: str) -> None:
@@ -71,14 +75,15 @@ def add_examples(findings: Findings, seen: Conspicuous, arrays: Mapping[str, Arr
         names = seen.prompts.texts if images == "full" else seen.prompts.ids()
         rows = tuple(_row(seen, place, names[place], by_prompt.get(place)) for place in seen.found)
         columns = ("Prompt", "Score", "p-value", "Kind", "Picture that agrees", "Bright area")
-        caption = "Prompts above the threshold, the most conspicuous first"
+        caption = f"Prompts found, the most conspicuous first; at most {FALSE_SHARE:.0%} are expected to be false"
         findings.tables.append(Table(caption=caption, columns=columns, rows=rows))
         shown = [by_prompt[i].kind for i in seen.found if i in by_prompt]
         shares = ", ".join(f"{shown.count(kind)} {kind.value}" for kind in Kind)
         findings.notes.append(
-            f"{len(seen.found)} of {len(seen.scores)} prompts score above the threshold {seen.threshold:.4g}. Of the "
-            f"{len(shown)} most conspicuous ones {shares}: exact if three quarters of the picture agree between "
-            "generations, partial if an eighth does."
+            f"{seen.above} of {len(seen.scores)} prompts score above the threshold {seen.threshold:.4g}; "
+            f"{len(seen.found)} are listed, so that at most {FALSE_SHARE:.0%} of the list are expected to be false "
+            f"(Benjamini and Hochberg). Of the {len(shown)} most conspicuous ones {shares}: exact if three quarters of "
+            "the picture agree between generations, partial if an eighth does."
         )
     if images != "none":
         findings.strips_title = "What the most conspicuous prompts generate"

@@ -17,6 +17,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, as_number, check_count, check_fraction, check_scores
 
 BISECTIONS = 20
+FALSE_SHARE = 0.1
 
 Combine = Literal["mean", "median"]
 
@@ -132,3 +133,22 @@ def exceedance_p_values(scores: ArrayLike, reference_scores: ArrayLike) -> NDArr
     values, reference = check_scores("scores", scores), np.sort(check_scores("reference_scores", reference_scores))
     as_high = reference.size - np.searchsorted(reference, values, side="left")
     return np.asarray((1.0 + as_high) / (1.0 + reference.size), dtype=np.float64)
+
+
+def benjamini_hochberg(p_values: ArrayLike, *, share: float = FALSE_SHARE) -> NDArray[np.bool_]:
+    """Which to list, so that at most a share of the list is expected to be false.
+
+    Args:
+        p_values: shape (n,), in [0, 1]; independent, or conformal ones that share a reference.
+        share: in (0, 1).
+
+    Raises:
+        UsageError: not p-values, or no share.
+
+    Source: Implements Benjamini and Hochberg (1995); valid for conformal p-values by Bates et al. (2023); METHODS 7.8.
+    """
+    p, allowed = check_scores("p_values", p_values), check_fraction("share", share)
+    if p.min() < 0.0 or p.max() > 1.0:
+        raise UsageError(f"`p_values` must be in [0, 1], got values in [{p.min():g}, {p.max():g}].")
+    kept = np.flatnonzero(np.sort(p) <= allowed * np.arange(1, p.size + 1) / p.size)
+    return np.asarray(p <= np.sort(p)[kept[-1]] if kept.size else np.zeros(p.size, dtype=np.bool_))

@@ -71,7 +71,7 @@ def test_the_found_prompts_are_listed_with_their_p_values_and_kinds(found):
     assert {row[3] for row in exact} == {"exact"}
     assert {row[4] for row in exact} == {"100%"}
     assert all(float(row[2]) <= 0.1 for row in table.rows)
-    assert f"{len(listed)} of 18 prompts score above the threshold" in " ".join(found.notes)
+    assert f"; {len(listed)} are listed, so that at most 10% of the list" in " ".join(found.notes)
 
 
 def test_a_record_holds_no_prompt_unless_images_are_shown_in_full(found):

@@ -101,7 +101,7 @@ def test_a_margin_lets_a_large_null_sample_pass_and_a_small_one_not():
 def test_an_effect_that_is_real_but_below_the_margin_passes():
     pairs = logits(4, shift=0.3, members=3_000, nonmembers=3_000)
     found = dataset_inference(pairs, confidence=0.99)
-    assert found.p_value < 1e-6
+    assert found.p_value == 1e-4  # the smallest of 9,999 permutations
     assert decide(found, 0.5).verdict is Verdict.PASS
     assert decide(found, 0.0).verdict is Verdict.FAIL
 
@@ -233,8 +233,8 @@ def test_what_cannot_be_judged_says_so(call, error, message):
 
 
 def test_skewed_logits_of_few_images_beside_many_are_inferred_no_more_often_than_said():
-    rng, runs, wrong = np.random.default_rng(35), 200, 0
+    rng, runs, wrong = np.random.default_rng(35), 100, 0
     for _ in range(runs):
         pair = SplitLogits(rng.lognormal(sigma=1.5, size=10), rng.lognormal(sigma=1.5, size=100))
         wrong += dataset_inference([pair], confidence=0.99).low > 0.0
-    assert wrong <= 2 + 3 * np.sqrt(2)
+    assert wrong <= 4  # 1 expected; beyond 4 has probability 0.3 %

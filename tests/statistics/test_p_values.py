@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics import binomial_lower, holm, p_value_from_bounds
+from pytest_diffprivacy.statistics import binomial_lower, exceedance_p_values, holm, p_value_from_bounds
+from pytest_diffprivacy.statistics.p_values import benjamini_hochberg
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "comparisons.json").read_text(encoding="utf-8"))
 
@@ -53,3 +54,18 @@ def test_the_p_value_is_the_significance_at_which_the_bound_meets_the_limit():
     assert lower(1 - p) > 0.02 >= lower(1 - p * (1 - 1e-4))
     assert p_value_from_bounds(lower, 0.5) == 1.0
     assert p_value_from_bounds(lambda c: 1.0, 0.5) == 1e-12
+
+
+def test_a_list_holds_as_few_false_ones_as_it_says():
+    """20 of 1,000 prompts are memorized; a fixed threshold at 1 % lists a third of false ones."""
+    rng, shares, found = np.random.default_rng(9), [], []
+    for _ in range(2000):
+        scores, reference = rng.normal(size=500), rng.normal(size=1000)
+        scores[:20] += 4.0
+        listed = benjamini_hochberg(exceedance_p_values(scores, reference))
+        shares.append(listed[20:].sum() / max(1, listed.sum()))
+        found.append(listed[:20].mean())
+    assert np.mean(shares) <= 0.1 + 2 * np.std(shares) / np.sqrt(2000)
+    assert np.mean(found) > 0.7
+    assert not benjamini_hochberg([0.5, 0.9]).any()
+    assert benjamini_hochberg([0.04, 0.9, 0.01]).tolist() == [True, False, True]
