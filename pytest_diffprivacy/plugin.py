@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 import pytest
+from _pytest.config import get_config
 from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
@@ -266,7 +267,7 @@ class _AuditRun:
         try:
             seen = PytestRun(
                 self.started,
-                redacted_command(["pytest", *map(str, self.config.invocation_params.args)]),
+                redacted_command(["pytest", *map(str, self.config.invocation_params.args)], _pytest_flags()),
                 self.audits.uncollected | self.audits.expected,
                 self.outcomes,
                 self._incidents(),
@@ -342,6 +343,13 @@ class _AuditRun:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
                 terminalreporter.line(visible(line))
+
+
+def _pytest_flags() -> frozenset[str]:
+    """The flags of pytest itself, whatever plugins there are."""
+    parser = get_config()._parser
+    groups = parser._anonymous, *parser._groups
+    return frozenset(name for group in groups for option in group.options for name in option.names())
 
 
 def _category(error: DiffPrivacyError) -> str:

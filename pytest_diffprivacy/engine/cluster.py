@@ -19,6 +19,8 @@ CPUS = 4
 """Of a worker without a GPU, where their number is not asked for."""
 PATIENCE = 600.0
 """Seconds until the first worker must have started."""
+LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Of Ray, read when it is imported: 0 makes a cluster that consists of this machine listen on 127.0.0.1."""
 FAILURES = 20
 """Workers that die before they have started, until it is given up."""
 
@@ -41,10 +43,18 @@ def _connected() -> Iterator[None]:
         ) from error
 
 
+def _has_cluster() -> bool:
+    """Whether this machine belongs to a cluster already."""
+    known = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")  # where Ray looks
+    return bool(os.environ.get("RAY_ADDRESS")) or known.exists()
+
+
 def _ray_connected_to(address: str | None) -> Any:
     """Ray's module, connected to a cluster; a UsageError where it is not installed or cannot be reached."""
     # Of 40 s each: Ray's own 20 take a quarter of an hour to see that a cluster has ended and left its address.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+    if address is None and not _has_cluster():  # a new one listens on loopback only: nobody else is to use it
+        os.environ.setdefault(LOOPBACK, "0")
     try:
         import ray
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Redaction: pictures, captions and paths that a record may not hold under `redacted` and `none`.
 
-A picture enters a record re-encoded from pixels, and pixelated unless asked otherwise. Whoever writes a claim uses such
+A picture enters a record re-encoded from pixels, and as one of three greys unless asked otherwise: whoever holds
+candidate images finds a member again by anything finer, by 2 x 2 blocks already. Whoever writes a claim uses such
 pictures, and ids. The second lock is on the finished record: texts that come from elsewhere (an exception of the user's
 model, a table of prompts) may hold what nobody meant to show.
 """
@@ -10,8 +11,10 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,8 +23,13 @@ from PIL import Image
 
 from pytest_diffprivacy.evidence.records import Claim, Picture, Strip, changed_texts
 
-REDACTED_SIDE = 16
+REDACTED_SIDE = 2
+GREYS: Final = (0, 128, 255)
+"""All that a redacted picture can be; tests/evidence/test_reidentification.py measures what they tell."""
+BLOCKS = 16
 LARGEST_SIDE = 120
+MASK: Final = "***"
+INI_FLAGS: Final = ("-o", "--override-ini")
 SHORTEST: Final = 6
 """A caption or file name of fewer characters is left alone: it would be found inside ordinary words."""
 
@@ -35,27 +43,34 @@ def picture(image: NDArray[np.floating], label: str, *, redacted: bool) -> Pictu
     Args:
         image: (channels, height, width) in [0, 1]; 1 or 3 channels.
         label: what stands below it.
-        redacted: average blocks so that at most 16 x 16, and at most half of each side, remain.
+        redacted: show one of three greys, the nearest to the mean, in 2 x 2 pixels, and at most half of each side.
     """
     pixels = np.clip(np.asarray(image, dtype=np.float64), 0.0, 1.0)
-    _, height, width = pixels.shape
     levels = np.round(pixels * 255.0).astype(np.uint8)
     drawn = Image.fromarray(levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0)))
-    return encode(shrunk(drawn, _redacted_side(height, width) if redacted else LARGEST_SIDE), label)
+    return encode(_grey(drawn) if redacted else shrunk(drawn, LARGEST_SIDE), label)
 
 
-def difference_map(a: NDArray[np.floating], b: NDArray[np.floating], label: str) -> Picture:
+def difference_map(a: NDArray[np.floating], b: NDArray[np.floating], label: str, *, redacted: bool = True) -> Picture:
     """Where two images agree: white = equal, black = RMS difference of 0.5 or more.
 
-    Always in the blocks of a redacted picture: beside a plain image, a full map would show the other one.
+    In at most 16 x 16 blocks, since a full map beside a plain image would show the other one; one grey where redacted.
     """
     distance = np.sqrt(((np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)) ** 2).mean(0))
     levels = np.round(255.0 * (1.0 - np.clip(distance / 0.5, 0.0, 1.0))).astype(np.uint8)
-    return encode(shrunk(Image.fromarray(levels), _redacted_side(*distance.shape)), label)
+    drawn = Image.fromarray(levels)
+    return encode(_grey(drawn) if redacted else shrunk(drawn, min(BLOCKS, max(1, min(drawn.size) // 2))), label)
 
 
-def _redacted_side(height: int, width: int) -> int:
-    return min(REDACTED_SIDE, max(1, min(height, width) // 2))
+def _grey(drawn: Image.Image) -> Image.Image:
+    """One of three greys in place of an image; a picture that is one already stays."""
+    grey = drawn.convert("L")
+    lowest, highest = grey.getextrema()
+    if max(drawn.size) <= REDACTED_SIDE and lowest == highest and lowest in GREYS:
+        return grey
+    mean = float(np.asarray(grey, dtype=np.float64).mean())
+    side = min(REDACTED_SIDE, max(1, min(drawn.size) // 2))
+    return Image.new("L", (side, side), min(GREYS, key=lambda level: abs(level - mean)))
 
 
 def shrunk(drawn: Image.Image, side: int) -> Image.Image:
@@ -92,20 +107,44 @@ def redacted_claim(claim: Claim, secrets: Iterable[tuple[str, str]], images: str
     return Claim.model_validate(changed_texts(claim.model_dump(), partial(_without, found))) if found else claim
 
 
-def redacted_command(arguments: Sequence[str]) -> str:
-    """A command line in which the places of training data are their last parts."""
-    shown, private = [], False
-    for argument in arguments:
-        name, sign, value = argument.partition("=")
-        option = name.removeprefix("--diffprivacy-").removeprefix("diffprivacy_")
-        if private:
-            shown.append(_last_part(argument))
-        elif sign and option != name and option in PRIVATE_OPTIONS:
-            shown.append(f"{name}={_last_part(value)}")
+def redacted_command(arguments: Sequence[str], known: Collection[str] = ()) -> str:
+    """A command line without the values of options that are neither pytest's nor ours, and without absolute paths.
+
+    Args:
+        arguments: the words, the program's name first.
+        known: pytest's own flags; what follows another flag may be its value, and is masked.
+    """
+    shown, flag, first = [], "", False
+    for word in arguments:
+        if word.startswith("-"):
+            flag, sign, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:])
+            shown.append(f"{flag}{sign}{_shown(value, flag, known) if sign or value else ''}")
+            flag, first = "" if sign or value else flag, True
+        elif not _is_foreign(flag, known) or (not first and Path(word.partition("::")[0]).exists()):
+            shown.append(_shown(word, flag if first else "", known))
+            flag = ""
         else:
-            shown.append(argument)
-        private = not sign and option != name and option in PRIVATE_OPTIONS
+            shown.append(MASK)
+            first = False
     return " ".join(shown)
+
+
+def _is_foreign(flag: str, known: Collection[str]) -> bool:
+    return flag not in ("", *INI_FLAGS, *known) and not flag.startswith("--diffprivacy-")
+
+
+def _shown(value: str, flag: str, known: Collection[str]) -> str:
+    """The value of a flag, or a word without one: an absolute path by its last part, and a URL without its secrets."""
+    if flag in INI_FLAGS:
+        name, _, value = value.partition("=")
+        return f"{name}={_shown(value, '--' + name.replace('_', '-'), known)}"
+    if _is_foreign(flag, known):
+        return MASK
+    place, sign, test = value.partition("::")
+    private = flag.removeprefix("--diffprivacy-") in PRIVATE_OPTIONS
+    if private or place.startswith(("/", "~", "..", "\\")) or place[1:2] == ":":
+        place = _last_part(place)
+    return re.sub(r"(://[^?#]*)[?#].*", rf"\1?{MASK}", re.sub(r"://[^/@]*@", f"://{MASK}@", place)) + sign + test
 
 
 def _last_part(path: str) -> str:
@@ -117,12 +156,10 @@ def _redacted_strip(strip: Strip) -> Strip:
 
 
 def _redacted_picture(picture: Picture) -> Picture:
-    """The picture if it is small enough, else averaged to blocks; what is no image is taken out."""
+    """The picture as one of three greys; what is no image is taken out."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(picture.png_base64, validate=True)), formats=["PNG"]) as drawn:
-            if max(drawn.size) <= REDACTED_SIDE:
-                return picture
-            return encode(shrunk(drawn.convert("RGB"), REDACTED_SIDE), picture.label)
+            return encode(_grey(drawn), picture.label)
     except (OSError, ValueError, binascii.Error):
         return picture.model_copy(update={"png_base64": "", "width": 0, "height": 0})
 

@@ -17,6 +17,7 @@ from pytest_diffprivacy.distances import pairwise_l2
 from pytest_diffprivacy.engine import Engine, Unit, Work
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
+from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.mitigation.alignment import AlignmentScorer
 from pytest_diffprivacy.mitigation.closeness import Closeness
 from pytest_diffprivacy.mitigation.method import (
@@ -237,7 +238,7 @@ def _unit(method: Mitigation, prompt: str, shared: SharedSettings) -> Unit:
         "prompt": prompt,
         "seeds": seeds,
     }
-    label = f"{card.name}, prompt {hashlib.sha256(prompt.encode()).hexdigest()[:10]}"
+    label = f"{card.name}, prompt {private_id(prompt.encode())}"
     stored = None if card.version is None or code is None else depends
     return Unit(label, stored, partial(_sample, method, prompt, seeds, sampling), len(seeds))
 

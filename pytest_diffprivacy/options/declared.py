@@ -147,6 +147,12 @@ OPTIONS: Final[tuple[Option, ...]] = (
         values.whole_from(1),
     ),
     Option(
+        "max-pixels",
+        "Pixels that an image may have; larger ones than 16 million need to be allowed.",
+        "a positive whole number",
+        parse=values.whole_from(1),
+    ),
+    Option(
         "engine",
         "Where work runs: local, ray (a Ray cluster that this machine belongs to, or a new one on it), or ray://host:port.",
         "local, ray or ray://host:port",
@@ -199,7 +205,10 @@ OPTIONS: Final[tuple[Option, ...]] = (
     ),
     _path("card", "Write the verdicts into a model card (Markdown), in place of the block of an earlier run."),
     _choice(
-        "images", "Images in the report: none, redacted (pixelated) or full.", "redacted", ("none", "redacted", "full")
+        "images",
+        "Images in the report: none, redacted (one of three greys each) or full.",
+        "redacted",
+        ("none", "redacted", "full"),
     ),
     _path(
         "baseline",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from pytest_diffprivacy import options
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.tables import FILE_COLUMN, caption_column, captioned_rows, captions_of, pyarrow_parquet
@@ -20,22 +21,32 @@ from pytest_diffprivacy.probes.tables import FILE_COLUMN, caption_column, captio
 IMAGE_COLUMNS = (FILE_COLUMN, "image", "path", "file")
 GREY_MODES: Final = ("L", "LA", "1")
 ORIENTED: Final = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
-MAX_PIXELS = 64_000_000
+MAX_PIXELS = 16_000_000
 FILE_FACTS = ("file, bytes", "file, JPEG quantization", "file, colour modes", "file, entries of metadata")
 DECODING_ERRORS: Final = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
 
 
-def pixels_of(image: Image.Image, name: str) -> NDArray[np.float32]:
+def allowed_pixels() -> int | None:
+    """The pixels that this pytest run allows an image; None: the default. Asked by readers, since workers cannot."""
+    session = options.active()
+    return None if session is None else session.settings.size("max-pixels")
+
+
+def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> NDArray[np.float32]:
     """The pixels of an opened image as training code reads them: (channels, height, width) in [0, 1].
 
     Upright, as its EXIF orientation says; grey stays one channel, 16 bits are divided by 65535, and every other mode
-    becomes RGB as Pillow converts it.
+    becomes RGB as Pillow converts it. It may have `allowed` pixels; None: 16 million.
 
     Raises:
         ProbeError: it is too large, transparent, damaged or without a white value; the message starts with `name`.
     """
-    if image.width * image.height > MAX_PIXELS:
-        raise ProbeError(f"{name} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}. Resize it.")
+    most = allowed or MAX_PIXELS
+    if image.width * image.height > most:
+        raise ProbeError(
+            f"{name} has {image.width} x {image.height} pixels, more than {most:,}. Resize it, or allow it with "
+            "--diffprivacy-max-pixels."
+        )
     try:
         image.load()  # orientation and transparency may stand behind the pixels
         image = _upright(image)
@@ -76,14 +87,14 @@ def _see_through(image: Image.Image) -> bool:
     return lowest != 255
 
 
-def decode_image(source: Path | IO[bytes], name: str) -> NDArray[np.float32]:
-    """One image file as (channels, height, width) in [0, 1].
+def decode_image(source: Path | IO[bytes], name: str, allowed: int | None = None) -> NDArray[np.float32]:
+    """One image file as (channels, height, width) in [0, 1]; it may have `allowed` pixels.
 
     Raises:
         ProbeError: it is damaged, or no image that can serve; the message starts with `name`.
     """
     with _opened(source, name) as image:
-        return pixels_of(image, name)
+        return pixels_of(image, name, allowed)
 
 
 @contextmanager
@@ -114,6 +125,7 @@ class FileReader:
         self, files: Sequence[Path], origin: str, captions: Callable[[str | None], list[Prompt] | None]
     ) -> None:
         self._files, self.origin, self.captions = files, origin, captions
+        self._allowed = allowed_pixels()
 
     def __len__(self) -> int:
         return len(self._files)
@@ -124,7 +136,7 @@ class FileReader:
 
     def read(self, index: int) -> NDArray[np.float32]:
         """Decode one file."""
-        return decode_image(self._files[index], self.name(index))
+        return decode_image(self._files[index], self.name(index), self._allowed)
 
     def file_facts(self, index: int) -> tuple[float, ...]:
         """Size, mean of the JPEG quantization tables (0: no JPEG), colour channels, and number of metadata entries.
@@ -185,6 +197,7 @@ class ParquetReader:
         if self._starts[-1] == 0:
             raise ProbeError(f"Table {str(path)!r} holds no rows.")
         self._held: tuple[int, Any] = (-1, None)
+        self._allowed = allowed_pixels()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -207,7 +220,7 @@ class ParquetReader:
         content = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(content, bytes):
             raise ProbeError(f"{self.name(index)} must hold an encoded image as bytes, got {type(content).__name__}.")
-        return decode_image(io.BytesIO(content), self.name(index))
+        return decode_image(io.BytesIO(content), self.name(index), self._allowed)
 
 
 def _image_column(names: Sequence[str], path: Path) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
@@ -194,8 +195,8 @@ class ImageSet:
         return np.asarray(self._catalogue.counts, dtype=np.int64)
 
     def ids(self) -> list[str]:
-        """Names of the images for records: role and the head of the digest, never a path."""
-        return [f"{self.role} {digest.hex()[:10]}" for digest in self.digests]
+        """Names of the images for records: role and private id, never a path or a digest."""
+        return [f"{self.role} {private_id(digest)}" for digest in self.digests]
 
     def sources(self) -> Iterator[tuple[str, bytes]]:
         """The name of every image of the source in its order, repetitions too, and its digest."""

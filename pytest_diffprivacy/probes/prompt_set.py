@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.probes.prompt_files import read_prompts
 from pytest_diffprivacy.probes.sources import open_images
 
@@ -79,8 +80,8 @@ class PromptSet:
         return sum(self._counts)
 
     def ids(self) -> list[str]:
-        """Names of the prompts for records: role and the head of the text's digest, never the text."""
-        return [f"{self.role} {hashlib.sha256(text.encode()).hexdigest()[:10]}" for text in self.texts]
+        """Names of the prompts for records: role and private id, never the text or its digest."""
+        return [f"{self.role} {private_id(text.encode())}" for text in self.texts]
 
     def private_texts(self) -> Iterator[tuple[str, str]]:
         """What a record may not show, and the id in its place."""

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.image_files import ParquetReader, csv_images, pixels_of
+from pytest_diffprivacy.probes.image_files import ParquetReader, allowed_pixels, csv_images, pixels_of
 from pytest_diffprivacy.probes.image_folder import folder_images
 from pytest_diffprivacy.probes.tables import caption_column, prompt_of
 
@@ -197,6 +197,7 @@ class DatasetReader:
         if len(dataset) == 0:
             raise ProbeError("The dataset must hold at least one image, got none.")
         self._dataset, self.origin = dataset, origin or f"dataset {type(dataset).__name__}"
+        self._allowed = allowed_pixels()
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -209,7 +210,7 @@ class DatasetReader:
         """One image, checked like a file's or an array's."""
         image = self._image(index)
         if isinstance(image, Image.Image):
-            return pixels_of(image, self.name(index))
+            return pixels_of(image, self.name(index), self._allowed)
         pixels = np.asarray(image)
         return ArrayReader(pixels[None, None] if pixels.ndim == 2 else pixels[None], self.name(index)).read(0)
 

@@ -195,9 +195,9 @@ def _strips(auditor: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip
     for example in found.examples:
         training = probes.members.load([example.nearest])[0]
         pictures = [
-            picture(example.image, f"generation, seed {auditor.generation_seed(example.index)}", redacted=redacted),
+            picture(example.image, "generation", redacted=redacted),
             picture(training, f"nearest: {ids[example.nearest]}", redacted=redacted),
-            difference_map(example.image, training, "where they agree (white)"),
+            difference_map(example.image, training, "where they agree (white)", redacted=redacted),
         ]
         caption = (
             f"RMS distance {found.matches.l2[example.index]:.4f}, adaptive distance {example.adaptive:.3f}, "

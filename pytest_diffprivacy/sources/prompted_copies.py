@@ -178,6 +178,7 @@ class PromptedCopies:
         ]
         findings.arrays |= {
             "clique_size": np.array([[len(f.clique.nodes) for f in row] for row in found]),
+            "clique_medoid": np.array([[f.clique.medoid for f in row] for row in found]),
             "clique_mean_distance": mean_distance,
             "nearest_member": np.array([[f.nearest for f in row] for row in found]),
             "duplicates": np.array([asked.duplicates for asked in self._prompts]),
@@ -250,13 +251,12 @@ class PromptedCopies:
             one, copied = found[number][place], self._probes is not None and bool(hits[number, place])
             if one.image is None:
                 continue
-            seed = self._auditor.generation_seed(one.clique.medoid)
-            pictures = [picture(one.image, f"generation, seed {seed}", redacted=redacted)]
+            pictures = [picture(one.image, "generation", redacted=redacted)]
             if self._probes is not None:
                 training = self._probes.members.load([one.nearest])[0]
                 pictures += [
                     picture(training, f"nearest: {self._probes.members.ids()[one.nearest]}", redacted=redacted),
-                    difference_map(one.image, training, "where they agree (white)"),
+                    difference_map(one.image, training, "where they agree (white)", redacted=redacted),
                 ]
             distance = f", RMS distance {one.l2:.4f}" if self._probes is not None else ""
             caption = (

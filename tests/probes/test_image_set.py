@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from pytest_diffprivacy.errors import ProbeError
+from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.probes import ImageSet
 
@@ -120,7 +121,7 @@ def test_the_first_bad_images_are_named_and_the_others_counted():
 
 def test_names_show_role_and_digest():
     images = ImageSet(CountingReader(2), "member")
-    assert images.ids() == [f"member {image_digest(image).hex()[:10]}" for image in images.load([0, 1])]
+    assert images.ids() == [f"member {private_id(image_digest(image))}" for image in images.load([0, 1])]
 
 
 def test_the_digest_depends_on_images_order_and_counts():
