@@ -8,7 +8,7 @@ import pytest
 
 import pytest_diffprivacy
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.policy import read_policy
+from pytest_diffprivacy.policy import find_policy, read_policy
 
 TWO = """
 [tool.diffprivacy.policy]
@@ -101,3 +101,44 @@ def test_every_claim_can_be_bound_by_its_name() -> None:
 def test_a_policy_that_cannot_be_kept_is_refused(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         read_policy(written(tmp_path, f"[tool.diffprivacy.policy]\n{line}\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("seed = 1.5", r"seed must be a whole number, got 1\.5"),
+        ("least = 3", "least must be a table of roles and whole numbers, got 3"),
+        ("model_digest = 3", "model_digest must be a digest or a list of such, got 3"),
+        ('sha256 = "0"', r"must have the sha256 that it names, got [0-9a-f]{64}\. It was changed"),
+    ],
+)
+def test_a_pin_that_cannot_be_kept_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_policy(written(tmp_path, f"[tool.diffprivacy.policy]\n{line}\n"))
+
+
+def test_a_policy_can_pin_its_own_hash_and_what_a_claim_must_be_about(tmp_path: Path) -> None:
+    pins = 'seed = 3\nmodel_digest = "sha256:AB"\nprobes_digest = ["cd"]\nleast = { member = 10 }\n'
+    policy = read_policy(written(tmp_path, TWO + pins))
+    assert read_policy(written(tmp_path, TWO + pins + f'sha256 = "{policy.sha256}"\n')).sha256 == policy.sha256
+    assert policy.pins.sentences == ("model_digest ab", "probes_digest cd", "least 10 member", "seed 3")
+    assert policy.pins.met([("cd", "member", 10)], 3)
+    assert not policy.pins.met([("cd", "member", 10)], 4)
+    assert not policy.pins.met([("cd", "member", 9)], 3)
+    assert not policy.pins.met([("ef", "member", 10)], 3)
+
+
+def test_a_nearer_and_looser_policy_is_named_beside_the_one_above_it(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    written(tmp_path, TWO + "seed = 0\n")
+    below = tmp_path / "audits"
+    below.mkdir()
+    written(below, TWO.replace("0.001, delta", "0.1, delta"))
+    found = find_policy(below)
+    assert found.origin.parent == below
+    assert found.above == (
+        f"The policy of audits/pyproject.toml bound the run; it is looser than that of {tmp_path.name} above it: "
+        "no_extraction: limit 0.001, delta 0.15; seed 0.",
+    )
+    written(below, TWO + "seed = 0\n")
+    assert find_policy(below).above == ()

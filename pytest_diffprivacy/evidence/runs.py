@@ -110,6 +110,7 @@ def conclude_run(
         incidents=(
             *seen.incidents,
             *(f"A claim of the last release was not judged: {claim}" for claim in gone),
+            *(policy.above if policy else ()),
             *incidents(folder, claims, attempts),
         ),
         options=tuple(_option(name, settings) for name in settings.values),
@@ -134,13 +135,28 @@ def _outcome(node: str, found: Mapping[str, Any]) -> TestOutcome:
 
 
 def _policy(policy: limits.Policy, claims: Sequence[Claim]) -> Policy:
-    lacking = policy.lacking((claim.name, claim.terms) for claim in claims)
+    """What bound the run, and what of it no claim about one of the models under audit covers, as the pins demand."""
+    pins, lacking = policy.pins, []
+    audited = pins.models or sorted({claim.model.digest for claim in claims if claim.model}) or ("",)
+    for digest in audited:
+        about = [claim for claim in claims if (claim.model.digest if claim.model else "") == digest]
+        own = [claim for claim in about if pins.met(_sides(claim), claim.seed)]
+        found = [entry.sentence for entry in policy.lacking((claim.name, claim.terms) for claim in own)]
+        found += pins.sentences if pins.sentences and not own else ()
+        several = f" (model {digest[:16]})" if digest and (len(audited) > 1 or pins.models) else ""
+        lacking += [f"{text}{several}" for text in found]
     return Policy(
         origin=policy.origin.name,
         sha256=policy.sha256,
-        entries=tuple(entry.sentence for entry in policy.entries),
-        lacking=tuple(entry.sentence for entry in lacking),
+        entries=(*(entry.sentence for entry in policy.entries), *pins.sentences),
+        lacking=tuple(lacking),
     )
+
+
+def _sides(claim: Claim) -> Iterator[tuple[str, str, int]]:
+    """Digest, role and count of every set of images and prompts of a claim."""
+    yield from ((images.digest, images.role, images.count) for images in claim.probes)
+    yield from ((prompts.digest, prompts.role, prompts.count) for prompts in claim.prompts)
 
 
 def _gone(settings: Settings, claims: Sequence[Claim]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.plugin.conftest import SCORES, Project
+from tests.plugin.conftest import MODEL, SCORES, Project
 
 MARKED = "pytestmark = pytest.mark.diffprivacy\n"
 AUDIT = """
@@ -112,3 +112,24 @@ def test_a_suite_without_audits_is_left_alone(project: Project) -> None:
     seen = project.run()
     assert seen.exit_code == 0
     assert "policy" not in seen.text
+
+
+def test_a_claim_about_another_model_covers_nothing_of_the_one_under_audit(project: Project) -> None:
+    project.write("pyproject.toml", "[tool.diffprivacy.policy]\nmia_tpr_below = { limit = 0.9, max_fpr = 0.05 }\n")
+    project.write("conftest.py", MODEL)
+    project.write(
+        "test_release.py",
+        SCORES,
+        """
+        from pytest_diffprivacy import assert_mia_auroc_below
+
+        def test_scores_of_something_else(diffprivacy):
+            assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.5)
+
+        def test_model(diffusion_model, probe_set):
+            assert_mia_auroc_below(diffusion_model, probe_set, attack="loss", limit=1.0)
+        """,
+    )
+    project.run()
+    assert project.record().verdict == "FAIL"
+    assert project.record().policy.lacking == ("mia_tpr_below: limit 0.9, max_fpr 0.05",)
