@@ -10,10 +10,10 @@
     least = { member = 1000, non-member = 1000 }
     sha256 = "..."                          # of the table without this line
 
-A key is the name of an assertion without "assert_", or one of these pins; `limit` is the largest value that its claim allows. A claim
-*covers* an entry if it is at least as strict in every term. A test whose claim covers no entry of its name is looser
-than the policy and refused; an entry that no claim about a model under audit covers, as the pins demand it, was not
-audited, and the run fails. Standard library only.
+A key is the name of an assertion without "assert_", or one of these pins; `limit` is the largest value that its claim
+allows. A claim *covers* an entry if it is at least as strict in every term. A test whose claim covers no entry of its
+name is looser than the policy and refused; an entry that no claim about a model under audit covers, as the pins demand
+it, was not audited, and the run fails. Standard library only.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Policy:
 def find_policy(*folders: Path) -> Policy | None:
     """The policy that binds what lies in these folders: of the first pyproject.toml that has one, from each upward.
 
-    The search ends at the top of a repository, and at the root of the file system. Where a policy further up is stricter,
+    The search ends at the top of a repository, and at the root of the file system. Where one further up is stricter,
     the one that binds says so.
 
     Raises:

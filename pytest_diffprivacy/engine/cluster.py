@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from pytest_diffprivacy.engine.units import Answer, Identified, Task, Unit
 from pytest_diffprivacy.engine.workers import Sent, Worker

@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
 from pytest_diffprivacy.evidence.records import Claim, Method, Record, Run, read_record
-from pytest_diffprivacy.evidence.seals import record_json
+from pytest_diffprivacy.evidence.seals import record_digest, record_json
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 BASELINE_VERSION: Final = 1
@@ -85,6 +85,12 @@ class Baseline(Record):
     version: int = BASELINE_VERSION
     run_id: str
     claims: tuple[Standing, ...]
+    seal: str = Field(default="", description="sha256 of this record without its seal; empty in earlier ones.")
+
+    @property
+    def own_seal(self) -> str:
+        """The seal that its content makes."""
+        return record_digest(self.model_copy(update={"seal": ""}))
 
     def find(self, key: str) -> Standing | None:
         """The claim of this key; None where the release had none."""
@@ -96,7 +102,7 @@ def read_baseline(path: Path) -> Baseline:
 
     Raises:
         UsageError: there is no such file.
-        EvidenceError: it is no baseline of this version.
+        EvidenceError: it is no baseline of this version, or not what was sealed.
     """
     try:
         found = Baseline.model_validate_json(path.read_bytes())
@@ -111,13 +117,18 @@ def read_baseline(path: Path) -> Baseline:
         raise EvidenceError(
             f"{path.name!r} has version {found.version}, this one reads {BASELINE_VERSION}. Make it anew."
         )
+    if found.seal and found.seal != found.own_seal:
+        raise EvidenceError(
+            f"{path.name!r} is not what was sealed: it was changed after it was written. Restore it, or write it anew "
+            "with --diffprivacy-update-baseline."
+        )
     return found
 
 
 def write_baseline(path: Path, run_id: str, claims: Sequence[Standing]) -> None:
     """Write a baseline; the same claims give the same bytes but for the run's id."""
     found = Baseline(run_id=run_id, claims=tuple(sorted(claims, key=lambda claim: claim.key)))
-    write_bytes(path, record_json(found).encode("ascii"))
+    write_bytes(path, record_json(found.model_copy(update={"seal": found.own_seal})).encode("ascii"))
 
 
 def update_baseline(path: Path, folder: Path, run: Run) -> int:

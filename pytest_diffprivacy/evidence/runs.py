@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pytest_diffprivacy import policy as limits
-from pytest_diffprivacy.errors import EvidenceError
+from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.baseline import claims_gone, read_baseline
 from pytest_diffprivacy.evidence.families import accusing, counted_verdict, incidents, repeated_claims, run_family
 from pytest_diffprivacy.evidence.records import (
@@ -111,6 +112,7 @@ def conclude_run(
             *seen.incidents,
             *(f"A claim of the last release was not judged: {claim}" for claim in gone),
             *(policy.above if policy else ()),
+            *_unsealed(settings),
             *incidents(folder, claims, attempts),
         ),
         options=tuple(_option(name, settings) for name in settings.values),
@@ -168,6 +170,14 @@ def _gone(settings: Settings, claims: Sequence[Claim]) -> tuple[str, ...]:
         return claims_gone(read_baseline(Path(path)), claims)
     except EvidenceError:  # every claim that was to be compared with it has failed and said so
         return ()
+
+
+def _unsealed(settings: Settings) -> Iterator[str]:
+    """That the last release was read although nothing says that it is as it was written."""
+    path = settings.text("baseline")
+    with suppress(EvidenceError, UsageError):
+        if path is not None and not settings["update-baseline"] and not read_baseline(Path(path)).seal:
+            yield f"UNVERIFIED: {Path(path).name} has no seal. Write it anew with --diffprivacy-update-baseline."
 
 
 def _regressed(claim: Claim) -> bool:

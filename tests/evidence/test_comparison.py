@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from pytest_diffprivacy import Auditor, ScoreTable, assert_no_memorized_prompts, assert_sharpness_below
+from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import RunFolder
-from pytest_diffprivacy.evidence.baseline import STANDINGS, UNPAIRED, Baseline, Standing, standing, why_unpaired
+from pytest_diffprivacy.evidence.baseline import (
+    STANDINGS,
+    UNPAIRED,
+    Baseline,
+    Standing,
+    read_baseline,
+    standing,
+    why_unpaired,
+    write_baseline,
+)
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.records import Recipe
 from pytest_diffprivacy.options import CompareRule
@@ -138,3 +148,15 @@ def test_a_claim_that_cannot_be_paired_says_why(statistic):
     claim = prompts(Auditor())
     changed = claim.model_copy(update={"recipe": claim.recipe.model_copy(update={"statistic": statistic})})
     assert why_unpaired(changed) == UNPAIRED[statistic]
+
+
+def test_a_baseline_that_was_edited_is_refused_and_one_of_before_there_were_seals_is_read(tmp_path):
+    path = tmp_path / "baseline.json"
+    write_baseline(path, "last", [])
+    assert read_baseline(path).seal
+    text = path.read_text()
+    path.write_text(text.replace('"last"', '"list"'))
+    with pytest.raises(EvidenceError, match=r"'baseline\.json' is not what was sealed: it was changed"):
+        read_baseline(path)
+    path.write_text('{"version": 1, "run_id": "last", "claims": []}')
+    assert read_baseline(path).run_id == "last"
