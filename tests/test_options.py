@@ -23,6 +23,7 @@ GIVEN = {
     "channels-last": ("true", True),
     "compile": ("true", True),
     "batch-size": ("7", 7),
+    "max-pixels": ("40000000", 40_000_000),
     "engine": ("ray://head:10001", "ray://head:10001"),
     "workers": ("2", 2),
     "budget": ("1.5h", 5400.0),

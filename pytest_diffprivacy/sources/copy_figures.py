@@ -196,7 +196,7 @@ def _strips(auditor: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip
         training = probes.members.load([example.nearest])[0]
         pictures = [
             picture(example.image, "generation", redacted=redacted),
-            picture(training, f"nearest: {ids[example.nearest]}", redacted=redacted),
+            picture(training, f"nearest image: {ids[example.nearest]}", redacted=redacted),
             difference_map(example.image, training, "where they agree (white)", redacted=redacted),
         ]
         caption = (

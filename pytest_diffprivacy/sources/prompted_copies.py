@@ -255,7 +255,7 @@ class PromptedCopies:
             if self._probes is not None:
                 training = self._probes.members.load([one.nearest])[0]
                 pictures += [
-                    picture(training, f"nearest: {self._probes.members.ids()[one.nearest]}", redacted=redacted),
+                    picture(training, f"nearest image: {self._probes.members.ids()[one.nearest]}", redacted=redacted),
                     difference_map(one.image, training, "where they agree (white)", redacted=redacted),
                 ]
             distance = f", RMS distance {one.l2:.4f}" if self._probes is not None else ""

@@ -127,7 +127,7 @@ def test_a_claim_about_another_model_covers_nothing_of_the_one_under_audit(proje
             assert_mia_tpr_below(*HIDDEN, max_fpr=0.05, limit=0.5)
 
         def test_model(diffusion_model, probe_set):
-            assert_mia_auroc_below(diffusion_model, probe_set, attack="loss", limit=1.0)
+            assert_mia_auroc_below(diffusion_model, probe_set, attack="loss", limit=0.99)
         """,
     )
     project.run()
