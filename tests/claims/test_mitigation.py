@@ -219,7 +219,7 @@ def test_a_bad_argument_is_named_with_its_value(changes: dict[str, Any], message
 def test_the_comparison_is_drawn_in_the_report(comparison: MitigationComparison) -> None:
     judge = Auditor(images="full")
     claim = assert_mitigation_reduces_copies(comparison, "forgetful", auditor=judge)
-    page = render_html(finished_run().model_copy(update={"claims": (claim,)}))
+    page = render_html(finished_run().model_copy(update={"claims": (claim,), "images": "full"}))
     for words in (
         "Copies against prompt alignment",
         "training image",
