@@ -147,7 +147,7 @@ def test_restorations_are_shown_for_ten_members_and_ten_others(memorizing: Analy
     assert [strip.mark for strip in shown["full"]] == ["member"] * STRIPS_A_SIDE + ["non-member"] * STRIPS_A_SIDE
     labels = [picture.label for picture in shown["full"][0].pictures]
     assert labels == ["original", "degraded: left", "restored (median of the draws)"]
-    assert {(p.width, p.height) for s in shown["redacted"] for p in s.pictures} == {(3, 3)}
+    assert {(p.width, p.height) for s in shown["redacted"] for p in s.pictures} == {(2, 2)}
     assert {(p.width, p.height) for s in shown["full"] for p in s.pictures} == {(6, 6)}
 
 
