@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.models.generators import CallableGenerator as CallableGenerator
     from pytest_diffprivacy.models.generators import PipelineGenerator as PipelineGenerator
     from pytest_diffprivacy.models.identity import ModelIdentity as ModelIdentity
+    from pytest_diffprivacy.models.libraries import from_azula as from_azula
+    from pytest_diffprivacy.models.libraries import from_denoising_diffusion_pytorch as from_denoising_diffusion_pytorch
+    from pytest_diffprivacy.models.libraries import from_flow_matching as from_flow_matching
     from pytest_diffprivacy.models.load import load_model as load_model
     from pytest_diffprivacy.models.network import NetworkDenoiser as NetworkDenoiser
     from pytest_diffprivacy.models.network import flow_network as flow_network
