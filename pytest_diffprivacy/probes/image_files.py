@@ -62,7 +62,9 @@ def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> NDAr
             )
         deep = image.mode.startswith("I;16")
         mode = image.mode if deep else "L" if image.mode in GREY_MODES else "RGB"
-        pixels = np.asarray(image.convert(mode), dtype=np.float32) / np.float32(65535.0 if deep else 255.0)
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode), dtype=np.float32) / np.float32(
+            65535.0 if deep else 255.0
+        )
     except DECODING_ERRORS as error:
         raise _unreadable(name, error) from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -47,8 +47,9 @@ def folder_images(folder: Path) -> FileReader:
             "as training read them, or take them out."
         )
     found.sort(key=lambda file: natural(file.relative_to(folder).as_posix()))
-    stems = {file.with_suffix("") for file in found}
-    beside = {f for f in others if f.suffix.lower() in CAPTION_SUFFIXES and f.with_suffix("") in stems}
+    texts = {file for file in others if file.suffix.lower() in CAPTION_SUFFIXES}
+    stems = {file.with_suffix("") for file in found} if texts else set()
+    beside = {file for file in texts if file.with_suffix("") in stems}
     tables = {file: _rows(file) for file in others if file.name in METADATA}
     left.update(f"{f.suffix or 'without suffix'} file" for f in others if f not in beside and f not in tables)
     line = ", ".join(f"{n} {what if n == 1 else _several(what)}" for what, n in sorted(left.items()))
