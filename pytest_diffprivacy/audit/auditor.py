@@ -240,7 +240,7 @@ class Auditor:
         probes = [images.digest for images in subject.image_sets]
         probes += [prompts.digest for prompts in subject.prompts]
         methods = [method.model_dump_json() for method in case.findings.methods]
-        content = content_digest(case.findings.arrays, f"{model}|{probes}|{methods}")
+        content = content_digest(case.findings.arrays, f"{model}|{probes}|{methods}|{subject.asked}")
         sentence = hashlib.sha256(f"{node_id}|{case.claim.sentence}".encode()).hexdigest()[:8]
         stem = f"{case.claim.slug}-{sentence}"
         names = (stem if number == 1 else f"{stem}-{number}" for number in itertools.count(1))

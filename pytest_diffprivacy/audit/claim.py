@@ -59,12 +59,14 @@ class Subject:
         probes: the images; None where there are none.
         prompts: what the model was asked for, audited prompts first.
         counts: the sizes behind the estimate, e.g. "412 members, 409 non-members".
+        asked: how the model was asked; None where none was.
     """
 
     model: ModelIdentity | None = None
     probes: ProbeSet | None = None
     prompts: tuple[PromptSet, ...] = ()
     counts: str = ""
+    asked: records.Asked | None = None
 
     @property
     def image_sets(self) -> tuple[ImageSet, ...]:

@@ -41,6 +41,7 @@ def claim_record(
         model=model_record(subject.model) if subject.model else None,
         probes=tuple(_images(side) for side in subject.image_sets),
         prompts=tuple(_prompts(side) for side in subject.prompts),
+        asked=subject.asked,
         controls=tuple(findings.controls),
         also_measured=tuple(findings.also_measured),
         curves=tuple(findings.curves),

@@ -70,7 +70,8 @@ class Engine:
 
         Raises:
             EvidenceError: a stored result is damaged, or the store cannot be written.
-            AuditError: memory runs out at batch size 1, or workers are lost in a unit again and again.
+            AuditError: memory runs out at batch size 1, workers are lost in a unit again and again, or the model's
+                weights are not those of its digest.
             BudgetSpent: the time is over before a unit that is not stored.
         """
         call = _Call(self, model, units, title, work)
@@ -215,6 +216,7 @@ class _Call:
 
     def _reuse(self, index: int) -> bool:
         started, unit = time.perf_counter(), self._units[index]
+        self._model.identity.check()
         if index not in self._keys:
             self._keys[index] = self._recorder.key(self._model, unit)
         stored = self._recorder.stored(self._keys[index])
@@ -261,6 +263,7 @@ class _Call:
             assert answer.error is not None, "an answer holds a result or an error"
             self._done[index] = answer.error
             return False
+        self._model.identity.check()
         self._recorder.keep(self._model, unit, key, answer.arrays)
         self._done[index] = answer.arrays
         count = 1 if executor is None else executor.count

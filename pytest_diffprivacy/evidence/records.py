@@ -167,6 +167,25 @@ class Prompts(Record):
     digest: str
 
 
+class Asked(Record):
+    """How the model was asked."""
+
+    conditioning: str = Field(description='"none", "null label", "empty prompt", "class" or "prompt".')
+    guidance: tuple[float, ...] = Field(default=(), description="Scales; empty: no guidance, or the model's own.")
+    prompts: int | None = Field(default=None, description="Distinct classes or prompts; none where there were none.")
+    classes: int | None = Field(default=None, description="That the model knows, where it knows classes.")
+    digest: str = Field(default="", description="sha256 of the distinct classes or prompts.")
+
+    @property
+    def sentence(self) -> str:
+        """What a reader sees."""
+        guided = f", guidance {' and '.join(f'{scale:g}' for scale in self.guidance)}" if self.guidance else ""
+        if self.prompts is None:
+            return {"none": "without conditioning"}.get(self.conditioning, f"with the {self.conditioning}") + guided
+        of = f" of {self.classes} classes" if self.classes else f" {self.conditioning}{'s' * (self.prompts > 1)}"
+        return f"with {self.prompts}{of}{guided}"
+
+
 class Curve(Record):
     """An ROC curve with a pointwise band: TPR bounds at FPR limits."""
 
@@ -236,11 +255,11 @@ class ControlOutcome(StrEnum):
 class Control(Record):
     """A question with a known answer, asked by the same code: it shows that silence means something.
 
-    A positive control plants a leak that must be found, a negative one asks where there is none, and a split control
-    asks whether members and non-members differ without the model.
+    A positive control plants a leak that must be found, a negative one asks where there is none, a split control asks
+    whether members and non-members differ without the model, and a wiring control whether the model denoises at all.
     """
 
-    kind: Literal["positive", "negative", "split"]
+    kind: Literal["positive", "negative", "split", "wiring"]
     name: str
     done: str = Field(description="What was done, as a sentence.")
     outcome: ControlOutcome
@@ -373,6 +392,7 @@ class Claim(Record):
     model: Model | None
     probes: tuple[Images, ...] = ()
     prompts: tuple[Prompts, ...] = ()
+    asked: Asked | None = Field(default=None, description="How the model was asked; none where none was.")
     controls: tuple[Control, ...] = ()
     also_measured: tuple[Estimate, ...] = ()
     curves: tuple[Curve, ...] = ()

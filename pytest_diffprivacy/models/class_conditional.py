@@ -185,7 +185,10 @@ class ClassToImage:
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
         family = f"class-conditional latents, {parametrization.name}"
-        self.identity = part.identity(name, family, self._frozen.digest, dtype=self.dtype, device=self.device)
+        networks = self._frozen.networks.values()
+        self.identity = part.identity(
+            name, family, self._frozen.digest, dtype=self.dtype, device=self.device, networks=networks
+        )
 
     @torch.no_grad()
     def generate(

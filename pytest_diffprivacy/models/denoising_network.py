@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, final
 
@@ -16,7 +16,7 @@ from pytest_diffprivacy.models.adapters import AdapterGuard
 from pytest_diffprivacy.models.codec import Codec
 from pytest_diffprivacy.models.compiled import as_it_is
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.identity import ModelIdentity, dtype_name
+from pytest_diffprivacy.models.identity import ModelIdentity, Weights, dtype_name
 from pytest_diffprivacy.models.prediction import Direct, Parametrization, PredictionType
 from pytest_diffprivacy.models.protocols import Prompts
 from pytest_diffprivacy.models.schedule import NoiseSchedule
@@ -56,12 +56,23 @@ class DenoisingNetwork:
     guard: AdapterGuard | None = None
 
     def identity(
-        self, name: str, family: str, digest: str, *, dtype: torch.dtype, device: torch.device
+        self,
+        name: str,
+        family: str,
+        digest: str,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        networks: Iterable[torch.nn.Module] = (),
     ) -> ModelIdentity:
-        """The identity of a model that is this network in a precision on a device."""
+        """The identity of a model that is this network, or with it others, in a precision on a device."""
         count = sum(parameter.numel() for _, parameter in self.named_parameters())
         adapters = () if self.guard is None else self.guard.loaded
-        return ModelIdentity(name, family, digest, count, dtype_name(dtype), device.type, "white box", adapters)
+        weights = Weights(networks or ([] if self.module is None else [self.module]))
+        precision = dtype_name(dtype)
+        return ModelIdentity(
+            name, family, digest, count, precision, device.type, "white box", adapters, weights=weights
+        )
 
     def predict_eps(self, x_t: Tensor, timestep: int, conditioning: Conditioning | None = None) -> Tensor:
         """The noise in x_t, converted from whatever the network predicts; never clipped."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
-from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, dtype_name
+from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST, ModelIdentity, Weights, dtype_name
 from pytest_diffprivacy.models.noise import sampler_generators
 from pytest_diffprivacy.models.parts import FrozenPipeline
 from pytest_diffprivacy.models.protocols import Prompt, Prompts
@@ -70,8 +70,9 @@ class PipelineGenerator:
         count, precision = sum(weight.numel() for weight in weights), dtype_name(weights[0].dtype)
         self._device = weights[0].device
         self.identity = ModelIdentity(
-            name, family, frozen.digest, count, precision, self._device.type, "black box", frozen.guard.loaded
-        )
+            name, family, frozen.digest, count, precision, self._device.type, "black box", frozen.guard.loaded,
+            weights=Weights(frozen.networks.values()),
+        )  # fmt: skip
 
     @torch.no_grad()
     def generate(

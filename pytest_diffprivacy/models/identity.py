@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.errors import AuditError
+
+SAMPLED = 64
+"""Numbers of a tensor that are looked at whenever results are stored or reused."""
 UNKNOWN_DIGEST = "unknown"
 """Of a model that cannot say what its images depend on: nothing that it computes is stored or reused."""
 
@@ -49,6 +53,8 @@ class ModelIdentity:
         adapters: what was loaded on top; part of the digest.
         layout: how the network's weights lie in memory and its code is run, where it is not the usual way.
         deviation: how far its predictions are from float32, in words, where it runs otherwise and was compared.
+        weights: the networks that the digest was taken of, to see whether they are still the same; None: it has none,
+            or they are nobody's to change.
     """
 
     name: str
@@ -61,6 +67,69 @@ class ModelIdentity:
     adapters: tuple[Adapter, ...] = ()
     layout: str = ""
     deviation: str = ""
+    weights: Weights | None = field(default=None, compare=False, repr=False)
+
+    def check(self) -> None:
+        """Refuse results under this digest where the weights are not those that it was taken of.
+
+        Raises:
+            AuditError: a weight was changed, or a network was put into training mode.
+        """
+        if self.weights is not None:
+            self.weights.check(self.name)
+
+
+@final
+class Weights:
+    """The weights of networks as they were identified: their places and versions, a sample, and a digest.
+
+    What raises no version, such as a copy through `.data`, shows in the sample. In another process it knows no network:
+    what was sent there cannot change behind its back.
+
+    Args:
+        networks: frozen, and in the precision and on the device where they run.
+    """
+
+    def __init__(self, networks: Iterable[torch.nn.Module]) -> None:
+        self._networks = tuple(networks)
+        self._seen, self._digest = self._state(), self._hashed()
+
+    def check(self, name: str) -> None:
+        """Refuse networks that are not as they were.
+
+        Raises:
+            AuditError: a weight was changed, or a network was put into training mode.
+        """
+        if any(module.training for network in self._networks for module in network.modules()):
+            raise AuditError(
+                f"{name} was put into training mode after it was loaded: its answers are not those of the model in the "
+                "record. Call model.eval(), or load_model again, on a copy where training goes on."
+            )
+        state = self._state()
+        if state != self._seen:
+            if self._hashed() != self._digest:
+                raise AuditError(
+                    f"The weights of {name} were changed after it was loaded: its digest and stored results are those "
+                    "of another model. Call load_model again, on a copy where training goes on."
+                )
+            self._seen = state
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_networks": (), "_seen": [], "_digest": ""}
+
+    def _tensors(self) -> list[tuple[str, Tensor]]:
+        named = ((f"{n}.{key}", t) for n, part in enumerate(self._networks) for key, t in part.state_dict().items())
+        return [(name, tensor) for name, tensor in named if isinstance(tensor, Tensor)]
+
+    def _state(self) -> list[object]:
+        tensors = self._tensors()
+        sample = [tensor.detach().reshape(-1)[:: max(1, tensor.numel() // SAMPLED)] for _, tensor in tensors]
+        sums = [values.double().nan_to_num().sum() for values in sample if values.numel()]
+        total = torch.stack([value.cpu() for value in sums]).tolist() if sums else []
+        return [*total, *((name, tensor.data_ptr(), tensor._version) for name, tensor in tensors)]
+
+    def _hashed(self) -> str:
+        return weights_digest(self._tensors(), {})
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -77,6 +77,7 @@ class NetworkDenoiser:
         if own is not None and own.shape != (len(schedule),):
             raise ModelError(f"`times` must hold one number for each of {len(schedule)} steps, got {own.shape}.")
         self._function, self._embed, self._name = network, embed, name
+        self.conditional = embed is not None
         self.schedule = _variance_preserving(schedule)
         digest = _digest(network, _facts(parametrization, schedule), version)
         module = network if isinstance(network, torch.nn.Module) else None

@@ -93,7 +93,10 @@ class TextToImage:
         self.encode, self.decode = part.codec.encode, part.codec.decode
         kind = f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}"
         kind += f", clip skip {clip_skip}" if clip_skip else ""
-        self.identity = part.identity(name, kind, self._frozen.digest, dtype=self.dtype, device=self.device)
+        networks = self._frozen.networks.values()
+        self.identity = part.identity(
+            name, kind, self._frozen.digest, dtype=self.dtype, device=self.device, networks=networks
+        )
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning:
         """Conditioning of texts: embeddings (count, tokens, width) and what else the family's network takes.

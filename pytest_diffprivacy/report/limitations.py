@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.evidence.records import Claim, ComparisonOutcome, ControlOutcome, Run
 from pytest_diffprivacy.report.text import percent, plural
 from pytest_diffprivacy.report.threats import Threat
@@ -50,10 +51,39 @@ def limitations(run: Run, known: Sequence[Threat]) -> Iterator[str]:
             "Extraction counts copies among the images that were generated, against the probe images only. More "
             "generations, another sampler or other prompts may bring back more."
         )
+    yield from _unwired(claims)
+    yield from _never_asked(claims)
     if any(c.comparison and c.comparison.outcome is ComparisonOutcome.UNDECIDED for c in claims):
         yield "Where the comparison with the last release is undecided, it says neither better nor worse."
     if run.images != "full":
         yield f"Images in this report are {run.images}: a reader cannot judge likeness by eye from it."
+
+
+def _unwired(claims: Sequence[Claim]) -> Iterator[str]:
+    """Claims on a network of which nobody knows that it was asked as it was trained."""
+    asked = [c for c in claims if c.asked and any(m.access != Access.BLACK_BOX.value for m in c.methods)]
+    without = [c for c in asked if not any(k.kind == "wiring" and k.outcome is ControlOutcome.HELD for k in c.controls)]
+    if without:
+        yield (
+            f"For {len(without)} of {plural(len(asked), 'claim')} on a network no wiring control held or applied: that "
+            "it was asked as it was trained is not shown."
+        )
+
+
+def _never_asked(claims: Sequence[Claim]) -> Iterator[str]:
+    """Classes and prompts about which nothing follows."""
+    told = [claim.asked for claim in claims if claim.asked is not None]
+    for count, classes in sorted({(one.prompts or 0, one.classes or 0) for one in told}):
+        if 0 < count < classes:
+            yield f"{count} of {classes} classes were asked for: about the other {classes - count} nothing follows."
+    blank = sorted({one.conditioning for one in told if one.prompts is None} - {"none"})
+    if blank:
+        yield (
+            f"Claims that asked a conditional model with the {' or the '.join(blank)} alone do not show what it gives "
+            "back when it is asked for a class or by a prompt."
+        )
+    if any(one.conditioning == "prompt" for one in told):
+        yield "A text-to-image model was asked by the prompts that were given: about others nothing follows."
 
 
 def _controls(claims: Sequence[Claim]) -> Iterator[str]:

@@ -16,9 +16,11 @@ from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import Configured, resolve
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import CanarySet, ImageSet, ProbeSet, ScoreTable
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.controls import ELSEWHERE, SILENCE, no_positive_control, positive_control, stop
 from pytest_diffprivacy.sources.method_records import external_method, method_record, table_method
 from pytest_diffprivacy.sources.source import Vector, is_array
+from pytest_diffprivacy.sources.wiring import wiring_control
 
 PURPOSE = "A one-run audit"
 
@@ -139,13 +141,15 @@ class ModelCanaries:
     @property
     def subject(self) -> Subject:
         """The model, and the canaries on both sides of their coins."""
-        return Subject(model=self._denoiser.identity, probes=self._probes, counts=self._sizes)
+        told = asked(self._denoiser, None)
+        return Subject(model=self._denoiser.identity, probes=self._probes, counts=self._sizes, asked=told)
 
     def describe(self, findings: Findings) -> None:
         """Record the attack, and run its positive control."""
         findings.methods = [method_record(self._chosen, self._denoiser.schedule)]
         positive_control(self._auditor, self._denoiser, self._probes, self._chosen, findings)
         stop(findings, "positive", SILENCE)
+        wiring_control(self._auditor, self._denoiser, self._probes.nonmembers, findings)
 
     def scores(self, findings: Findings) -> Vector:
         """In the order of the canaries."""

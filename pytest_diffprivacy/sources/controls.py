@@ -24,7 +24,7 @@ from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.statistics import ControlResult, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.controls import LEAST, LEAST_AREA, SIGNIFICANCE
 
-Kind: TypeAlias = Literal["positive", "negative", "split"]
+Kind: TypeAlias = Literal["positive", "negative", "split", "wiring"]
 Vector: TypeAlias = NDArray[np.float64]
 Pair: TypeAlias = tuple[Vector, Vector]
 

@@ -17,6 +17,7 @@ from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, 
 from pytest_diffprivacy.extraction.generate_and_filter import GENERATE_AND_FILTER
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.copy_figures import show_copies
 from pytest_diffprivacy.sources.generations import Request, generated
 from pytest_diffprivacy.sources.method_records import published_record
@@ -135,7 +136,7 @@ class ModelCopies:
         self._probes.check_split()
         planned = " planned" if self._copying.early_stop else ""
         counts = f"{self._copying.generations} generations{planned}, {len(self._probes.members)} members"
-        return Subject(model=identity, probes=self._probes, counts=counts)
+        return Subject(model=identity, probes=self._probes, counts=counts, asked=asked(self._generator, None))
 
     def measure(self, findings: Findings, limit: float) -> Measured:
         """Calibrate the rule, generate, and find the copies."""

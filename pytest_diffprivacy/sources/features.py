@@ -22,6 +22,7 @@ from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
+from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.controls import (
     ELSEWHERE,
     PLANTED,
@@ -33,6 +34,7 @@ from pytest_diffprivacy.sources.controls import (
 from pytest_diffprivacy.sources.method_records import external_method, published_record
 from pytest_diffprivacy.sources.source import Audited, is_array
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split, no_split_control
+from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics.controls import SIGNIFICANCE
 from pytest_diffprivacy.statistics.dataset_inference import DatasetInference
 
@@ -199,7 +201,9 @@ class ModelFeatures:
     def subject(self) -> Subject:
         """The model and the probes."""
         identity, probes = self._denoiser.identity, self._split.probes
-        return Subject(model=identity, probes=probes, counts=_counts(len(probes.members), len(probes.nonmembers)))
+        counts = _counts(len(probes.members), len(probes.nonmembers))
+        told = asked_of(self._denoiser, (probes.members, probes.nonmembers), self._task.takes_prompts)
+        return Subject(model=identity, probes=probes, counts=counts, asked=told)
 
     @property
     def _parameters(self) -> dict[str, Any]:
@@ -232,6 +236,7 @@ class ModelFeatures:
         findings.notes += _left_out(model, chosen)
         self._split.note(findings)
         findings.controls.append(self._planted(infer))
+        wiring_control(self._auditor, model, self._split.probes.nonmembers, findings)
 
     def features(self, findings: Findings) -> tuple[Matrix, Matrix]:
         """Computed or reused unit by unit; by the digests of the images."""

@@ -15,10 +15,12 @@ from pytest_diffprivacy.methods import Configured, resolve
 from pytest_diffprivacy.models.adapters import INVERSION
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
+from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.controls import ELSEWHERE, SILENCE, no_positive_control, positive_control, stop
 from pytest_diffprivacy.sources.method_records import method_record, table_method
 from pytest_diffprivacy.sources.source import Audited, Pair
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
+from pytest_diffprivacy.sources.wiring import wiring_control
 
 FINETUNED: Final = "fine-tuned"
 PURPOSES: Final = {
@@ -163,7 +165,9 @@ class FinetuneModels:
         """The fine-tune and the probes."""
         finetuned = self._models[FINETUNED]
         assert self.slug, "refused where nothing can be asked"
-        return Subject(model=finetuned.identity, probes=self.split.probes, counts=f"{self.split.counts}, paired")
+        probes, takes = self.split.probes, self._chosen.task(0).takes_prompts
+        told = asked_of(finetuned, (probes.members, probes.nonmembers), takes)
+        return Subject(model=finetuned.identity, probes=probes, counts=f"{self.split.counts}, paired", asked=told)
 
     @property
     def equal(self) -> str:
@@ -193,6 +197,8 @@ class FinetuneModels:
         self.split.note(findings)
         positive_control(self._auditor, finetuned, self.split.probes, chosen, findings, base=base)
         stop(findings, "positive", SILENCE)
+        for model in self._models.values():
+            wiring_control(self._auditor, model, self.split.probes.nonmembers, findings)
 
     def pair(self, role: str, findings: Findings) -> Pair:
         """Scores of both sides by one of the models."""

@@ -12,10 +12,12 @@ from pytest_diffprivacy.audit import Auditor, Findings, Subject
 from pytest_diffprivacy.methods import ALL, Access, Configured, ScoredProbes, family_task, notes_on_all, resolve
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.controls import SILENCE, positive_control, stop
 from pytest_diffprivacy.sources.method_records import method_record
 from pytest_diffprivacy.sources.source import Pair, Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
+from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics.arguments import IntArray
 
 
@@ -104,7 +106,8 @@ class ModelScores:
         counts = f"{len(self._judged.members)} members"
         if self.split is not None:
             counts = self.split.counts + self._wanted.reference
-        return Subject(model=self.denoiser.identity, probes=self._judged, counts=counts)
+        told = asked_of(self.denoiser, self._sides, any(one.task(0).takes_prompts for one in self.chosen))
+        return Subject(model=self.denoiser.identity, probes=self._judged, counts=counts, asked=told)
 
     @property
     def orders(self) -> tuple[IntArray, ...]:
@@ -128,6 +131,7 @@ class ModelScores:
         for one in self.chosen:
             positive_control(self._auditor, self.denoiser, self._judged, one, findings)
         stop(findings, "positive", SILENCE)
+        wiring_control(self._auditor, self.denoiser, self._sides[-1], findings)
 
     def scores(self, findings: Findings) -> Scores:
         """Every method's scores of both sides, and what it shows besides; several share network evaluations."""

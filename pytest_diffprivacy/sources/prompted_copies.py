@@ -20,6 +20,7 @@ from pytest_diffprivacy.extraction.prompt_search import (
 )
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, rate
@@ -103,7 +104,9 @@ class PromptedCopies:
             self._probes.check_split()
         scales = len(self._search.guidance_scales)
         counts = f"{len(self._prompts)} prompts, {self._search.images} generations at each of {scales} guidances"
-        return Subject(model=identity, probes=self._probes, counts=counts)
+        prompts = [one.prompt for one in self._prompts]
+        told = asked(self._generator, prompts, guidance=self._search.guidance_scales)
+        return Subject(model=identity, probes=self._probes, counts=counts, asked=told)
 
     def measure(self, findings: Findings, limit: float) -> Measured:
         """Search every prompt at every guidance scale, and compare the cliques."""

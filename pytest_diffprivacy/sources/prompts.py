@@ -21,6 +21,7 @@ from pytest_diffprivacy.models.planted import PlantedPrompts
 from pytest_diffprivacy.models.protocols import CrossAttention, PromptedDenoiser, require_prompted
 from pytest_diffprivacy.models.text_to_image import TextToImage
 from pytest_diffprivacy.probes import ProbeSet, PromptSet
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.controls import control, judged_control, not_applicable, stop
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.prompt_examples import Conspicuous, add_examples
@@ -114,7 +115,9 @@ class PromptScores:
         """The model and the prompts."""
         beside = "" if len(self.sides) < 2 else f", {len(self.sides[1])} reference prompts"
         counts = f"{len(self.sides[0])} prompts{beside}, {self.sampling.images_per_prompt} images each"
-        return Subject(model=self.denoiser.identity, prompts=self.sides, counts=counts)
+        texts = [text for side in self.sides for text in side.texts]
+        told = asked(self.denoiser, texts, guidance=[self.sampling.guidance_scale])
+        return Subject(model=self.denoiser.identity, prompts=self.sides, counts=counts, asked=told)
 
     @property
     def titles(self) -> Mapping[str, str]:

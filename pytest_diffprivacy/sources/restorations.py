@@ -29,9 +29,11 @@ from pytest_diffprivacy.models.scoring import BATCH_SIZE
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, ScoreTable
 from pytest_diffprivacy.restoration import Degradation
 from pytest_diffprivacy.restoration.plan import FILLS, Restoration
+from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.method_records import external_method, published_record
 from pytest_diffprivacy.sources.source import Audited, Vector, as_scores
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split, no_split_control
+from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics import mean_difference
 
 Errors: TypeAlias = tuple[Vector, Vector]
@@ -182,7 +184,8 @@ class ModelErrors:
         model, _ = self._models
         first, second = self._sides
         counts = f"{len(first)} members, {len(second)} non-members, {self._hiding.draws} restorations each"
-        return Subject(model=model.identity, probes=self._split.probes, counts=counts)
+        told = asked_of(model, self._sides, takes_prompts=True)
+        return Subject(model=model.identity, probes=self._split.probes, counts=counts, asked=told)
 
     def describe(self, findings: Findings) -> None:
         """Record how is restored, and the split."""
@@ -199,6 +202,9 @@ class ModelErrors:
         ]
         findings.sides = [side.digests for side in self._sides]
         self._split.note(findings, decides=other is None)
+        for one in self._models:
+            if one is not None:
+                wiring_control(self._auditor, one, self._split.probes.nonmembers, findings)
 
     def errors(self, findings: Findings) -> tuple[Errors, Errors | None]:
         """Computed or reused unit by unit."""

@@ -51,6 +51,7 @@ def test_what_a_finetune_memorized_is_found_image_by_image(
     assert [(c.name.partition(":")[0], c.outcome) for c in claim.controls] == [
         ("Split", ControlOutcome.HELD),
         ("Positive control", ControlOutcome.HELD),
+        *[("Wiring control", ControlOutcome.NOT_APPLICABLE)] * 3,
         ("Control fine-tune", ControlOutcome.HELD),
         ("Negative control", ControlOutcome.HELD),
     ]

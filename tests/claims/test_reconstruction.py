@@ -46,6 +46,7 @@ def test_a_model_with_perfect_memory_is_refuted_with_pictures(memorizing: Analyt
     ]
     assert [(control.name.partition(":")[0], control.outcome) for control in claim.controls] == [
         ("Split", ControlOutcome.HELD),
+        ("Wiring control", ControlOutcome.NOT_APPLICABLE),
         ("Restoration without the model", ControlOutcome.HELD),
     ]
 
