@@ -284,11 +284,16 @@ class CopyRateStatistic(Statistic):
         return of_bounds if of_bounds is None else max(of_bounds, self._by_luck(arrays))
 
     def _by_luck(self, arrays: Stored) -> float:
-        """How often as many copies are of compared images, if members and unseen images are exchanged at random."""
+        """How often as many copies are of compared images, if members and unseen images are exchanged at random.
+
+        One training image alone, with no unseen image matched, cannot be exchanged and is judged as it is.
+        """
         if check_rule(self.rule) == 1:
             return 0.0
         _, compared, false = self._flags(arrays)
         members, unseen = only(arrays, "nearest")[compared], only(arrays, "control_nearest")[false]
+        if len(unseen) == 0 and len(np.unique(members)) == 1:
+            return 0.0
         return split_luck(members, unseen, len(only(arrays, "compared")))
 
     def _flags(self, arrays: Stored) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

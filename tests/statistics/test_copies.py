@@ -106,13 +106,15 @@ def test_one_popular_image_is_the_luck_of_the_split_and_no_leak() -> None:
     assert wrong[1] < wrong[0]
 
 
-def test_copies_of_many_images_are_a_leak_and_those_of_one_say_so() -> None:
+def test_copies_of_many_images_and_of_one_are_a_leak_and_those_of_two_say_so() -> None:
     given = CopyRateStatistic(delta=0.1, max_false_match_rate=0.05, ceiling=0.4, confidence=0.95)
     many = stored(np.arange(1000) < 300, np.arange(1000) % IMAGES)
     assert given.measure(many).low > 0.2
     assert (given.p_value(many, 0.01) or 0.0) < 0.001
     one = stored(np.arange(1000) < 300, np.zeros(1000, dtype=int))
-    found = given.measure(one)
+    assert given.measure(one).low > 0.2  # nothing can be exchanged: the model gives one image back, and that is a copy
+    two = stored(np.arange(1000) < 300, np.arange(1000) % 2)
+    found = given.measure(two)
     assert (found.low, found.copies) == (0.0, 300)
-    assert "the copies are of so few images" in given.needed(one, found, 0.01)
-    assert (given.p_value(one, 0.01) or 0.0) == pytest.approx(0.5, abs=0.02)
+    assert "the copies are of so few images" in given.needed(two, found, 0.01)
+    assert (given.p_value(two, 0.01) or 0.0) == pytest.approx(0.25, abs=0.02)
