@@ -19,6 +19,7 @@ from pytest_diffprivacy.models.schedule import NoiseSchedule
 Output: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(what the scheduler gives the network, its time for each row) -> what the scheduler takes from it."""
 FLOW = "FlowMatch"
+MENDED = ("DDIM", "DDPM")
 CONSISTENCY = "CMStochasticIterativeScheduler"
 
 
@@ -114,10 +115,12 @@ def walk(scheduler: Any, output: Output, x_T: Tensor, *, steps: int, seeds: Sequ
     """
     own = copy.deepcopy(scheduler)
     offers = dir(own)
-    if scheduler.config.get("timestep_spacing") != "trailing" or "step_index" in offers or steps < 1:
+    # Rounding takes trailing steps one too far; DDIM and DDPM, which remember no step, lose nothing without that one.
+    mended = scheduler.config.get("timestep_spacing") == "trailing" and type(scheduler).__name__.startswith(MENDED)
+    if not mended or steps < 1:
         check_steps(scheduler, steps)
     own.set_timesteps(steps, device=x_T.device)
-    times = own.timesteps[:steps]  # DDIM and DDPM, which count no steps, round some numbers of them one too far
+    times = own.timesteps[own.timesteps >= 0] if mended else own.timesteps
     further: dict[str, Any] = {}
     if "generator" in inspect.signature(own.step).parameters:
         further["generator"] = sampler_generators(seeds, x_T.device)

@@ -165,7 +165,11 @@ def _pixart_convert(pipeline: Any) -> Any:
             CaptionsNotCleaned,
             stacklevel=6,
         )
-    return lambda text, tokenizer: pipeline._text_preprocessing(text, clean_caption=_cleans())[0]
+    return partial(_cleaned, pipeline)
+
+
+def _cleaned(pipeline: Any, text: str, tokenizer: Any) -> str:
+    return str(pipeline._text_preprocessing(text, clean_caption=_cleans())[0])
 
 
 def _pixart_facts(pipeline: Any) -> dict[str, Any]:
