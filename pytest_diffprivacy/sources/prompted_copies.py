@@ -181,7 +181,9 @@ class PromptedCopies:
         ]
         findings.arrays |= {
             "clique_size": np.array([[len(f.clique.nodes) for f in row] for row in found]),
-            "clique_medoid": np.array([[f.clique.medoid for f in row] for row in found]),
+            "clique_medoid": np.array(  # -1: no two of its generations are alike
+                [[f.clique.medoid if len(f.clique.nodes) else -1 for f in row] for row in found]
+            ),
             "clique_mean_distance": mean_distance,
             "nearest_member": np.array([[f.nearest for f in row] for row in found]),
             "duplicates": np.array([asked.duplicates for asked in self._prompts]),
