@@ -195,7 +195,7 @@ def test_prompts_of_the_probes_reach_the_model_and_the_cache_key(tmp_path_factor
 
 
 def test_a_prompt_for_every_image_is_needed() -> None:
-    images = np.zeros((4, 8, 8))
+    images = np.zeros((4, 1, 8, 8))
     with pytest.raises(UsageError, match=re.escape("member prompts must be one for each of the 4 images, got 3")):
         ProbeSet(images, images, member_prompts=[1, 2, 3], nonmember_prompts=[0] * 4)
     with pytest.raises(UsageError, match="must be given together"):

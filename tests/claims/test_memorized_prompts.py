@@ -61,11 +61,16 @@ def test_planted_prompts_are_found_and_the_claim_says_how_many(found):
     assert found.also_measured[0].low > 0.6
 
 
-def test_the_found_prompts_are_listed_with_their_p_values_and_kinds(found):
+@pytest.fixture(scope="module")
+def needles():
+    """The ids of the planted prompts, under the secret that the claim was recorded with."""
+    return set(PromptSet(NEEDLES).ids())
+
+
+def test_the_found_prompts_are_listed_with_their_p_values_and_kinds(found, needles):
     (table,) = found.tables
     assert table.columns == ("Prompt", "Score", "p-value", "Kind", "Picture that agrees", "Bright area")
     listed = [row[0] for row in table.rows]
-    needles = set(PromptSet(NEEDLES).ids())
     assert needles <= set(listed)
     exact = [row for row in table.rows if row[0] in needles]
     assert {row[3] for row in exact} == {"exact"}

@@ -140,7 +140,7 @@ def test_the_verdict_follows_from_the_stored_arrays_alone(
             auditor=judge,
         )
     assert judge.run is not None
-    checks = list(verify_claim(judge.claims[0], judge.run.root))
+    checks = list(verify_claim(judge.claims[0], judge.run.folder))
     assert [check.problem for check in checks] == [""] * len(checks)
 
 

@@ -89,11 +89,11 @@ def test_a_claim_is_judged_again_from_its_stored_arrays(name, model, judge, prob
         rows = [r for r in known_methods() if (r.kind, r.name) == (method.kind or claim.kind, method.family)]
         assert rows or any(r.claim == claim.name for r in known_methods())
     assert judge.run is not None
-    checks = list(verify_claim(claim, judge.run.root))
+    checks = list(verify_claim(claim, judge.run.folder))
     assert [check.problem for check in checks] == [""] * len(checks)
     assert checks[-1].subject == f"verdict of {claim.id}: {claim.verdict.value}"
     assert claim.recipe is not None
     assert not checks[-1].note
     other = Verdict.PASS if claim.verdict is Verdict.FAIL else Verdict.FAIL
     forged = claim.model_copy(update={"verdict": other})
-    assert list(verify_claim(forged, judge.run.root))[-1].problem
+    assert list(verify_claim(forged, judge.run.folder))[-1].problem

@@ -70,7 +70,7 @@ def test_a_reference_takes_the_images_own_difficulty_out(
     memorizing: AnalyticDenoiser, population: AnalyticDenoiser
 ) -> None:
     """Members are hard images here: without a reference they seem to be restored worse."""
-    hard, easy = smooth_images(5, 60), (0.5 + 0.05 * (smooth_images(6, 60) - 0.5)).astype(np.float32)
+    hard, easy = smooth_images(5, 60), (0.5 + 0.35 * (smooth_images(6, 60) - 0.5)).astype(np.float32)
     confounded, model = ProbeSet(hard, easy), ideal_denoiser(torch.from_numpy(hard))
     judge = Auditor()
     with pytest.raises(Inconclusive, match="split confounded") as caught:

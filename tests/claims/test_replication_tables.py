@@ -101,7 +101,7 @@ def test_the_verdict_is_had_again_from_the_stored_counts(
     except (PrivacyViolation, Inconclusive):
         assert share > 0.5
     assert judge.run is not None
-    checks = list(verify_claim(judge.claims[0], judge.run.root))
+    checks = list(verify_claim(judge.claims[0], judge.run.folder))
     assert [check.problem for check in checks] == [""] * len(checks)
 
 

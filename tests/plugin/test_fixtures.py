@@ -228,7 +228,7 @@ def test_sides_of_different_sizes_are_told_apart(project: Project) -> None:
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
     message = refusal(project)
     assert "Members have shape (1, 8, 8), non-members (1, 9, 9)." in message
-    assert "Bring both to the size the model was trained on, e.g. by ProbeSet(..., resize=, crop=)" in message
+    assert "Bring both to the size the model was trained on. ProbeSet(..., resize=, crop=) does" in message
 
 
 @pytest.mark.slow

@@ -139,7 +139,7 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         "Delayed guidance (Jain) leaves at most 0.5 of the copies",
         [
             "11 prompts with 2 images each, 1 left out without training image",
-            "5 prompts without a copy left are needed",
+            "8 prompts without a copy left are needed",
         ],
     ),
     (
