@@ -8,7 +8,7 @@ from itertools import chain
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.families import WORST_FIRST, run_family
-from pytest_diffprivacy.evidence.records import Attempts, Claim, Run, TestOutcome
+from pytest_diffprivacy.evidence.records import Attempts, Claim, Policy, Run, TestOutcome
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.statistics.verdict import Verdict
@@ -33,8 +33,7 @@ def merge_runs(runs: Sequence[Run]) -> Run:
     gone = _in_all([part.gone for part in parts])
     policy = parts[0].policy
     if policy is not None:
-        lacking = _in_all([part.policy.lacking for part in parts if part.policy is not None])
-        policy = policy.model_copy(update={"lacking": lacking})
+        policy = policy.model_copy(update={"lacking": _lacking([part.policy for part in parts if part.policy])})
     significance = min(part.family.significance if part.family else 0.05 for part in parts)
     family = run_family(claims, tests, attempts, audits=len(tests), significance=significance)
     verdict, reason = judge_run(claims, tests, missing, family=family, attempts=attempts, policy=policy, gone=gone)
@@ -124,6 +123,13 @@ def _has(part: Run, name: str) -> bool:
 
 def _is_test(name: str) -> bool:
     return "::" in name
+
+
+def _lacking(policies: Sequence[Policy]) -> dict[str, tuple[str, ...]]:
+    """What no part covers of each model, of the parts that audited it: a claim about another model covers nothing."""
+    digests = list(dict.fromkeys(chain(*(policy.lacking for policy in policies))))
+    named = [digest for digest in digests if digest] or digests
+    return {digest: _in_all([p.lacking[digest] for p in policies if digest in p.lacking]) for digest in named}
 
 
 def _in_all(listed: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -326,7 +326,21 @@ class Policy(Record):
     origin: str = Field(description="The file, by its last part.")
     sha256: str = Field(description="Of the policy table in canonical form.")
     entries: tuple[str, ...] = Field(description="Each limit as a sentence.")
-    lacking: tuple[str, ...] = Field(default=(), description="Entries that no claim of the run covers: FAIL.")
+    lacking: dict[str, tuple[str, ...]] = Field(
+        default={},
+        description="By the digest of each model under audit (empty: claims without a model), the entries that no "
+        "claim about it covers: FAIL.",
+    )
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """What is lacking, a sentence each; of several models it says of which."""
+        several = len(self.lacking) > 1
+        return tuple(
+            f"{text} (model {digest[:16]})" if several else text
+            for digest, texts in self.lacking.items()
+            for text in texts
+        )
 
 
 class Picture(Record):

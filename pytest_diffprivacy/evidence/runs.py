@@ -138,20 +138,18 @@ def _outcome(node: str, found: Mapping[str, Any]) -> TestOutcome:
 
 def _policy(policy: limits.Policy, claims: Sequence[Claim]) -> Policy:
     """What bound the run, and what of it no claim about one of the models under audit covers, as the pins demand."""
-    pins, lacking = policy.pins, []
+    pins, lacking = policy.pins, {}
     audited = pins.models or sorted({claim.model.digest for claim in claims if claim.model}) or ("",)
     for digest in audited:
         about = [claim for claim in claims if (claim.model.digest if claim.model else "") == digest]
         own = [claim for claim in about if pins.met(_sides(claim), claim.seed)]
         found = [entry.sentence for entry in policy.lacking((claim.name, claim.terms) for claim in own)]
-        found += pins.sentences if pins.sentences and not own else ()
-        several = f" (model {digest[:16]})" if digest and (len(audited) > 1 or pins.models) else ""
-        lacking += [f"{text}{several}" for text in found]
+        lacking[digest] = (*found, *(pins.sentences if pins.sentences and not own else ()))
     return Policy(
         origin=policy.origin.name,
         sha256=policy.sha256,
         entries=(*(entry.sentence for entry in policy.entries), *pins.sentences),
-        lacking=tuple(lacking),
+        lacking=lacking,
     )
 
 
@@ -243,8 +241,8 @@ def judge_run(
         verdict, reason = "FAIL", f"{len(regressed)} {of_them} failed beside the last release"
     elif gone:
         verdict, reason = "FAIL", f"the last release was judged by what this run lacks: {'; '.join(gone)}"
-    elif policy and policy.lacking:
-        verdict, reason = "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.lacking)}"
+    elif policy and policy.uncovered:
+        verdict, reason = "FAIL", f"the policy demands what no claim covers: {'; '.join(policy.uncovered)}"
     elif unshown:
         verdict, reason = "ERROR", f"claims held that a demonstration is to refute: {', '.join(unshown)}"
     elif broken:

@@ -17,7 +17,7 @@ def run_lines(run: Run) -> list[str]:
     lines = [_claim_line(claim, claim.node_id in excused) for claim in run.claims]
     lines += [f"MISSING       {text}" for text in run.missing]
     if run.policy is not None:
-        lines += [f"LACKING       {text}" for text in run.policy.lacking]
+        lines += [f"LACKING       {text}" for text in run.policy.uncovered]
         lines.append(
             f"policy        {len(run.policy.entries)} limits of {run.policy.origin}, sha256 {run.policy.sha256}"
         )

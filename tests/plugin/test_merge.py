@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_diffprivacy.cli import main
-from tests.plugin.conftest import SCORES, Project
+from tests.plugin.conftest import MODEL, SCORES, Project
 
 AUDITS = """
     @pytest.mark.parametrize("number", range(3))
@@ -51,6 +51,25 @@ def test_an_audit_that_ended_early_in_one_part_stays_missing(project: Project) -
     project.write("test_b.py", SCORES, "def test_b():\n    return\n    assert_mia_tpr_below()")
     project.write("test_c.py", SCORES, AUDITS)
     assert main(["merge", *parts(project, "test_b.py", "test_c.py")]) == 4
+
+
+def test_a_claim_of_one_part_covers_nothing_of_a_model_that_another_part_audited(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write("pyproject.toml", "[tool.diffprivacy.policy]\nmia_tpr_below = { limit = 0.9, max_fpr = 0.05 }\n")
+    project.write("conftest.py", MODEL)
+    project.write("test_scores.py", SCORES, AUDITS)
+    project.write(
+        "test_model.py",
+        """
+        from pytest_diffprivacy import assert_mia_auroc_below
+
+        def test_model(diffusion_model, probe_set):
+            assert_mia_auroc_below(diffusion_model, probe_set, attack="loss", limit=0.99)
+        """,
+    )
+    assert main(["merge", *parts(project, "test_scores.py", "test_model.py")]) == 1
+    assert "LACKING       mia_tpr_below: limit 0.9, max_fpr 0.05" in capsys.readouterr().out
 
 
 def test_one_run_given_twice_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

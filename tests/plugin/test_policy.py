@@ -25,7 +25,7 @@ def test_a_run_that_covers_the_policy_passes_and_names_its_hash(project: Project
     seen = project.run()
     assert seen.exit_code == 0
     bound = project.record().policy
-    assert (bound.origin, bound.entries, bound.lacking) == (
+    assert (bound.origin, bound.entries, bound.uncovered) == (
         "pyproject.toml",
         ("mia_tpr_below: max_fpr 0.05, limit 0.2",),
         (),
@@ -95,7 +95,7 @@ def test_a_demonstration_covers_nothing(project: Project) -> None:
         """,
     )
     assert project.run().exit_code == 1
-    assert project.record().policy.lacking == ("mia_tpr_below: limit 0.2",)
+    assert project.record().policy.uncovered == ("mia_tpr_below: limit 0.2",)
 
 
 def test_a_policy_that_cannot_be_read_stops_the_run_before_it_starts(project: Project) -> None:
@@ -132,4 +132,4 @@ def test_a_claim_about_another_model_covers_nothing_of_the_one_under_audit(proje
     )
     project.run()
     assert project.record().verdict == "FAIL"
-    assert project.record().policy.lacking == ("mia_tpr_below: limit 0.9, max_fpr 0.05",)
+    assert project.record().policy.uncovered == ("mia_tpr_below: limit 0.9, max_fpr 0.05",)

@@ -337,7 +337,7 @@ def finished_run() -> Run:
             origin="policy.toml",
             sha256=sha256("policy"),
             entries=("mia_tpr_below: limit at most 0.02",),
-            lacking=("memorization_below: no claim covers it",),
+            lacking={sha256("model"): ("memorization_below: no claim covers it",)},
         ),
         incidents=("Worker gw1 was lost and replaced.",),
         options=(
