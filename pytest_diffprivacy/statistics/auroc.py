@@ -255,15 +255,19 @@ def _few_placements(member: FloatArray, nonmember: FloatArray) -> bool:
 
 
 def _bounds_of_few(member: FloatArray, nonmember: FloatArray, significance: float) -> tuple[float, float]:
-    """Bounds of a rate in as many trials as have DeLong's variance, one placement more at each end."""
+    """Bounds of a rate in as many trials as have DeLong's variance, one placement more at each end.
+
+    They are not fewer than the disjoint pairs, over which the AUROC is an average (Hoeffding 1963, section 5).
+    """
+    pairs = min(member.size, nonmember.size)
     below = placements(member, nonmember) / nonmember.size
     parts = (below, placements(nonmember, member) / member.size)
     value = float(below.mean())
     variance = sum(float(np.append(part, (0.0, 1.0)).var(ddof=1)) / part.size for part in parts)
-    trials = value * (1.0 - value) / variance
+    trials = max(value * (1.0 - value) / variance, pairs)
     low = float(special.betaincinv(value * trials, trials - value * trials + 1.0, significance))
     high = float(special.betaincinv(value * trials + 1.0, trials - value * trials, 1.0 - significance))
-    perfect = significance ** (1.0 / min(member.size, nonmember.size))
+    perfect = significance ** (1.0 / pairs)
     return min(low, perfect), max(high, 1.0 - perfect)
 
 

@@ -129,6 +129,26 @@ def test_bounds_of_tied_scores_hold(levels, chances, members, others):
     assert (wrong / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)).all()
 
 
+@pytest.mark.parametrize("size", [20, 50, 100])
+def test_a_separation_that_one_pair_spoils_is_bounded_almost_as_a_perfect_one(size):
+    members, others = np.arange(size) + size, np.arange(size, dtype=float)
+    others[-1] = size + 0.5
+    found = auroc(members, others)
+    assert found.value == 1.0 - 1.0 / size**2
+    assert 0.05 ** (1.0 / size) - 0.01 < found.low <= 0.05 ** (1.0 / size)
+    mirrored = auroc(others, members)
+    assert mirrored.high == pytest.approx(1.0 - found.low, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("members", "nonmembers", "truth"), [(20, 20, 0.98), (50, 50, 0.999), (10, 200, 0.99)])
+def test_bounds_of_nearly_perfect_separations_hold(members, nonmembers, truth):
+    rng, shift, runs = np.random.default_rng(3), np.sqrt(2) * stats.norm.ppf(truth), 2_000
+    found = [auroc(rng.normal(shift, 1, members), rng.normal(0, 1, nonmembers)) for _ in range(runs)]
+    assert np.mean([f.low > truth for f in found]) <= 0.05
+    assert np.mean([f.high < truth for f in found]) <= 0.05
+
+
 def test_a_record_of_before_is_judged_by_delongs_bounds():
     first, second = np.ones(20), np.repeat([0.0, 1.0], [25, 475])
     old = recompute("auroc", {"members": [first], "nonmembers": [second]}, {"confidence": 0.95})

@@ -3,7 +3,7 @@ import pytest
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics import halves_agree, planted_found
-from pytest_diffprivacy.statistics.controls import LEAST
+from pytest_diffprivacy.statistics.controls import LEAST, check_coherence, groups_agree
 
 
 @pytest.mark.parametrize(("significance", "runs"), [(0.1, 2_000), (0.05, 2_000), (0.001, 4_000)])
@@ -55,3 +55,17 @@ def test_too_few_images_are_refused():
         planted_found(np.arange(9.0), np.arange(20.0))
     with pytest.raises(InsufficientProbes, match="at least 10 images a side, got 9"):
         halves_agree(np.arange(19.0), seed=0)
+
+
+def test_a_reversed_attack_is_seen_at_every_separation():
+    rng = np.random.default_rng(46)
+    for shift in (1.0, 4.0, 6.0, 20.0):
+        assert check_coherence(rng.normal(-shift, 1.4, 150), rng.normal(0.0, 1.4, 200)).ranked_last
+    assert check_coherence(np.arange(5.0), np.arange(5.0) + 9.0).ranked_last
+    assert not check_coherence(rng.normal(size=150), rng.normal(size=200)).ranked_last
+
+
+def test_two_groups_of_which_no_order_is_beyond_chance_agree_on_nothing():
+    with pytest.raises(InsufficientProbes, match="at least 10 images a side, got 6"):
+        groups_agree(np.arange(6.0), np.arange(6.0) + 100.0)
+    assert not groups_agree(np.arange(10.0), np.arange(10.0) + 100.0).held
