@@ -8,7 +8,7 @@ import numpy as np
 
 from pytest_diffprivacy.audit import Claim, Findings
 from pytest_diffprivacy.claims.two_groups import Groups
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.sources import Source
 from pytest_diffprivacy.sources.controls import negative_controls
@@ -87,6 +87,9 @@ def share_above(
     statistic = threshold.statistic(claim.confidence, groups.sides)
     if threshold.above is not None:
         scores = source.side(findings, 0)
+        broken = int((~np.isfinite(scores)).sum())
+        if broken:
+            raise AuditError(f"{broken} of {len(scores)} scores are NaN or infinite. Find out why and score again.")
         findings.arrays[arrays[0]] = scores
         hits = (scores > threshold.above).astype(np.uint8)
         return findings.measure(statistic, {"hits": {arrays[0].replace("scores", "above"): hits}}, claim.limit)

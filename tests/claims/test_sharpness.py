@@ -33,6 +33,15 @@ def peaked(few_members: ProbeSet) -> AnalyticDenoiser:
     return mixture(few_members.members.load(range(60)))
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_given_scores_that_are_no_numbers_are_an_error_and_never_a_pass(broken: float) -> None:
+    judge, scores = Auditor(), np.zeros(200)
+    scores[7] = broken
+    with pytest.raises(AuditError, match="1 of 200 scores are NaN or infinite"):
+        assert_sharpness_below(scores, np.arange(200.0), sharp_above=1.0, limit=0.05, auditor=judge)
+    assert [claim.verdict for claim in judge.claims] == [Verdict.ERROR]
+
+
 @pytest.mark.parametrize(("statistic", "timestep"), NOISE_LEVELS)
 def test_narrow_peaks_at_the_members_are_found(
     peaked: AnalyticDenoiser, few_members: ProbeSet, statistic: str, timestep: int
