@@ -42,6 +42,7 @@ Matrix: TypeAlias = NDArray[np.float64]
 Infer: TypeAlias = Callable[[Matrix, Matrix], DatasetInference]
 
 TITLE: Final = "dataset inference"
+FEW: Final = f"Too few probes: {2 * PLANTED} are needed."
 FACTS: Final = {
     "threshold": "none; the mean logits of the two test halves are compared",
     "label_use": "control halves fit a logistic regression, test halves are judged; timesteps and parameters were "
@@ -235,7 +236,10 @@ class ModelFeatures:
         ]  # fmt: skip
         findings.notes += _left_out(model, chosen)
         self._split.note(findings)
-        findings.controls.append(self._planted(infer))
+        found = self._planted(infer)
+        findings.controls.append(found)
+        if found.meaning == FEW:
+            findings.unproven = f"{self.title} is not shown to find a leak: {found.meaning}"
         wiring_control(self._auditor, model, self._split.probes.nonmembers, findings)
 
     def features(self, findings: Findings) -> tuple[Matrix, Matrix]:
@@ -257,7 +261,7 @@ class ModelFeatures:
             why = "Every feature needs gradients, which an ideal denoiser has not."
             return not_applicable("positive", TITLE, done, why)
         if len(probes.members) + len(probes.nonmembers) < 2 * PLANTED:
-            return not_applicable("positive", TITLE, done, "Too few probes.")
+            return not_applicable("positive", TITLE, done, FEW)
         planted, others = planted_probes(probes, PLANTED)
         leak = PlantedLeak(self._denoiser, torch.from_numpy(planted.load(range(PLANTED))))
         names, given = replace(self._settings, features=families).names, {**self._task.parameters, "features": families}

@@ -118,12 +118,7 @@ class FinetuneModels:
 
     @cached_property
     def _models(self) -> dict[str, Denoiser]:
-        purposes = {
-            "base": "The base of a fine-tune",
-            FINETUNED: "A fine-tune",
-            "control": "The control of a fine-tune",
-        }
-        found = {role: require_denoiser(model, purposes[role]) for role, model in self._given.items()}
+        found = {role: require_denoiser(model, PURPOSES[role]) for role, model in self._given.items()}
         _check_models(found)
         return found
 

@@ -214,7 +214,13 @@ class ModelErrors:
     def show(self, findings: Findings, confidence: float) -> None:
         """What the smoothest fill achieves, and pictures."""
         model, _ = self._models
-        findings.controls.append(_filled(model, self._sides, self._hiding.mask, self._auditor.seed, confidence))
+        filled = _filled(model, self._sides, self._hiding.mask, self._auditor.seed, confidence)
+        findings.controls.append(filled)
+        if not self.referenced and filled.estimate is not None and filled.estimate.high < 0.0:
+            findings.unproven = (
+                "Members are harder to restore than non-members without any model, which hides what the model adds. "
+                "Give a `reference`, which takes that out."
+            )
         if self._auditor.images != "none":
             findings.strips_title = "What the model restores, chosen by its own loss"
             findings.strips += [strip for side in self._sides for strip in self._strips(model, side)]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.engine import Unit, Work
+from pytest_diffprivacy.engine.batches import is_out_of_memory
 from pytest_diffprivacy.errors import AuditError, ModelError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.records import ControlOutcome
@@ -63,7 +64,8 @@ Named: TypeAlias = Iterator[tuple[str, Matrix, Matrix, Matrix]]
 def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings: Findings) -> None:
     """Check a model's outputs and its wiring, once for all claims on it, and record it.
 
-    A network that denoises no better than a blur, and that no other wiring makes better, cannot PASS.
+    A network that denoises no better than a blur, and that no other wiring makes better, cannot PASS; nor can one with
+    too few images for the check.
 
     Args:
         auditor: who computes.
@@ -84,6 +86,7 @@ def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings
     if count < LEAST:
         why = f"{len(images)} {images.role}s are too few: {LEAST} are needed."
         findings.controls.append(not_applicable("wiring", title, done, why))
+        findings.unproven = f"{title} is not shown to be asked as it was trained: {why}"
         return
     used = images.subset(images.digest_order[: count if large else FITTED])
     own = used.prompts(range(len(used)))
@@ -269,7 +272,9 @@ def _others(points: _Points, outputs: list[Tensor], arrays: Arrays) -> Named:
     for name, ask in _other_times(points.model):
         try:
             yield name, points.errors(points.fitted(points.answers(ask))), blur, fit
-        except Exception:  # the model has no such time
+        except Exception as error:  # the model has no such time
+            if is_out_of_memory(error):
+                raise
             continue
     yield from _other_ranges(points, errors, blur, fit)
 
