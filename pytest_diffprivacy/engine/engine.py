@@ -147,9 +147,9 @@ class _Call:
         while self._running and self._started is not None and self._started.executor is not None:
             try:
                 self.collect()
-            except EvidenceError:  # it could not be written, which was said when it happened first
+            except EvidenceError:  # it could not be written, nobody waits for this result
                 pass
-            except AuditError:  # nobody answers any more, which was said as well
+            except AuditError:  # nobody answers, or the weights were changed: what is left is not kept
                 break
         self._started = None
 

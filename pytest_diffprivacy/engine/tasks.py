@@ -135,26 +135,27 @@ def _generate_part(seeds: range, conditions: Mapping[str, Any], model: Generator
         batch = list(seeds[part])
         if "prompt" in conditions:
             options["prompts"] = [conditions["prompt"]] * len(batch)
-        images = _checked_images(model.generate(batch, **options), len(batch))
+        images = checked_images(model.generate(batch, **options), len(batch))
         parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
     return {"images": np.concatenate(parts)}
 
 
-def _checked_images(images: Any, count: int) -> torch.Tensor:
+def checked_images(images: Any, count: int, maker: str = "The model") -> torch.Tensor:
+    """Refuse what are no `count` finite images in [0, 1]; `maker`: what made them, for messages."""
     if not isinstance(images, torch.Tensor):
         remedy = "torch.stack" if isinstance(images, list | tuple) else "torch.as_tensor"
-        raise AuditError(f"The model must generate a tensor, got {type(images).__name__}. {remedy} makes one.")
+        raise AuditError(f"{maker} must generate a tensor, got {type(images).__name__}. {remedy} makes one.")
     if images.ndim != 4 or len(images) != count:
         raise AuditError(
-            f"The model must generate {count} images (n, channels, height, width), got shape "
+            f"{maker} must generate {count} images (n, channels, height, width), got shape "
             f"{tuple(images.shape)}. Return one image a seed."
         )
     if not bool(torch.isfinite(images).all()):
-        raise AuditError("The model generates images with NaN or infinity. Check the checkpoint and its precision.")
+        raise AuditError(f"{maker} generates images with NaN or infinity. Check the checkpoint and its precision.")
     low, high = float(images.min()), float(images.max())
     if low < -OVERSHOOT or high > 1.0 + OVERSHOOT:
         raise AuditError(
-            f"The model must generate images in [0, 1], got [{low:g}, {high:g}]. Rescale them: (x + 1) / 2 brings "
+            f"{maker} must generate images in [0, 1], got [{low:g}, {high:g}]. Rescale them: (x + 1) / 2 brings "
             "[-1, 1] there, x / 255 brings bytes."
         )
     return images

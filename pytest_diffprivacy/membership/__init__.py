@@ -43,7 +43,7 @@ from pytest_diffprivacy.membership.shadow_training import score_shadows, train_s
 from pytest_diffprivacy.membership.shadow_training import shadow_splits as shadow_splits
 from pytest_diffprivacy.membership.sima import sima
 from pytest_diffprivacy.membership.sima import sima_scores as sima_scores
-from pytest_diffprivacy.methods import Kind, Method, find_method
+from pytest_diffprivacy.methods import Kind, Method
 from pytest_diffprivacy.methods.registry import methods_in
 
 ATTACKS: Final[Mapping[str, Method]] = methods_in(
@@ -51,15 +51,6 @@ ATTACKS: Final[Mapping[str, Method]] = methods_in(
     Kind.MEMBERSHIP,
     first=("loss", "secmi", "pia", "pian", "sima", "pfami", "rediffuse", "clid", "drc", "lira", "gsa"),
 )
-
-
-def find_attack(name: str) -> Method:
-    """The attack of that name.
-
-    Raises:
-        UsageError: there is none; the message lists those there are.
-    """
-    return find_method(Kind.MEMBERSHIP, name)
 
 
 __all__ = [
@@ -71,7 +62,6 @@ __all__ = [
     "cdi_features",
     "clid",
     "drc",
-    "find_attack",
     "fit_clid_scale",
     "gsa_attack",
     "gsa_measure",

@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.membership.shadow import digests_of
 from pytest_diffprivacy.methods import Access, ImageBatch, Need, method, score_function, with_parameters_of
-from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
-from pytest_diffprivacy.models.scoring import as_images
 from pytest_diffprivacy.statistics import auroc
 
 TIMESTEPS: tuple[int, ...] = tuple(ReferenceTimestep(t) for t in (166, 500, 833))
@@ -151,7 +150,7 @@ def clid_terms(model: Denoiser, images: Tensor | ArrayLike, **asked: Any) -> Cli
     Source: Implements Zhai et al. 2024 (CLiD): D_i = mean_t [L(c*_i) - L(c)], Lc = -mean_t L(c).
     """
     losses = _losses(model, images, **asked).T
-    digests = tuple(image_digest(image) for image in as_images(images).float().numpy())
+    digests = tuple(digests_of(images))
     return ClidTerms(losses[1:] - losses[0], -losses[0], model.identity.digest, digests)
 
 

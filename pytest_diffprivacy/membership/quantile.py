@@ -23,10 +23,10 @@ from pytest_diffprivacy.errors import AuditError, ProbeError, UsageError
 from pytest_diffprivacy.membership.loss import loss
 from pytest_diffprivacy.membership.pia import pia
 from pytest_diffprivacy.membership.secmi import secmi
+from pytest_diffprivacy.membership.shadow import digests_of
 from pytest_diffprivacy.membership.sima import sima
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.identity import UNKNOWN_DIGEST
-from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
 
@@ -122,7 +122,7 @@ class _Regressors:
     def __init__(
         self, images: Tensor, prompts: Sequence[Prompt] | None, base: Method, fpr: float, bag: int, seed: int
     ) -> None:
-        digests = _digests(images)
+        digests = digests_of(images)
         self._known = frozenset(digests)
         if len(images) * fpr < 1.0:
             raise ProbeError(
@@ -169,7 +169,7 @@ class _Regressors:
             )
         if (prompts is None) != (self._prompts is None):
             raise UsageError("Calibration images and scored images must both have prompts or neither. Give `prompts`.")
-        shared = sum(digest in self._known for digest in _digests(checked))
+        shared = sum(digest in self._known for digest in digests_of(checked))
         if shared:
             raise ProbeError(
                 f"{shared} of {len(checked)} images to be scored are calibration images of the quantile regression. "
@@ -250,7 +250,3 @@ def _mean_square(differences: Tensor) -> Tensor:
     """(n, 1); 0 where an image is one pixel wide."""
     flat = differences.flatten(1)
     return flat.square().sum(1, keepdim=True) / max(1, flat.shape[1])
-
-
-def _digests(images: Tensor) -> list[bytes]:
-    return [image_digest(image) for image in images.to(torch.float32).numpy()]

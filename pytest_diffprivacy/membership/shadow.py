@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.engine.code_identity import code_identity
@@ -265,7 +265,7 @@ class PlannedShadows:
         return self.models
 
 
-def digests_of(images: Tensor) -> list[bytes]:
+def digests_of(images: Tensor | ArrayLike) -> list[bytes]:
     """sha256 of each image's pixels; images (n, channels, height, width) in [0, 1]."""
     return [image_digest(image) for image in as_images(images).float().numpy()]
 

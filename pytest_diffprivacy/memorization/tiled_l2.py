@@ -67,4 +67,4 @@ def _as_received(observed: Observed) -> Arrays:
     (images,) = observed["images"]
     pixels = images.double().cpu()
     finite = bool(pixels.isfinite().all())
-    return {"images": (pixels * 255.0).round().numpy().astype(np.uint8) if finite else pixels.numpy()}
+    return {"images": (pixels.clamp(0.0, 1.0) * 255.0).round().numpy().astype(np.uint8) if finite else pixels.numpy()}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances import pairwise_l2
 from pytest_diffprivacy.engine import Engine, Unit, Work
+from pytest_diffprivacy.engine.tasks import checked_images
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.private_ids import private_id
@@ -249,12 +250,7 @@ def _sample(
     started = time.perf_counter()
     found = method.sample(model, prompt, seeds, sampling)
     seconds = time.perf_counter() - started
-    images = found.images.detach().cpu()
-    if len(images) != len(seeds) or not bool(torch.isfinite(images).all()):
-        raise AuditError(
-            f"{method.card.title} must give {len(seeds)} finite images, got {len(images)}. "
-            "Check the checkpoint and its precision."
-        )
+    images = checked_images(found.images, len(seeds), method.card.title).detach().cpu()
     return {
         "images": (images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).numpy(),
         "costs": np.asarray([getattr(found.cost, field.name) for field in fields(SamplingCost)], dtype=np.int64),

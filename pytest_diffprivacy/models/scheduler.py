@@ -76,13 +76,12 @@ def parametrization_of(scheduler: Any) -> Parametrization:
 
 def _prediction_type(scheduler: Any) -> PredictionType:
     text = scheduler.config.get("prediction_type", "epsilon")
-    try:
-        return PredictionType(text)
-    except ValueError:
+    if text not in (PredictionType.EPS, PredictionType.X0, PredictionType.V):  # FLOW holds on another schedule
         raise ModelError(
             f"`prediction_type` of {type(scheduler).__name__} must be epsilon, sample or v_prediction, got {text!r}. "
             "Give a model of rectified flow the FlowMatchEulerDiscreteScheduler that it was trained with."
-        ) from None
+        )
+    return PredictionType(text)
 
 
 def check_steps(scheduler: Any, steps: int) -> None:

@@ -26,10 +26,16 @@ def single_file_pipeline(
         left_out: parts that are not loaded, and what stands in their place.
 
     Raises:
-        ModelError: diffusers cannot load it, or it lacks a tensor.
+        ModelError: diffusers cannot load it, accelerate is missing, or it lacks a tensor.
     """
     import diffusers
+    from diffusers.utils import is_accelerate_available
 
+    if not is_accelerate_available():  # diffusers would fill what the file lacks with random numbers and go on
+        raise ModelError(
+            f"The checkpoint {str(path)!r} cannot be loaded without accelerate: a tensor that it lacks would go "
+            "unnoticed. pip install accelerate, or give the folder of a pipeline."
+        )
     for name, entry in index.items():
         if isinstance(entry, list) and entry[0] is not None and name not in left_out:
             if entry[0] not in WEIGHTS:

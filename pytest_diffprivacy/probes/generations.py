@@ -55,7 +55,7 @@ class StoredGenerations:
 
     @cached_property
     def identity(self) -> ModelIdentity:
-        """Named by the images themselves; reads each of them once."""
+        """Named by the images themselves; reads each of them twice, first for the shape of all."""
         digest = hashlib.sha256(repr((list(self._places.items()), self._guidance_scale)).encode())
         for place in range(len(self._reader)):
             digest.update(image_digest(self._read(place)))

@@ -8,7 +8,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from pytest_diffprivacy.errors import AuditError, ModelError, UsageError
-from pytest_diffprivacy.membership import ATTACKS, find_attack, loss_scores, pia_scores, secmi_scores
+from pytest_diffprivacy.membership import ATTACKS, loss_scores, pia_scores, secmi_scores
+from pytest_diffprivacy.methods import Kind, find_method
 from pytest_diffprivacy.models import NoiseSchedule, PixelDiffusion, ReferenceTimestep
 from pytest_diffprivacy.models.scheduler import schedule_of
 from pytest_diffprivacy.statistics import auroc
@@ -243,9 +244,9 @@ def test_secmi_matches_every_point_of_its_grid():
 
 def test_the_attacks_are_found_by_name():
     assert {"loss", "secmi", "pia"} <= set(ATTACKS)
-    assert find_attack("secmi").scores is secmi_scores
+    assert find_method(Kind.MEMBERSHIP, "secmi").scores is secmi_scores
     with pytest.raises(UsageError, match=r"`attack` must be one of loss, secmi, pia.*, got 'magic'"):
-        find_attack("magic")
+        find_method(Kind.MEMBERSHIP, "magic")
 
 
 @pytest.mark.parametrize(("name", "cost"), [("loss", 20), ("secmi", 11), ("pia", 2)])
