@@ -30,22 +30,43 @@ def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     options.activate(session)
 
 
+SPREAD = 0.2  # of an image around its prototype, in [-1, 1]
+PROTOTYPES = torch.from_numpy(np.random.default_rng(4).choice([-0.2, 0.2], (6, 1, 4, 4)).astype(np.float32))
+
+
 @pytest.fixture(scope="module")
 def probes() -> ProbeSet:
-    images = np.random.default_rng(5).random((36, 1, 4, 4), dtype=np.float32)
-    return ProbeSet(images[:18], images[18:])
+    rng = np.random.default_rng(5)
+    images = PROTOTYPES.numpy()[rng.integers(0, 6, 36)] + rng.normal(0.0, SPREAD, (36, 1, 4, 4))
+    return ProbeSet(*np.split((images.astype(np.float32) + 1.0) / 2.0, 2))
 
 
-class Untrained(torch.nn.Module):
-    """A network that has seen nothing."""
+def expected_image(x: torch.Tensor, alpha: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """E[x0 | alpha x0 + sigma n = x] for images around the prototypes: what a network learns that copies none."""
+    alpha, sigma = alpha.view(-1, 1, 1, 1, 1), sigma.view(-1, 1, 1, 1, 1)
+    variance = (alpha * SPREAD) ** 2 + sigma**2
+    away = x[:, None] - alpha * PROTOTYPES
+    means = PROTOTYPES + alpha * SPREAD**2 / variance * away
+    weights = torch.softmax(-(away**2 / variance).sum((2, 3, 4)) / 2.0, 1)
+    return (weights[:, :, None, None, None] * means).sum(1)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.full((1, 1, 1, 1), 0.1))
+
+class NoisePrediction(torch.nn.Module):
+    """eps(x_t, t) of these images."""
 
     def forward(self, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-        assert times.shape == (len(x),)
-        return torch.tanh(self.weight * x)
+        from own_eps_network import BETAS
+
+        abar = torch.from_numpy(np.cumprod(1.0 - BETAS)).float()[times]
+        alpha, sigma = abar.sqrt(), (1.0 - abar).sqrt()
+        return (x - alpha.view(-1, 1, 1, 1) * expected_image(x, alpha, sigma)) / sigma.view(-1, 1, 1, 1)
+
+
+class KarrasDenoiser(torch.nn.Module):
+    """D(x, sigma) of these images."""
+
+    def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return expected_image(x, torch.ones_like(sigma), sigma)
 
 
 @pytest.mark.parametrize("name", ["own_eps_network", "own_karras_denoiser", "own_image_api", "own_scores"])
@@ -54,10 +75,12 @@ def test_an_example_is_short(name: str) -> None:
     assert len(code) <= 32
 
 
-@pytest.mark.parametrize("name", ["own_eps_network", "own_karras_denoiser"])
-def test_a_network_is_audited(name: str, probes: ProbeSet) -> None:
+@pytest.mark.parametrize(
+    ("name", "network"), [("own_eps_network", NoisePrediction()), ("own_karras_denoiser", KarrasDenoiser())]
+)
+def test_a_network_is_audited(name: str, network: torch.nn.Module, probes: ProbeSet) -> None:
     module = __import__(name)
-    module.audit(Untrained(), probes)
+    module.audit(network, probes)
     (claim,) = current_auditor().claims
     assert claim.verdict is Verdict.PASS
     assert claim.model is not None

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pytest_diffprivacy.evidence.arrays import read_arrays
+from pytest_diffprivacy.evidence.private_ids import SECRET_BYTES, SECRET_FILE
 from pytest_diffprivacy.evidence.records import Claim, Run
 
 SURVIVE = (
@@ -150,6 +151,12 @@ class Project:
                 patch.setenv(name, value)
             result = self.pytester.runpytest_subprocess(*arguments)
         return Seen(int(result.ret), result.stdout.str(), result.stderr.str())
+
+    def stores_of_one_secret(self, *stores: str) -> None:
+        """Evidence folders that name the same image alike; each folder has a secret of its own otherwise."""
+        for store in stores:
+            (self.path / store).mkdir()
+            (self.path / store / SECRET_FILE).write_bytes(bytes(SECRET_BYTES))
 
     def run_folders(self, store: str = ".diffprivacy") -> list[Path]:
         """The folders of all runs so far, oldest first."""

@@ -26,14 +26,17 @@ ASKS_FOR_THE_PROBES = """
 """
 
 
-def digits(seed: int, count: int, side: int = 8) -> np.ndarray:
-    """Different grey images, (count, side, side) in 0..255."""
-    return np.random.default_rng(seed).integers(0, 256, (count, side, side))
+def slopes(seed: int, count: int, side: int = 8) -> np.ndarray:
+    """Different grey images, (count, side, side) in 0..255, each of which gets brighter in one direction."""
+    rng, place = np.random.default_rng(seed), np.linspace(-1.0, 1.0, side)
+    level, down, right = rng.uniform(-80.0, 80.0, (3, count, 1, 1))
+    grain = rng.uniform(-40.0, 40.0, (count, side, side))
+    return np.round(128.0 + (level + down * place[:, None] + right * place + grain) / 2.0)
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved DDPMPipeline of a few hundred weights, untrained."""
+    """A saved DDPMPipeline that learned to denoise such images, and none of those that are audited."""
     import torch
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
@@ -44,14 +47,23 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
             sample_size=8,
             in_channels=1,
             out_channels=1,
-            block_out_channels=(4,),
+            block_out_channels=(8,),
             down_block_types=("DownBlock2D",),
             up_block_types=("UpBlock2D",),
             layers_per_block=1,
             norm_num_groups=2,
             add_attention=False,
         )
-    DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(folder, safe_serialization=True)
+        scheduler, optimizer = DDPMScheduler(), torch.optim.Adam(unet.parameters(), 0.01)
+        images = torch.from_numpy(slopes(7, 512)).float()[:, None] / 127.5 - 1.0
+        for _ in range(150):
+            clean, times = images[torch.randint(512, (64,))], torch.randint(1000, (64,))
+            noise = torch.randn_like(clean)
+            error = unet(scheduler.add_noise(clean, noise, times), times).sample - noise
+            optimizer.zero_grad()
+            error.square().mean().backward()
+            optimizer.step()
+    DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
     load_model(folder)  # diffusers imports on demand; a run inside this process would forget what it imported
     return folder
 
@@ -68,8 +80,8 @@ def compilable(pipeline: Path) -> Path:
 @pytest.mark.slow
 def test_model_and_image_folders_named_in_the_ini_file_are_audited(project: Project, pipeline: Path) -> None:
     (project.path / "release-3").symlink_to(pipeline)
-    project.images("train", digits(1, 60))
-    project.images("heldout", digits(2, 60))
+    project.images("train", slopes(1, 60))
+    project.images("heldout", slopes(2, 60))
     project.ini(diffprivacy_model="release-3", diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("audits/test_release.py", AUDIT)
     seen = project.run("--diffprivacy-report=audit.html")
@@ -93,8 +105,8 @@ def test_the_network_is_compiled_where_an_option_asks_for_it(
     project: Project, compilable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_diffprivacy.models.compiled.BACKEND", "eager")
-    project.images("train", digits(1, 60))
-    project.images("heldout", digits(2, 60))
+    project.images("train", slopes(1, 60))
+    project.images("heldout", slopes(2, 60))
     project.ini(diffprivacy_model=str(compilable), diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("audits/test_release.py", AUDIT)
     seen = project.run("--diffprivacy-compile", "--diffprivacy-report=audit.html")
@@ -149,7 +161,7 @@ def test_an_unset_fixture_names_option_and_fixture(project: Project, audit: str,
 
 
 def test_a_claim_that_needs_nonmembers_says_how_to_give_them(project: Project) -> None:
-    project.images("train", digits(1, 6))
+    project.images("train", slopes(1, 6))
     project.ini(diffprivacy_members="train")
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
     assert "set diffprivacy_nonmembers" in refusal(project)
@@ -190,16 +202,16 @@ def test_a_device_that_is_none_is_named_with_its_option(project: Project, pipeli
 
 
 def test_an_empty_nonmember_folder_is_named(project: Project) -> None:
-    project.images("train", digits(1, 6))
-    folder = project.images("heldout", digits(2, 0))
+    project.images("train", slopes(1, 6))
+    folder = project.images("heldout", slopes(2, 0))
     project.ini(diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
     assert f"Image folder '{folder}' holds no images (.png, .jpg" in refusal(project)
 
 
 def test_one_truncated_image_among_good_ones_is_named(project: Project) -> None:
-    project.images("train", digits(1, 6))
-    folder = project.images("heldout", digits(2, 6))
+    project.images("train", slopes(1, 6))
+    folder = project.images("heldout", slopes(2, 6))
     bad = folder / "003.png"
     bad.write_bytes(bad.read_bytes()[:60])
     project.ini(diffprivacy_members="train", diffprivacy_nonmembers="heldout")
@@ -211,9 +223,9 @@ def test_one_truncated_image_among_good_ones_is_named(project: Project) -> None:
 
 
 def test_one_image_of_another_size_is_named(project: Project) -> None:
-    project.images("train", digits(1, 6))
-    folder = project.images("heldout", digits(2, 6))
-    project.images("large", digits(3, 1, side=9))
+    project.images("train", slopes(1, 6))
+    folder = project.images("heldout", slopes(2, 6))
+    project.images("large", slopes(3, 1, side=9))
     (project.path / "large" / "000.png").rename(folder / "large.png")
     project.ini(diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
@@ -222,8 +234,8 @@ def test_one_image_of_another_size_is_named(project: Project) -> None:
 
 
 def test_sides_of_different_sizes_are_told_apart(project: Project) -> None:
-    project.images("train", digits(1, 6))
-    project.images("heldout", digits(2, 6, side=9))
+    project.images("train", slopes(1, 6))
+    project.images("heldout", slopes(2, 6, side=9))
     project.ini(diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
     message = refusal(project)
@@ -233,8 +245,8 @@ def test_sides_of_different_sizes_are_told_apart(project: Project) -> None:
 
 @pytest.mark.slow
 def test_images_of_another_size_than_the_model_s_are_refused(project: Project, pipeline: Path) -> None:
-    project.images("train", digits(1, 6, side=9))
-    project.images("heldout", digits(2, 6, side=9))
+    project.images("train", slopes(1, 6, side=9))
+    project.images("heldout", slopes(2, 6, side=9))
     project.ini(diffprivacy_model=str(pipeline), diffprivacy_members="train", diffprivacy_nonmembers="heldout")
     project.write("test_release.py", AUDIT)
     message = refusal(project)
@@ -243,7 +255,7 @@ def test_images_of_another_size_than_the_model_s_are_refused(project: Project, p
 
 
 def test_one_folder_as_members_and_nonmembers_is_refused(project: Project) -> None:
-    project.images("train", digits(1, 6))
+    project.images("train", slopes(1, 6))
     project.ini(diffprivacy_members="train", diffprivacy_nonmembers="train")
     project.write("test_release.py", ASKS_FOR_THE_PROBES)
     message = refusal(project)

@@ -20,6 +20,7 @@ AUDIT = f"""
 @pytest.mark.slow
 def test_a_run_that_was_killed_three_times_ends_like_one_that_never_was(project: Project) -> None:
     project.write("test_release.py", MODEL, AUDIT)
+    project.stores_of_one_secret("uninterrupted", ".diffprivacy")
     uninterrupted = project.run("--diffprivacy-cache-dir=uninterrupted")
     moments = np.random.default_rng(5).integers(STEPS + 1, 2 * STEPS + STEPS // 2, 3)  # in the 2nd or 3rd unit of each
     done = 0

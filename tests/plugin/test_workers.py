@@ -96,6 +96,7 @@ def claims(project: Project, store: str) -> dict[str, Claim]:
 
 def check_alike(audited: Project, *options: str) -> None:
     """The same audit alone and with these options: the same claims and evidence, and all work done by two workers."""
+    audited.stores_of_one_secret("alone", "shared")
     alone = audited.run("--diffprivacy-cache-dir=alone")
     shared = audited.run_alone(
         "--diffprivacy-cache-dir=shared", *options, environment={"TRAININGS": str(audited.path / "shared trainings")}
