@@ -79,7 +79,8 @@ def conclude_run(
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
     expected = {**collected, **seen.expected}
     raised = _raised(seen.outcomes)
-    nodes = sorted({claim.node_id for claim in claims if claim.node_id} | expected.keys() | raised.keys())
+    crashed = {node for node, found in seen.outcomes.items() if found.get("detail") == CRASHED}
+    nodes = sorted({claim.node_id for claim in claims if claim.node_id} | expected.keys() | raised.keys() | crashed)
     tests = tuple(_outcome(node, seen.outcomes.get(node, {})) for node in nodes)
     missing = tuple(_missing(tests, claims, expected | raised))
     attempts = repeated_claims(folder)

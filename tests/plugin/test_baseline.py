@@ -135,7 +135,11 @@ def test_an_update_may_not_lose_a_claim(released: Project) -> None:
 @pytest.mark.parametrize(
     ("second", "arguments", "message"),
     [
-        ("def test_second(probe_set): ...", ("-x",), "selected, no claim was judged"),
+        (
+            "def test_second(probe_set):\n        assert_mia_tpr_below(scores(), probe_set, max_fpr=0.05, limit=0.5)",
+            ("-x",),
+            "selected, no claim was judged",
+        ),
         ("def test_second():\n        assert_mia_tpr_below(*(np.ones(99),) * 2, limit=0.5)", (), "ERROR"),
     ],
     ids=["not reached", "not judged"],
