@@ -64,7 +64,7 @@ def _ray_connected_to(address: str | None) -> Any:
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # an audit tells nobody about itself
         try:
-            ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+            _connect(ray, address)
         except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
             raise UsageError(
                 "`diffprivacy_engine` must name a Ray cluster that can be reached, got "
@@ -73,6 +73,14 @@ def _ray_connected_to(address: str | None) -> Any:
                 "after one that ended by itself, `ray stop` lets the next audit begin its own."
             ) from error
     return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Once more where the cluster was reached and could not start the process that serves its client."""
+    try:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    except ConnectionAbortedError:
+        ray.init(address=address, logging_level="ERROR", log_to_driver=False)
 
 
 @final

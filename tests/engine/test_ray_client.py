@@ -58,6 +58,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, subprocess.P
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of-this-test-and-of-no-other-one-0123456789")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_niceness", "0")  # no politer than the tests
+    monkeypatch.setenv("GRPC_ENABLE_FORK_SUPPORT", "0")  # else what Ray forks may end before it begins
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # before any `tests` that a package left beside its own modules
     client, agent = free_ports(2)
     with subprocess.Popen(
         [sys.executable, "-c", CLUSTER, str(client), str(agent)],
@@ -91,7 +93,7 @@ def test_a_cluster_elsewhere_gives_what_one_process_gives_and_its_loss_is_said(
         [sys.executable, "-c", DRIVER, address, str(tmp_path / "store"), str(lost)],
         cwd=ROOT,
         # How long Ray's client waits for a cluster that is gone, in seconds: 30 by default.
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
