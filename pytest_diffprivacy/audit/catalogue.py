@@ -59,10 +59,6 @@ MISSING: Final = (
         "Tong et al. 2025", REFERENCES,
     ),
     _absent(
-        Kind.MEMBERSHIP, "ramia", "Range membership (RaMIA)", "Was anything in a range around this image used?",
-        "Tao and Shokri 2024",
-    ),
-    _absent(
         Kind.MEMBERSHIP, "black-box-reconstruction", "Black-box reconstruction membership", MEMBER,
         "Pang and Wang 2025", "the images' prompts",
     ).model_copy(update={"access": BLACK}),

@@ -34,6 +34,7 @@ from pytest_diffprivacy.membership.pia import pia_scores as pia_scores
 from pytest_diffprivacy.membership.pian import pian
 from pytest_diffprivacy.membership.pian import pian_scores as pian_scores
 from pytest_diffprivacy.membership.quantile import quantile_attack
+from pytest_diffprivacy.membership.ranges import range_attack
 from pytest_diffprivacy.membership.rediffuse import rediffuse
 from pytest_diffprivacy.membership.rediffuse import rediffuse_scores as rediffuse_scores
 from pytest_diffprivacy.membership.secmi import secmi
@@ -43,6 +44,9 @@ from pytest_diffprivacy.membership.shadow_training import score_shadows, train_s
 from pytest_diffprivacy.membership.shadow_training import shadow_splits as shadow_splits
 from pytest_diffprivacy.membership.sima import sima
 from pytest_diffprivacy.membership.sima import sima_scores as sima_scores
+from pytest_diffprivacy.membership.trimmed_mean import Trim as Trim
+from pytest_diffprivacy.membership.trimmed_mean import trimmed_mean as trimmed_mean
+from pytest_diffprivacy.membership.trimmed_mean import tune_trim as tune_trim
 from pytest_diffprivacy.methods import Kind, Method
 from pytest_diffprivacy.methods.registry import methods_in
 
@@ -72,6 +76,7 @@ __all__ = [
     "pia",
     "pian",
     "quantile_attack",
+    "range_attack",
     "rediffuse",
     "score_shadows",
     "secmi",
