@@ -77,7 +77,8 @@ def augmented(
     gain, mirrored = 1.0 + brightness * float(rng.uniform(-1.0, 1.0)), flip and bool(rng.integers(2))
     padded = np.pad(image, ((0, 0), (up, up), (left, left)), mode="edge")
     moved = padded[:, up + y : up + y + height, left + x : left + x + width]
-    return np.clip(np.float32(gain) * (moved[:, :, ::-1] if mirrored else moved), 0.0, 1.0).astype(np.float32)
+    seen = np.float32(gain) * (moved[:, :, ::-1] if mirrored else moved)
+    return np.asarray(np.clip(seen, 0.0, 1.0), dtype=np.float32)
 
 
 DEFAULT_SAMPLER: Final = partial(augmented, shift=0.0625, brightness=0.1, flip=True)

@@ -86,6 +86,6 @@ def tune_trim(scores: ArrayLike, members: ArrayLike) -> Trim:
     from sklearn.metrics import roc_auc_score
 
     count = values.shape[1]
-    candidates = [Trim(k / count, keep) for keep in ("highest", "lowest") for k in range(count)]  # type: ignore[arg-type]
+    candidates = [Trim(k / count, keep) for keep in ("highest", "lowest") for k in range(count)]
     areas = [roc_auc_score(labels, trimmed_mean(values, one.trim, one.keep)) for one in candidates]
     return candidates[int(np.argmax(areas))]
