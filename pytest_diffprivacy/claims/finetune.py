@@ -101,7 +101,7 @@ def assert_finetune_adds_no_leak(
         raise UsageError(f"`limit` must be below 1 - max_fpr, got {limit!r}. No share of members would refute it.")
     models = {"base": base, FINETUNED: finetuned} | ({} if control is None else {"control": control})
     source = finetune_scores(auditor, models, require_probes(probes), attack, dict(parameters or {}))
-    statistic = ExcessTprStatistic(max_fpr=max_fpr, confidence=level)
+    statistic = ExcessTprStatistic(max_fpr=max_fpr, confidence=level, limit=allowed)
     claim = Claim(
         kind="membership",
         name="finetune_adds_no_leak",

@@ -58,7 +58,7 @@ def assert_no_memorized_prompts(
             a list, file or PromptSet.
         detector: a name in memorization.DETECTORS.
         limit: allowed share of prompts above the quantile; by chance 1 - reference_quantile of them are.
-        reference_quantile: of the reference prompts' scores, e.g. 0.99; a FAIL needs at least 368 reference prompts
+        reference_quantile: of the reference prompts' scores, e.g. 0.99; a FAIL needs at least 299 reference prompts
             there, and 73 at 0.95.
         images_per_prompt: images a prompt.
         sampling_steps: DDIM steps of a whole walk.
@@ -118,4 +118,4 @@ def assert_no_memorized_prompts(
         source.examples(findings, measured.attacks[measured.worst].threshold)
         return measured
 
-    return conclude(auditor, claim, source, threshold.statistic(level, groups.sides), measure, at_least=True)
+    return conclude(auditor, claim, source, threshold.statistic(level, groups.sides, limit), measure, at_least=True)

@@ -97,7 +97,9 @@ def assert_mia_tpr_below(
     names = tuple(source.titles)
     if combine and len(names) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
-    statistic = FamilyTprStatistic(max_fpr=max_fpr, confidence=level, attacks=("combined",) if combine else names)
+    statistic = FamilyTprStatistic(
+        max_fpr=max_fpr, confidence=level, limit=limit, attacks=("combined",) if combine else names
+    )
     claim = Claim(
         kind="membership",
         name="mia_tpr_below",

@@ -45,17 +45,18 @@ class Threshold:
         """What a policy may bind."""
         return {} if self.above is not None else {"reference_quantile": self.quantile}
 
-    def statistic(self, confidence: float, sides: tuple[str, str]) -> FamilyTprStatistic | RateStatistic:
+    def statistic(self, confidence: float, sides: tuple[str, str], limit: float) -> FamilyTprStatistic | RateStatistic:
         """What is judged: a TPR whose false positives are the reference's, or a rate.
 
         Args:
             confidence: of each bound.
             sides: what a reader calls those in question and the reference.
+            limit: of the claim.
         """
         if self.above is not None:
             return RateStatistic(confidence=confidence, trials=Trials(name=sides[0], clean="none of which is sharper"))
         max_fpr = round(1.0 - self.quantile, 12)
-        return FamilyTprStatistic(max_fpr=max_fpr, confidence=confidence, sides=sides, reference=True)
+        return FamilyTprStatistic(max_fpr=max_fpr, confidence=confidence, limit=limit, sides=sides, reference=True)
 
 
 def share_above(
@@ -84,7 +85,7 @@ def share_above(
         AuditError: a control failed, or nothing follows from the scores.
     """
     source.describe(findings)
-    statistic = threshold.statistic(claim.confidence, groups.sides)
+    statistic = threshold.statistic(claim.confidence, groups.sides, claim.limit)
     if threshold.above is not None:
         scores = source.side(findings, 0)
         broken = int((~np.isfinite(scores)).sum())

@@ -182,7 +182,7 @@ def _judge(
         terms=threshold.terms,
     )
     groups = place.groups.about(source.label)
-    statistic = threshold.statistic(level, groups.sides)
+    statistic = threshold.statistic(level, groups.sides, limit)
 
     def measure(findings: Findings) -> Measured:
         return share_above(findings, source, threshold, claim, groups, arrays=place.arrays, seed=auditor.seed)

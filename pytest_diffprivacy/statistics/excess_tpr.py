@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from pytest_diffprivacy.statistics.arguments import check_fraction
 from pytest_diffprivacy.statistics.family import probes_needed_for_tpr, tpr_facts, tpr_pass_needs
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
-from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr, tpr_p_value
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 
@@ -36,7 +37,13 @@ class ExcessTpr(Bounded):
 
 
 def excess_tpr(
-    member_scores: ArrayLike, nonmember_scores: ArrayLike, *, max_fpr: float, confidence: float = 0.95
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    *,
+    max_fpr: float,
+    confidence: float = 0.95,
+    limit: float | None = None,
+    rule: int = 2,
 ) -> ExcessTpr:
     """Measure how far the TPR at a limited FPR lies above that FPR; **a higher score means more likely a member**.
 
@@ -45,6 +52,8 @@ def excess_tpr(
         nonmember_scores: shape (n0,), finite.
         max_fpr: allowed share of non-members taken for members, in (0, 1).
         confidence: of each one-sided bound, in (0.5, 1).
+        limit: what the excess will be compared with, fixed before any score was seen; as in `tpr_at_fpr`.
+        rule: as in `tpr_at_fpr`.
 
     Raises:
         UsageError: an argument is wrong.
@@ -52,7 +61,8 @@ def excess_tpr(
 
     Source: Implements METHODS 7.2, moved by the constant `max_fpr`.
     """
-    found = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence)
+    rate = None if limit is None else check_fraction("limit", limit, zero=True) + max_fpr
+    found = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence, limit=rate, rule=rule)
     return ExcessTpr(
         value=found.value - found.max_fpr,
         low=found.low - found.max_fpr,
@@ -68,10 +78,12 @@ def excess_tpr(
 @statistic("excess_tpr")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcessTprStatistic(Statistic):
-    """The excess of the TPR at a limited FPR, of the arrays "members" and "nonmembers"."""
+    """The excess of the TPR at a limited FPR, of the arrays "members" and "nonmembers"; `limit` and `rule` as there."""
 
     max_fpr: float
     confidence: float = 0.95
+    limit: float | None = None
+    rule: int = 2
 
     def measure(self, arrays: Stored) -> ExcessTpr:
         """`excess_tpr` of both arrays."""
@@ -83,7 +95,7 @@ class ExcessTprStatistic(Statistic):
         least = nonmembers_needed(self.max_fpr, self.confidence)
         if len(nonmembers) < least:
             return f"at least {least} non-members, below which no lower bound exists at this FPR"
-        decided = probes_needed_for_tpr(members, nonmembers, rate, **recorded_arguments(self))
+        decided = probes_needed_for_tpr(members, nonmembers, rate, max_fpr=self.max_fpr, confidence=self.confidence)
         if decided is None:
             enough = tpr_pass_needs(rate, self.max_fpr, self.confidence) or "no number"
             return (
@@ -91,6 +103,14 @@ class ExcessTprStatistic(Statistic):
                 f"{enough} a side"
             )
         return f"about {decided} members and as many non-members would decide at the observed rate"
+
+    def p_value(self, arrays: Stored, limit: float) -> float:
+        """`tpr_p_value`, moved by what chance gives."""
+        designed = None if self.limit is None else self.limit + self.max_fpr
+        return tpr_p_value(
+            only(arrays, "members"), only(arrays, "nonmembers"), limit + self.max_fpr,
+            max_fpr=self.max_fpr, confidence=self.confidence, designed=designed, rule=self.rule,
+        )  # fmt: skip
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (members, non-members)."""

@@ -12,8 +12,8 @@ from scipy import special
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_fraction, check_significance
-from pytest_diffprivacy.statistics.p_values import Holm, holm, p_value_from_bounds
-from pytest_diffprivacy.statistics.ranks import find_ranks
+from pytest_diffprivacy.statistics.exact_split import lower_split, threshold_rates, upper_split
+from pytest_diffprivacy.statistics.p_values import Holm, holm
 from pytest_diffprivacy.statistics.roc import roc_curve
 from pytest_diffprivacy.statistics.sample_size import (
     POWER,
@@ -21,11 +21,10 @@ from pytest_diffprivacy.statistics.sample_size import (
     about,
     search_size,
     smallest_shown,
-    threshold_rates,
     verdict_chance,
 )
-from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, statistic
-from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, recorded_arguments, statistic
+from pytest_diffprivacy.statistics.tpr import TprAtFpr, nonmembers_needed, tpr_at_fpr, tpr_p_value
 from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
 
 IMAGES = ("members", "non-members")
@@ -50,7 +49,12 @@ class FamilyTpr(Bounded):
 
 
 def family_tpr(
-    scores: Mapping[str, tuple[ArrayLike, ArrayLike]], *, max_fpr: float, confidence: float = 0.95
+    scores: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    max_fpr: float,
+    confidence: float = 0.95,
+    limit: float | None = None,
+    rule: int = 2,
 ) -> FamilyTpr:
     """Judge one claim by several attacks on the same probes.
 
@@ -62,6 +66,8 @@ def family_tpr(
         scores: attack -> (member scores, non-member scores); the family is fixed before the scores are seen.
         max_fpr: allowed share of non-members taken for members.
         confidence: of the family's lower and upper bound.
+        limit: what the TPR will be compared with, fixed before any score was seen; as in `tpr_at_fpr`.
+        rule: as in `tpr_at_fpr`.
 
     Raises:
         UsageError: no attack, or a bad argument.
@@ -72,8 +78,12 @@ def family_tpr(
     if not scores:
         raise UsageError("`scores` must hold at least one attack, got none.")
     corrected = 1.0 - check_significance(confidence) / len(scores)
-    own = {name: tpr_at_fpr(*both, max_fpr=max_fpr, confidence=confidence) for name, both in scores.items()}
-    strict = {name: tpr_at_fpr(*both, max_fpr=max_fpr, confidence=corrected) for name, both in scores.items()}
+
+    def bounded(both: tuple[ArrayLike, ArrayLike], level: float) -> TprAtFpr:
+        return tpr_at_fpr(*both, max_fpr=max_fpr, confidence=level, limit=limit, rule=rule)
+
+    own = {name: bounded(both, confidence) for name, both in scores.items()}
+    strict = {name: bounded(both, corrected) for name, both in scores.items()}
     worst = max(own, key=lambda name: (strict[name].low, own[name].value))
     return FamilyTpr(
         value=max(estimate.value for estimate in own.values()),
@@ -92,6 +102,8 @@ class FamilyTprStatistic(Statistic):
 
     Attributes:
         max_fpr: allowed share of non-members taken for members.
+        limit: of the claim, by which the ranks are chosen; None: those of the half-half split.
+        rule: 2; 1: half of the significance for the threshold and half for the rate.
         attacks: names of the attacks in the result, in the order of the arrays; empty: their numbers.
         sides: what the two sides are called.
         reference: whether the claim is about the share above a quantile (1 - `max_fpr`) of a reference.
@@ -99,6 +111,8 @@ class FamilyTprStatistic(Statistic):
 
     max_fpr: float
     confidence: float = 0.95
+    limit: float | None = None
+    rule: int = 2
     attacks: tuple[str, ...] = field(default=(), metadata=WORDS, compare=False)
     sides: tuple[str, str] = field(default=IMAGES, metadata=WORDS, compare=False)
     reference: bool = field(default=False, metadata=WORDS, compare=False)
@@ -106,7 +120,7 @@ class FamilyTprStatistic(Statistic):
     def measure(self, arrays: Stored) -> FamilyTpr:
         """`family_tpr` of all attacks."""
         try:
-            return family_tpr(self._scores(arrays), max_fpr=self.max_fpr, confidence=self.confidence)
+            return family_tpr(self._scores(arrays), **recorded_arguments(self))
         except InsufficientProbes as error:
             if not self.reference:
                 raise
@@ -133,6 +147,16 @@ class FamilyTprStatistic(Statistic):
                 f"{enough} a side"
             )
         return f"about {decided} {first} and as many {second} would decide at the observed rate"
+
+    def p_value(self, arrays: Stored, limit: float) -> float:
+        """The smallest of the attacks' own, times their number."""
+        scores = self._scores(arrays)
+        level = 1.0 - (1.0 - self.confidence) / len(scores)
+        p = (
+            tpr_p_value(*both, limit, max_fpr=self.max_fpr, confidence=level, designed=self.limit, rule=self.rule)
+            for both in scores.values()
+        )
+        return min(1.0, len(scores) * min(p))
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for the numbers of both sides."""
@@ -183,10 +207,10 @@ def probes_needed_for_tpr(
         UsageError: an argument is wrong.
         InsufficientProbes: `max_fpr` is below 1 / n0.
 
-    Source: Implements METHODS 7.13 for the bounds of 7.2, the threshold's distribution by 64 quantiles.
+    Source: Implements METHODS 7.13 for the bounds of 7.2 (exact split), the threshold's distribution by 64 quantiles.
     """
-    now = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence)
     allowed = check_fraction("limit", limit, zero=True)
+    now = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence, limit=allowed)
     curve = roc_curve(member_scores, nonmember_scores)
     last = np.append(np.diff(curve.fpr) > 0.0, True)  # the highest TPR of each FPR
     fpr, tpr = curve.fpr[last], curve.tpr[last]
@@ -221,7 +245,7 @@ def plan_tpr(
 ) -> Plan:
     """Plan a TPR at a limited FPR by so many members and non-members; leaks are those of two normal distributions.
 
-    Source: Implements METHODS 7.13 for the bounds of 7.2, the threshold's distribution by 64 quantiles.
+    Source: Implements METHODS 7.13 for the bounds of 7.2 (exact split), the threshold's distribution by 64 quantiles.
     """
     sizes = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
@@ -250,10 +274,11 @@ def _chance(
     fails: bool,
 ) -> float:
     """Chance that so many members and non-members decide when the true ROC is `roc`; the threshold's FPR is Beta."""
-    a, (n1, n0) = significance / 2.0, sizes
-    ranks = find_ranks(n0, x, a)
-    rank = ranks.low if fails else ranks.high
-    return 0.0 if rank is None else verdict_chance(n1, roc(threshold_rates(rank, n0)), limit, a, fails=fails)
+    n1, n0 = sizes
+    split = (lower_split if fails else upper_split)(n0, n1, x, significance, limit)
+    if split.rank is None:
+        return 0.0
+    return verdict_chance(n1, roc(threshold_rates(split.rank, n0)), limit, split.rate, fails=fails)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,22 +313,21 @@ def family_test(
         UsageError: no attack, or a bad argument.
         InsufficientProbes: max_fpr is below the resolution of the non-members.
 
-    Source: Implements Holm (1979) on the inverted bounds of METHODS 7.2; METHODS 7.8.
+    Source: Implements Holm (1979) on the p-values of METHODS 7.2; METHODS 7.8.
     """
     allowed = check_fraction("limit", limit, zero=True)
     if not scores:
         raise UsageError("`scores` must hold at least one attack, got none.")
-    p = {name: _p_value(both, allowed, max_fpr) for name, both in scores.items()}
-    corrected: Holm = holm(list(p.values()), significance=check_significance(confidence))
+    significance = check_significance(confidence)
+    level = 1.0 - significance / len(scores)
+    p = {
+        name: tpr_p_value(*both, allowed, max_fpr=max_fpr, confidence=level, designed=allowed)
+        for name, both in scores.items()
+    }
+    corrected: Holm = holm(list(p.values()), significance=significance)
     return FamilyTest(
         p_values=p,
         adjusted=dict(zip(p, corrected.adjusted, strict=True)),
         refuted=tuple(name for name, refuted in zip(p, corrected.refuted, strict=True) if refuted),
         p_value=min(corrected.adjusted),
     )
-
-
-def _p_value(scores: tuple[ArrayLike, ArrayLike], limit: float, max_fpr: float) -> float:
-    """Of one attack against "its TPR is at most the limit"."""
-    member, nonmember = scores
-    return p_value_from_bounds(lambda c: tpr_at_fpr(member, nonmember, max_fpr=max_fpr, confidence=c).low, limit)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_fraction
@@ -21,8 +20,6 @@ MOST = 10_000_000
 POWER = 0.8
 """Probability with which a plan wants its verdict."""
 BISECTIONS = 50
-
-_NODES = (np.arange(64) + 0.5) / 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +84,6 @@ def smallest_shown(chance: Callable[[float], float], start: float, goal: float) 
         middle = (low + high) / 2.0
         low, high = (low, middle) if chance(middle) >= goal else (middle, high)
     return high
-
-
-def threshold_rates(rank: int, n: int) -> FloatArray:
-    """64 quantiles of the true false positive rate of the rank-th largest of n non-members."""
-    return np.asarray(special.betaincinv(rank, n + 1 - rank, _NODES), dtype=np.float64)
 
 
 def verdict_chance(n: int, rates: FloatArray, limit: float, significance: float, *, fails: bool) -> float:

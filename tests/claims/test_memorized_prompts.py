@@ -112,7 +112,7 @@ def test_few_prompts_do_not_decide():
 
 
 def test_too_few_reference_prompts_are_said():
-    message = r"0\.99 quantile of 60 reference prompts: at least 368 are needed\. Lower `reference_quantile` or add ref"
+    message = r"0\.99 quantile of 60 reference prompts: at least 299 are needed\. Lower `reference_quantile` or add ref"
     with pytest.raises(Inconclusive, match=message):
         assert_no_memorized_prompts(prompted_model(), BROADS, auditor=judge(), **CLAIM | {"reference_quantile": 0.99})
 

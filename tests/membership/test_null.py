@@ -1,6 +1,6 @@
 """Where there is nothing to find, attacks find nothing: members and non-members of one law, a model of neither.
 
-200 audits of 100 members and 368 non-members (the fewest that allow a FAIL at 1 % FPR) with points of their own. An
+200 audits of 100 members and 368 non-members (enough for a FAIL at 1 % FPR) with points of their own. An
 image's score depends on nothing but the image (each attack's file tests it), so all 200 sets are scored in one call a
 side and then cut apart: the same numbers as 200 runs, and independent, since no point is used twice.
 """
@@ -53,7 +53,7 @@ def drawn(count, seed):
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.slow
 def test_an_attack_fails_a_model_without_leak_in_at_most_one_audit_of_twenty(name):
-    assert nonmembers_needed(MAX_FPR) == OTHERS
+    assert nonmembers_needed(MAX_FPR) <= OTHERS
     model = AnalyticDenoiser(population(), SHAPE)
     score = partial(ATTACKS[name], model, batch_size=20_000)
     members = score(drawn(RUNS * MEMBERS, 71)).reshape(RUNS, MEMBERS)

@@ -32,7 +32,7 @@ def test_one_attack_is_its_own_family():
     found = recompute(
         "family_tpr", {"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]}, {"max_fpr": 0.05, "confidence": 0.95}
     )
-    assert bounds(found) == bounds(tpr_at_fpr(MEMBERS[0], OTHERS[0], max_fpr=0.05, confidence=0.95))
+    assert bounds(found) == bounds(tpr_at_fpr(MEMBERS[0], OTHERS[0], max_fpr=0.05, confidence=0.95, rule=1))
 
 
 def test_a_family_is_judged_as_one():
@@ -40,7 +40,7 @@ def test_a_family_is_judged_as_one():
         "family_tpr", {"members": list(MEMBERS), "nonmembers": list(OTHERS)}, {"max_fpr": 0.05, "confidence": 0.9}
     )
     scores = {name: (MEMBERS[i], OTHERS[i]) for i, name in enumerate("abc")}
-    assert bounds(found) == bounds(family_tpr(scores, max_fpr=0.05, confidence=0.9))
+    assert bounds(found) == bounds(family_tpr(scores, max_fpr=0.05, confidence=0.9, rule=1))
 
 
 def test_rates_and_areas():
@@ -106,6 +106,7 @@ def test_what_does_not_fit_is_refused(statistic, arrays, arguments, message):
     assert message in str(refused.value)
 
 
+TPR = {"max_fpr": 0.05, "confidence": 0.95, "limit": 0.2, "rule": 2}
 RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan, what it calls its probes
     "alike_rate": (
         {"copy_from": 0.9, "max_false_match_rate": 0.05, "rule_confidence": 0.95, "confidence": 0.95},
@@ -146,8 +147,8 @@ RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan,
         (400, 40, 50),
         "400 generations, 40 members, 50 non-members, duplicates counted",
     ),
-    "excess_tpr": ({"max_fpr": 0.05, "confidence": 0.95}, (40, 50), "40 members, 50 non-members, duplicates counted"),
-    "family_tpr": ({"max_fpr": 0.05, "confidence": 0.95}, (40, 50), "40 members, 50 non-members, duplicates counted"),
+    "excess_tpr": (TPR, (40, 50), "40 members, 50 non-members, duplicates counted"),
+    "family_tpr": (TPR, (40, 50), "40 members, 50 non-members, duplicates counted"),
     "mean_difference": (
         {"confidence": 0.95, "least": -0.5, "most": 0.0},
         (40, 50),
@@ -205,12 +206,12 @@ def test_every_statistic_plans_in_words(name):
 def test_words_are_not_recorded_and_make_no_other_statistic():
     plain, prompts = (FamilyTprStatistic(max_fpr=0.05, sides=sides) for sides in (IMAGES, ("prompts", "others")))
     assert plain == prompts
-    assert recorded_arguments(prompts) == {"max_fpr": 0.05, "confidence": 0.95}
+    assert recorded_arguments(prompts) == {"max_fpr": 0.05, "confidence": 0.95, "limit": None, "rule": 2}
     assert prompts.plan((40, 50), 0.3)["probes"] == "40 prompts, 50 others"
 
 
 def test_a_reference_that_is_too_small_says_how_large_it_must_be():
     chosen = FamilyTprStatistic(max_fpr=0.001, reference=True)
-    message = r"0\.999 quantile of 420 non-members: at least 3688 are needed\. Lower `reference_quantile`"
+    message = r"0\.999 quantile of 420 non-members: at least 2995 are needed\. Lower `reference_quantile`"
     with pytest.raises(InsufficientProbes, match=message):
         chosen.measure({"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]})

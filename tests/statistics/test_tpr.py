@@ -21,7 +21,7 @@ def test_the_value_agrees_with_scikit_learn_wherever_it_is_defined(golden, name)
 
 
 def naive_tpr(member, nonmember, x, confidence):
-    """Try every threshold for the value; METHODS 7.2 line by line for the bounds."""
+    """Try every threshold for the value; METHODS 7.2 line by line for the half-half split."""
     value = 0.0
     for threshold in (*member, *nonmember):
         if np.mean([n >= threshold for n in nonmember]) <= x:
@@ -44,7 +44,7 @@ def naive_tpr(member, nonmember, x, confidence):
 def test_value_and_bounds_agree_with_a_naive_twin(decimals, max_fpr):
     rng = np.random.default_rng(13)
     member, nonmember = rng.normal(1, 1, 60).round(decimals), rng.normal(0, 1, 100).round(decimals)
-    found = tpr_at_fpr(member, nonmember, max_fpr=max_fpr, confidence=0.9)
+    found = tpr_at_fpr(member, nonmember, max_fpr=max_fpr, confidence=0.9, rule=1)
     expected = naive_tpr(member, nonmember, max_fpr, 0.9)
     assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-9)
 
@@ -78,26 +78,27 @@ def test_ties_with_a_non_member_are_not_split():
 
 
 def test_a_lower_bound_needs_the_printed_number_of_non_members():
-    assert [nonmembers_needed(x, 0.95) for x in (0.1, 0.05, 0.01, 0.001)] == [36, 72, 368, 3688]
+    assert [nonmembers_needed(x, 0.95) for x in (0.1, 0.05, 0.01, 0.001)] == [29, 59, 299, 2995]
 
 
 def test_one_non_member_decides_between_no_lower_bound_and_one():
     leak = np.full(1_000, 9.0)
-    few = tpr_at_fpr(leak, np.linspace(0, 1, 367), max_fpr=0.01)
-    enough = tpr_at_fpr(leak, np.linspace(0, 1, 368), max_fpr=0.01)
+    few = tpr_at_fpr(leak, np.linspace(0, 1, 298), max_fpr=0.01)
+    enough = tpr_at_fpr(leak, np.linspace(0, 1, 299), max_fpr=0.01)
     assert (few.value, few.low, few.rank_low) == (1.0, 0.0, None)
     assert enough.rank_low == 1
-    assert enough.low == pytest.approx(0.025 ** (1 / 1_000), abs=1e-12)
+    missed = 0.99**299
+    assert enough.low == pytest.approx(((0.05 - missed) / (1.0 - missed)) ** (1 / 1_000), abs=1e-12)
 
 
 def test_a_rate_below_the_resolution_is_undefined_and_says_what_is_needed():
     message = (
-        "^Cannot bound TPR at FPR 0.001 from 200 non-members: at least 3688 are needed. "
+        "^Cannot bound TPR at FPR 0.001 from 200 non-members: at least 2995 are needed. "
         "Raise max_fpr or add non-members.$"
     )
     with pytest.raises(InsufficientProbes, match=message) as caught:
         tpr_at_fpr(np.arange(50), np.arange(200), max_fpr=0.001)
-    assert caught.value.needed == 3688
+    assert caught.value.needed == 2995
 
 
 def test_a_two_sided_interval_is_the_pair_of_sharper_one_sided_bounds():
