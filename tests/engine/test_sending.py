@@ -53,7 +53,7 @@ def darkest(model, images):
     return -images.flatten(1).mean(1).numpy()
 
 
-def same(task):
+def assert_same(task):
     ours, theirs = (
         function(MODEL, IMAGES, batch_size=5, **task.parameters) for function in (task.function, sent(task).function)
     )
@@ -68,12 +68,12 @@ def test_an_attack(name):
 
 
 def test_a_family_of_attacks_shares_its_evaluations():
-    same(family_task(resolve("membership", ["loss", "secmi", "pia"], {"loss": {"draws": 2}}), 4))
+    assert_same(family_task(resolve("membership", ["loss", "secmi", "pia"], {"loss": {"draws": 2}}), 4))
 
 
 def test_a_callable_of_a_module():
     (chosen,) = resolve("membership", darkest)
-    same(chosen.task(4))
+    assert_same(chosen.task(4))
 
 
 @pytest.mark.parametrize("attack", ["lira", "quantile"])
@@ -84,7 +84,7 @@ def test_an_attack_that_carries_what_it_was_built_with(attack):
         "quantile": lambda: quantile_attack(others, fpr=0.1, base="loss", bag=2, parameters={"draws": 1}),
     }[attack]()
     (chosen,) = resolve("membership", built)
-    same(chosen.task(4))
+    assert_same(chosen.task(4))
 
 
 def test_gsa_carries_its_classifier():

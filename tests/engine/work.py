@@ -47,10 +47,6 @@ def meets(number, folder: Path, model, batch_size):
     return noise_norm(number, model, batch_size)
 
 
-def dies(model, batch_size):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def too_large(number, fits, model, batch_size):
     if batch_size > fits:
         raise MemoryError("no room")

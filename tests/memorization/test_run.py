@@ -34,7 +34,7 @@ def together(model):
     return watch_prompts(model, TEXTS, asked(), FEW)
 
 
-def same(first, second, rtol=1e-6):
+def assert_same(first, second, rtol=1e-6):
     assert first.keys() == second.keys()
     for name, array in first.items():
         if name != "moved_by_half":
@@ -44,7 +44,7 @@ def same(first, second, rtol=1e-6):
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.slow
 def test_a_detector_sees_alone_what_it_sees_in_company(model, together, name):
-    same(together[name], watch_prompts(model, TEXTS, asked(name), FEW)[name])
+    assert_same(together[name], watch_prompts(model, TEXTS, asked(name), FEW)[name])
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -52,13 +52,13 @@ def test_a_detector_sees_alone_what_it_sees_in_company(model, together, name):
 def test_the_batch_does_not_matter(model, together, batch_size):
     batched = watch_prompts(model, TEXTS, asked(), FEW, batch_size=batch_size)
     for name, arrays in together.items():
-        same(arrays, batched[name])
+        assert_same(arrays, batched[name])
 
 
 def test_a_prompts_score_does_not_depend_on_the_others(model, together):
     alone = watch_prompts(model, TEXTS[1:2], asked(), FEW)
     for name, arrays in together.items():
-        same({key: array[1:2] for key, array in arrays.items()}, alone[name])
+        assert_same({key: array[1:2] for key, array in arrays.items()}, alone[name])
 
 
 def test_all_detectors_cost_one_walk_and_what_they_ask_for_besides(model, monkeypatch):
@@ -103,7 +103,7 @@ def test_given_noise_replaces_the_seeds(model):
     noise = prompt_noise(TEXTS, 2, model.sample_shape, 3)
     seeded = watch_prompts(model, TEXTS, asked("score_difference"), FEW)
     given = watch_prompts(model, TEXTS, asked("score_difference"), PromptSampling(9, 6), latents=noise)
-    same(seeded["score_difference"], given["score_difference"])
+    assert_same(seeded["score_difference"], given["score_difference"])
 
 
 def test_a_pull_that_is_always_there_is_higher_than_one_that_is_not():
@@ -158,7 +158,7 @@ def test_the_detectors_walk_by_ddim_whatever_the_pipelines_scheduler(model, sche
     first, second = (
         watch_prompts(m, TEXTS, asked("score_difference"), FEW)["score_difference"] for m in (model, other)
     )
-    same(first, second, rtol=1e-2)
+    assert_same(first, second, rtol=1e-2)
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_latents_may_be_an_array(model):
         watch_prompts(model, TEXTS, asked("score_difference"), FEW, latents=latents)["score_difference"]
         for latents in (noise, noise.numpy())
     )
-    same(first, second)
+    assert_same(first, second)
 
 
 @pytest.mark.parametrize(

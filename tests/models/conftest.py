@@ -1,7 +1,6 @@
 """Models that are built or saved once a session."""
 
 import pytest
-import torch
 
 from tests.models.builders import golden_model, save_pipeline
 
@@ -19,8 +18,3 @@ def ddim_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def reference_model():
     return golden_model()
-
-
-@pytest.fixture(scope="session")
-def precise_reference_model():
-    return golden_model(torch.float64)

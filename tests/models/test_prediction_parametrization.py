@@ -100,7 +100,7 @@ def images():
     return torch.from_numpy(np.random.default_rng(3).uniform(0.2, 0.8, (6, *SHAPE)))
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert np.isfinite(expected).all()
     assert np.ptp(expected) > 0.0
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
@@ -119,7 +119,7 @@ def attacked(name, kind):
 @pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.slow
 def test_every_membership_attack_gives_the_same_score(name, kind):
-    same(attacked(name, kind), attacked(name, "epsilon"))
+    assert_same(attacked(name, kind), attacked(name, "epsilon"))
 
 
 @lru_cache(maxsize=64)
@@ -131,7 +131,7 @@ def sharp(name, kind):
 @pytest.mark.parametrize("name", STATISTICS)
 @pytest.mark.parametrize("kind", OTHERS)
 def test_every_sharpness_statistic_gives_the_same_score(name, kind):
-    same(sharp(name, kind), sharp(name, "epsilon"))
+    assert_same(sharp(name, kind), sharp(name, "epsilon"))
 
 
 @lru_cache(maxsize=5)
@@ -147,7 +147,7 @@ def watched(kind):
 @pytest.mark.parametrize("kind", OTHERS)
 def test_every_detector_without_attention_gives_the_same_score(kind):
     for name in PROMPTED:
-        same(watched(kind)[name], watched("epsilon")[name])
+        assert_same(watched(kind)[name], watched("epsilon")[name])
 
 
 @pytest.mark.parametrize("kind", OTHERS)
