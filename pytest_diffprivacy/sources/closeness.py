@@ -16,6 +16,7 @@ from pytest_diffprivacy.evidence.records import Table
 from pytest_diffprivacy.extraction.replication import REPLICATION, equal_sides, measure_replication
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, ScoreTable
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.closeness_metrics import measure_also, permutation_note
 from pytest_diffprivacy.sources.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated
@@ -100,7 +101,10 @@ class ModelCloseness:
         identity = self._generator.identity
         training, holdout = self._sides
         counts = f"{self._total} generations, {len(training)} training and {len(holdout)} unseen images"
-        return Subject(model=identity, probes=self._split.probes, counts=counts)
+        prompts = [request.prompt for request in self._requests if request.prompt is not None]
+        guidance = {request.guidance_scale for request in self._requests if request.guidance_scale is not None}
+        told = asked(self._generator, prompts or None, guidance=sorted(guidance))
+        return Subject(model=identity, probes=self._split.probes, counts=counts, asked=told)
 
     def measure(self, findings: Findings, limit: float) -> DcrShare:
         """Generate, find the nearest records, and measure the other metrics as well."""

@@ -9,6 +9,7 @@ from pytest_diffprivacy.audit import Subject
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.mitigation import DdimSampling, MitigationCard, MitigationComparison
 from pytest_diffprivacy.probes import PromptSet
+from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.generations import evaluations_a_step
 
 
@@ -113,8 +114,10 @@ class ComparedMitigation:
         prompts, (count, images, excluded) = self.made.prompts, self.counts
         gone = f", {excluded} left out without training image" if excluded else ""
         others = [PromptSet(prompts.others, "reference prompt")] if prompts.others else []
+        given = [*prompts.memorized, *prompts.others]
         return Subject(
             model=self.made.model,
             prompts=(PromptSet(prompts.memorized), *others),
             counts=f"{count} prompts with {images} images each{gone}",
+            asked=asked(self.made.model, given, guidance=(self.sizes.sampling.guidance_scale,)),
         )

@@ -77,6 +77,8 @@ def test_a_mitigation_that_stops_the_copies_holds_with_every_method_in_the_recor
     ]
     assert judge.claims == [claim]
     assert [(side.role, side.count) for side in claim.prompts] == [("prompt", 8), ("reference prompt", 6)]
+    assert claim.asked is not None
+    assert claim.asked.sentence.startswith("with 14 prompts, guidance ")
     assert not any(prompt in claim.model_dump_json() for prompt in (*PROMPTS, *OTHERS))
 
 

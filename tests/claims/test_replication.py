@@ -147,6 +147,8 @@ def test_prompts_are_shared_out_among_the_generations(population: AnalyticDenois
     assert {guidance for _, _, guidance in model.asked} == {3.0}
     (claim,) = judge.claims
     assert claim.methods[0].parameters["prompts"] == "3 of the caller's"
+    assert claim.asked is not None
+    assert claim.asked.sentence == "with 3 prompts, guidance 3"
     assert "23 generations" in (claim.estimate.counts if claim.estimate else "")
 
 
