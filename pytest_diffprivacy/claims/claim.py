@@ -60,6 +60,7 @@ def conclude(
     if not auditor.planning:
         return auditor.judge(claim, source.subject, measure)
     each, count = source.evaluations, sum(source.counts) if units is None else units
+    expected = statistic.expected(source.counts, claim.limit)
     plan = ClaimPlan(
         kind=claim.kind,
         sentence=claim.sentence if source.title or each != 0 else of(claim.sentence, "scores made elsewhere"),
@@ -71,6 +72,7 @@ def conclude(
         model=str(getattr(source.model, "name", type(source.model).__name__)),  # of one that is not loaded, or its type
         unit=source.unit,
         at_least=at_least,
+        expected=None if each is None or expected is None else each * expected,
     )
     return auditor.plan(plan)
 

@@ -29,7 +29,7 @@ def assert_no_extraction(
     max_rate: float,
     max_false_match_rate: float = 0.01,
     steps: int = 50,
-    early_stop: bool = False,
+    early_stop: bool | None = None,
     embedding: Embedding | None = None,
     detector: Detector | None = None,
     search: PromptSearch | None = None,
@@ -40,9 +40,10 @@ def assert_no_extraction(
 
     Without `search`, images are generated without prompts. A generation is a copy iff its RMS distance to the nearest
     training image is at most `delta` and its adaptive distance, with duplicates left out of the neighbourhood, at most
-    a threshold calibrated on unseen images before any generation was seen. PASS iff the exact upper bound of the copy
-    rate is at most `max_rate`; FAIL iff the lower bound, after taking off the rule's false matches against unseen
-    images, is above it.
+    a threshold calibrated on unseen images before any generation was seen. PASS iff the upper bound of the copy rate is
+    at most `max_rate`; FAIL iff the lower bound, after taking off the rule's false matches against unseen images, is
+    above it. Generating stops as soon as one of them is so: a model that copies nothing passes 0.01 after 343
+    generations, 0.001 after 3,440. The bounds hold whenever one stops.
 
     With `search`, many images are generated for each prompt, and the rate is that of prompts, not of generations: see
     `PromptSearch`. Then `generations`, `max_false_match_rate`, `early_stop`, `detector` and `embedding` have no part in
@@ -60,15 +61,15 @@ def assert_no_extraction(
         probes: members (the training set, duplicates included) and non-members of the same kind (at least 600 at the
             default false-match rate: half calibrate the rule, half are its control); None with a `search` that names
             its prompts: nothing is known of the training set. A ScoreTable, or an array, where the model is one.
-        generations: images to generate.
+        generations: images to generate at the most; all of them where generating does not stop early.
         delta: largest RMS distance on [0, 1] of a copy.
         copy_from: for a ScoreTable, the smallest similarity that may count as a copy.
         max_rate: allowed share of copies among the generations, or of prompts that bring a training image back.
         max_false_match_rate: share of unseen images that the rule may call copies.
         steps: sampling steps.
-        early_stop: stop generating as soon as FAIL is certain. Its lower bound then is that of a sequential test, which
-            holds at every look; a PASS is judged after all generations all the same. Not for stored generations, whose
-            order need not be random.
+        early_stop: whether to stop as soon as PASS or FAIL is certain, with bounds that hold at every look; False makes
+            all generations, and judges by the exact bounds of a fixed number. None: wherever it is possible, which is
+            not so with a `detector`, nor for stored generations, whose order need not be random.
         embedding: in which the report measures how much of an outlier each training image is; None: pixels.
         detector: what the copy rule did on labelled pairs. The rate is then corrected for what the rule misses and
             invents, with bounds that include the error of these counts; not together with `early_stop`.
@@ -110,7 +111,7 @@ def assert_no_extraction(
                 generations=generations, steps=steps, delta=delta, max_false_match_rate=max_false_match_rate,
                 early_stop=early_stop, embedding=embedding, detector=detector,
             )  # fmt: skip
-            source = ModelCopies(auditor, model, _training_set(probes), copying, level)
+            source = ModelCopies(auditor, model, _training_set(probes), copying, max_rate, level)
     claim = Claim(
         kind="extraction",
         name="no_extraction",

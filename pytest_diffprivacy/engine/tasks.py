@@ -87,6 +87,7 @@ class GenerationTask:
         prompt: of all of these images; None: none.
         guidance_scale: of classifier-free guidance; None: the model's own default.
         label: what events and progress call it; never holds the prompt.
+        first: number of the first of them in it.
     """
 
     seeds: range
@@ -94,6 +95,7 @@ class GenerationTask:
     prompt: Prompt | None = None
     guidance_scale: float | None = None
     label: str = "generations"
+    first: int = 0
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def generation_units(task: GenerationTask) -> list[Unit]:
     for part in in_batches(len(task.seeds), UNIT_IMAGES):
         seeds = task.seeds[part]
         depends = {"method": "generate", "version": 1, **task.conditions, "seeds": [seeds.start, seeds.stop]}
-        label = f"{task.label} {part.start}-{part.stop - 1}"
+        label = f"{task.label} {task.first + part.start}-{task.first + part.stop - 1}"
         units.append(Unit(label, depends, partial(_generate_part, seeds, task.conditions), len(seeds)))
     return units
 

@@ -73,6 +73,7 @@ class ClaimPlan:
         model: name of the model.
         unit: "an image", "a generation" or "a prompt".
         at_least: whether more evaluations may follow, which depend on what is found.
+        expected: network evaluations until a model without a leak passes, where that may be before the end.
     """
 
     kind: str
@@ -85,6 +86,7 @@ class ClaimPlan:
     model: str
     unit: str = "an image"
     at_least: bool = False
+    expected: int | None = None
 
 
 def plan_lines(plan: ClaimPlan, time: EvaluationTime | None) -> list[str]:
@@ -95,7 +97,10 @@ def plan_lines(plan: ClaimPlan, time: EvaluationTime | None) -> list[str]:
     elif plan.evaluations is not None and plan.total is not None:
         duration = "time unknown: no earlier run tells" if time is None else _duration(plan.total, time)
         least = "at least " if plan.at_least else ""
-        text = f"{least}{plan.evaluations} network evaluations {plan.unit}, {plan.total} in all; {duration}"
+        total = f"{plan.total} in all"
+        if plan.expected is not None:
+            total = f"{plan.expected} if nothing leaks, at most {total}"
+        text = f"{least}{plan.evaluations} network evaluations {plan.unit}, {total}; {duration}"
     return [plan.sentence, *(f"  {label:<9}{fact}" for label, fact in {**plan.facts, "cost": text}.items())]
 
 

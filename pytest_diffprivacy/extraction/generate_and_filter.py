@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +19,6 @@ from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold,
 PAPER_THRESHOLD = 1.0
 SMALLEST_SIDE = 3
 QUERIES = 1024
-GROWTH = 0.25
 EXAMPLES = 12
 
 GENERATE_AND_FILTER = Published(
@@ -155,7 +154,8 @@ def filter_generations(
     rule: CopyRule,
     *,
     examples: int = EXAMPLES,
-    enough: Callable[[Extraction], bool] | None = None,
+    looks: Sequence[int] = (),
+    enough: Callable[[Extraction], bool] = lambda _: False,
 ) -> Extraction:
     """Compare generations with all members and with the control images, a memory's fill at a time.
 
@@ -164,8 +164,8 @@ def filter_generations(
         members: the training images.
         rule: what counts as a copy.
         examples: how many generations to keep for showing, one for each nearest member at the most.
-        enough: called with what was found so far, whenever there is a quarter more; True ends the search. None: all
-            generations are searched.
+        looks: numbers of generations after which to look whether they are enough, rising.
+        enough: called at each look with what was found so far; True ends the search.
 
     Raises:
         UsageError: there are no generations.
@@ -174,13 +174,13 @@ def filter_generations(
     """
     found: Extraction | None = None
     most = query_rows(int(np.prod(members.image_shape)))
-    for block in interim_blocks(generations, most=most, growing=enough is not None):
+    for block in interim_blocks(generations, most=most, looks=looks):
         part = Extraction(rule, adaptive_distances(block, members), adaptive_distances(block, rule.control), [])
         shown = _most_conspicuous(found, part, block, examples)
         parts = [part] if found is None else [found, part]
         matches, control = joined([p.matches for p in parts]), joined([p.control_matches for p in parts])
         found = Extraction(rule, matches, control, shown)
-        if enough is not None and enough(found):
+        if len(found.copies) in looks and enough(found):
             break
     if found is None:
         raise UsageError("`generations` must be at least one image, got none.")
@@ -203,11 +203,13 @@ def _most_conspicuous(
     return [replace(e, image=e.image.copy()) for e in list(best.values())[:count]]  # copied, so that its block can go
 
 
-def interim_blocks(blocks: Iterable[NDArray[np.float32]], *, most: int, growing: bool) -> Iterator[NDArray[np.float32]]:
+def interim_blocks(
+    blocks: Iterable[NDArray[np.float32]], *, most: int, looks: Sequence[int]
+) -> Iterator[NDArray[np.float32]]:
     """The same images in the larger blocks of interim analyses: every block costs a reading of the training set.
 
-    Blocks are kept whole, and at most `most` images are held, or a single block. `growing` hands on as soon as there is
-    a quarter more than was handed on before, so that a search that may stop early makes at most a quarter too many.
+    Blocks are kept whole, and at most `most` images are held, or a single block. What a block completes to one of the
+    numbers of `looks` is handed on.
     """
     held: list[NDArray[np.float32]] = []
     done = 0
@@ -218,7 +220,7 @@ def interim_blocks(blocks: Iterable[NDArray[np.float32]], *, most: int, growing:
             held = []
         held.append(block)
         count = sum(map(len, held))
-        if count >= most or (growing and count >= GROWTH * done):
+        if count >= most or done + count in looks:
             done += count
             yield np.concatenate(held)
             held = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol, final
@@ -20,12 +21,13 @@ from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.copy_figures import show_copies
 from pytest_diffprivacy.sources.generations import Request, generated
+from pytest_diffprivacy.sources.looks import kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.source import Audited
-from pytest_diffprivacy.statistics import Measured, Verdict, rate, running_copy_rate
+from pytest_diffprivacy.statistics import Measured, Verdict, decide, rate
 from pytest_diffprivacy.statistics.copies import CopyRateStatistic
-from pytest_diffprivacy.statistics.dcr import split_luck
 from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic, Detector
+from pytest_diffprivacy.statistics.early_plan import look_sizes, share_at_zero
 from pytest_diffprivacy.statistics.statistic import Statistic
 
 HEADLINES: Final[Mapping[Verdict, str]] = {
@@ -34,6 +36,8 @@ HEADLINES: Final[Mapping[Verdict, str]] = {
     Verdict.INCONCLUSIVE: "These generations do not decide how often training images come back.",
     Verdict.ERROR: "Extraction could not be judged.",
 }
+
+DECIDED: Final = (Verdict.PASS, Verdict.FAIL)
 
 
 class CopySource(Audited, Protocol):
@@ -72,7 +76,7 @@ class Copying:
     steps: int
     delta: float
     max_false_match_rate: float
-    early_stop: bool
+    early_stop: bool | None
     embedding: Embedding | None
     detector: Detector | None
 
@@ -82,10 +86,19 @@ class Copying:
                 "`early_stop` must be False with a `detector`: its correction needs a fixed number of trials."
             )
 
-    @property
-    def planned(self) -> int:
-        """Generations without a stop; 0 where generating may not stop early."""
-        return self.generations if self.early_stop else 0
+    def stops(self, generator: object) -> bool:
+        """Whether generating may stop early.
+
+        Raises:
+            UsageError: it must, and the images were made elsewhere.
+        """
+        stored = isinstance(generator, StoredGenerations)
+        if stored and self.early_stop:
+            raise UsageError(
+                "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, "
+                "and none are left to be made. Leave it out."
+            )
+        return self.early_stop is not False and self.detector is None and not stored
 
 
 @final
@@ -97,36 +110,52 @@ class ModelCopies:
         model: a generator.
         probes: the training set, and as many unseen images as calibrate the rule and are its control.
         copying: what counts as a copy.
+        limit: the largest rate allowed, by which it is known when to look.
         confidence: of each bound.
     """
 
     headlines, unit = HEADLINES, "a generation"
     share, title, slug = "generations that copy a training image", "", "extraction"
 
-    def __init__(self, auditor: Auditor, model: object, probes: ProbeSet, copying: Copying, confidence: float) -> None:
+    def __init__(
+        self, auditor: Auditor, model: object, probes: ProbeSet, copying: Copying, limit: float, confidence: float
+    ) -> None:
         self._auditor, self.model, self._probes = auditor, model, probes
-        self._copying, self._confidence = copying, confidence
+        self._copying, self._limit, self._confidence = copying, limit, confidence
+        self._early = copying.stops(model)
         self.counts = copying.generations, probes.members.source_count, probes.nonmembers.source_count
         self.evaluations, self.terms = copying.steps, {"delta": copying.delta}
 
     @cached_property
     def _generator(self) -> Generator:
-        generator = require_generator(self.model, "Extraction")
-        if self._copying.early_stop and isinstance(generator, StoredGenerations):
-            raise UsageError(
-                "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, "
-                "and none are left to be made. Leave it out."
-            )
-        return generator
+        return require_generator(self.model, "Extraction")
+
+    @cached_property
+    def _looks(self) -> list[int]:
+        """After how many generations to look whether they decide; the last are all."""
+        count, level = self._copying.generations, self._confidence
+        if not self._early:
+            return [count]
+        return look_sizes(self._limit, count, confidence=level, at_zero=self._own(None).at_zero)
+
+    def _own(self, rule: CopyRule | None) -> CopyRateStatistic:
+        """As far as it is known before the rule is calibrated, or after."""
+        copying, level = self._copying, self._confidence
+        known = None if rule is None else rule.threshold
+        return CopyRateStatistic(
+            delta=copying.delta,
+            max_false_match_rate=copying.max_false_match_rate,
+            ceiling=0.0 if known is None else known.ceiling,
+            rule_confidence=None if known is None else known.confidence,
+            confidence=level,
+            planned=copying.generations if self._early else 0,
+            at_zero=share_at_zero(self._limit, copying.generations, confidence=level),
+        )
 
     @property
     def statistic(self) -> Statistic:
-        """As far as it is known before the rule is calibrated."""
-        own = CopyRateStatistic(
-            delta=self._copying.delta, max_false_match_rate=self._copying.max_false_match_rate, ceiling=0.0,
-            confidence=self._confidence, planned=self._copying.planned,
-        )  # fmt: skip
-        detector = self._copying.detector
+        """What is judged."""
+        own, detector = self._own(None), self._copying.detector
         return own if detector is None else corrected(detector, self._confidence, self._auditor.seed, own)
 
     @property
@@ -134,8 +163,8 @@ class ModelCopies:
         """The generator and the probes."""
         identity = self._generator.identity
         self._probes.check_split()
-        planned = " planned" if self._copying.early_stop else ""
-        counts = f"{self._copying.generations} generations{planned}, {len(self._probes.members)} members"
+        most = "at most " if self._early else ""
+        counts = f"{most}{self._copying.generations} generations, {len(self._probes.members)} members"
         return Subject(model=identity, probes=self._probes, counts=counts, asked=asked(self._generator, None))
 
     def measure(self, findings: Findings, limit: float) -> Measured:
@@ -146,21 +175,21 @@ class ModelCopies:
             seed=self._auditor.seed,
         )  # fmt: skip
         self._describe(findings, rule)
-        requests = [Request(copying.generations, copying.steps)]
+        looks, statistic = self._looks, self._own(rule)
+        requests = [
+            Request(last - first, copying.steps, first=first) for first, last in itertools.pairwise([0, *looks])
+        ]
         images = generated(self._auditor, self._generator, requests, probes, findings)
-        certain = self._certain(limit) if copying.early_stop else None
-        found = filter_generations(images, probes.members, rule, enough=certain)
-        show_copies(findings, self._auditor, probes, found, level, planned=copying.planned, embedding=copying.embedding)
+        found = filter_generations(
+            images, probes.members, rule, looks=looks if self._early else (),
+            enough=lambda found: decide(statistic.measure(kept(_stored(found))), limit).verdict in DECIDED,
+        )  # fmt: skip
+        show_copies(findings, self._auditor, probes, found, level, embedding=copying.embedding)
         if copying.detector is None:
-            statistic = CopyRateStatistic(
-                delta=rule.delta,
-                max_false_match_rate=rule.threshold.max_false_match_rate,
-                ceiling=rule.threshold.ceiling,
-                rule_confidence=rule.threshold.confidence,
-                confidence=level,
-                planned=copying.planned,
-            )
-            return findings.measure(statistic, _stored(found), limit)
+            stored = _stored(found)
+            if self._early:
+                stored |= show_looks(findings, statistic, kept(stored), looks, limit)
+            return findings.measure(statistic, stored, limit)
         for named in _stored(found).values():
             findings.arrays |= named
         measured = measure_corrected(
@@ -173,19 +202,6 @@ class ModelCopies:
                 "images, so there is nothing to correct but what the rule may miss."
             )
         return measured
-
-    def _certain(self, limit: float) -> Callable[[Extraction], bool]:
-        """Whether the generations so far make a FAIL certain."""
-        planned, level = self._copying.planned, self._confidence
-
-        def certain(found: Extraction) -> bool:
-            flags = (found.copies, found.compared_copies, found.false_matches)
-            if running_copy_rate(*flags, planned=planned, confidence=level).low <= limit:
-                return False
-            members, unseen = found.matches.nearest[flags[1]], found.control_matches.nearest[flags[2]]
-            return split_luck(members, unseen, len(found.rule.compared)) <= round(1.0 - level, 12)
-
-        return certain
 
     def _describe(self, findings: Findings, rule: CopyRule) -> None:
         """The method and its rule, fixed before any generation was seen."""
@@ -200,7 +216,7 @@ class ModelCopies:
         findings.methods = [
             published_record(
                 GENERATE_AND_FILTER,
-                parameters | ({"early_stop": "as soon as FAIL is certain"} if copying.early_stop else {}),
+                parameters | ({"early_stop": "as soon as PASS or FAIL is certain"} if self._early else {}),
                 threshold=(
                     f"calibrated on {threshold.nulls} unseen images before any generation was seen: at most "
                     f"{threshold.max_false_match_rate:.2%} of them pass for copies, with confidence "

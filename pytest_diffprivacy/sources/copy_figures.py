@@ -28,10 +28,9 @@ def show_copies(
     found: Extraction,
     confidence: float,
     *,
-    planned: int,
     embedding: Embedding | None,
 ) -> None:
-    """Everything that a reader wants besides the rate; `planned` is 0 where generating could not stop early."""
+    """Everything that a reader wants besides the rate."""
     count, members, rule = len(found.copies), probes.members, found.rule
     false_rate = rate(int(found.false_matches.sum()), count, confidence=confidence)
     counts = f"{count} generations against {len(rule.control)} unseen images"
@@ -46,7 +45,7 @@ def show_copies(
         _by_outlierness(nearness, found, embedding, confidence),
     ]
     findings.tables += _eidetic_table(eidetic, rule.delta)
-    findings.notes += _notes(rule, found, len(members), planned)
+    findings.notes += _notes(rule, found, len(members))
     findings.histograms.append(
         histogram_record(
             "Adaptive distance of generations to the nearest image",
@@ -72,22 +71,10 @@ def show_copies(
         findings.strips += _strips(auditor, probes, found)
 
 
-def _notes(rule: CopyRule, found: Extraction, members: int, planned: int) -> list[str]:
+def _notes(rule: CopyRule, found: Extraction, members: int) -> list[str]:
     count = len(found.copies)
     literal = int(((found.matches.literal <= rule.threshold.threshold) & (found.matches.l2 <= rule.delta)).sum())
-    stopped = []
-    if count < planned:
-        stopped = [
-            f"Generating was stopped after {count} of {planned} generations, because FAIL was certain: the lower bound "
-            "is that of a sequential test, which holds whenever one stops."
-        ]
-    elif planned:
-        stopped = [
-            f"Generating could have stopped early and did not: all {count} generations were made. The lower bound is "
-            "that of a sequential test, the upper bound the exact one of a fixed sample."
-        ]
     return [
-        *stopped,
         *_one_image(found),
         f"{len(found.extracted)} of {members} distinct training images were extracted in {count} generations; the "
         "number grows with the generations, so compare models at equal counts only.",

@@ -24,6 +24,7 @@ class Request:
         prompt: of all of them; None: none.
         guidance_scale: of classifier-free guidance; None: the model's own default.
         label: what events and progress call them; never holds the prompt.
+        first: number of the first of them; a request is not begun before the one before it was taken.
     """
 
     count: int
@@ -31,6 +32,7 @@ class Request:
     prompt: Prompt | None = None
     guidance_scale: float | None = None
     label: str = "generations"
+    first: int = 0
 
 
 def generated(
@@ -48,7 +50,7 @@ def generated(
     for request in requests:
         blocks = auditor.generations(
             generator, request.count, steps=request.steps, work=findings.work, prompt=request.prompt,
-            guidance_scale=request.guidance_scale, label=request.label,
+            guidance_scale=request.guidance_scale, label=request.label, first=request.first,
         )  # fmt: skip
         for _, images in blocks:
             if probes is not None and images.shape[1:] != probes.image_shape:

@@ -11,8 +11,8 @@ from pytest_diffprivacy.statistics.controls import ControlResult as ControlResul
 from pytest_diffprivacy.statistics.controls import check_coherence, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.controls import check_points as check_points
 from pytest_diffprivacy.statistics.copies import CopyRate as CopyRate
-from pytest_diffprivacy.statistics.copies import MatchThreshold as MatchThreshold
-from pytest_diffprivacy.statistics.copies import copy_rate, false_match_threshold, is_copy
+from pytest_diffprivacy.statistics.copies import copy_rate, is_copy
+from pytest_diffprivacy.statistics.copies import early_copy_rate as early_copy_rate
 from pytest_diffprivacy.statistics.copies import running_copy_rate as running_copy_rate
 from pytest_diffprivacy.statistics.data_copying import DataCopying as DataCopying
 from pytest_diffprivacy.statistics.data_copying import data_copying
@@ -28,6 +28,8 @@ from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
 from pytest_diffprivacy.statistics.family import FamilyTpr as FamilyTpr
 from pytest_diffprivacy.statistics.family import family_test, family_tpr, probes_needed_for_tpr
 from pytest_diffprivacy.statistics.family import tpr_pass_needs as tpr_pass_needs
+from pytest_diffprivacy.statistics.match_threshold import MatchThreshold as MatchThreshold
+from pytest_diffprivacy.statistics.match_threshold import false_match_threshold
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference as MeanDifference
 from pytest_diffprivacy.statistics.mean_difference import mean_difference
 from pytest_diffprivacy.statistics.one_run import OneRunEpsilon as OneRunEpsilon

@@ -103,8 +103,8 @@ def check_sides(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> tuple[
     return check_scores("member_scores", member_scores), check_scores("nonmember_scores", nonmember_scores)
 
 
-def check_rule(rule: int) -> int:
-    """1, by which older records were judged, or 2."""
-    if rule not in (1, 2):
-        raise UsageError(f"`rule` must be 1 or 2, got {rule!r}.")
+def check_rule(rule: int, *, last: int = 2) -> int:
+    """The newest one, or one by which older records were judged, from 1 on."""
+    if rule not in range(1, last + 1):
+        raise UsageError(f"`rule` must be {' or '.join(map(str, range(1, last + 1)))}, got {rule!r}.")
     return rule

@@ -1,119 +1,26 @@
-"""Copies: from which distance on a generation counts as one, and how often the model makes one.
-
-A fixed distance means nothing by itself: on plain backgrounds non-copies come as close. So distances of images that are
-known not to be copies become a threshold whose false match rate is bounded. They must be drawn like those that the
-threshold is then used on, and must not be used again as the control.
-"""
+"""Copies: how often the model makes one, by all copies from above and by what a control does not explain from below."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
-from pytest_diffprivacy.statistics.arguments import (
-    FloatArray,
-    as_number,
-    check_fraction,
-    check_rule,
-    check_scores,
-    check_significance,
-)
+from pytest_diffprivacy.statistics.arguments import IntArray, check_rule, check_significance
 from pytest_diffprivacy.statistics.dcr import split_luck
-from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
+from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after, share_at_zero
+from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, early_rate, early_rates
+from pytest_diffprivacy.statistics.match_threshold import false_match_threshold, uncalibrated
+from pytest_diffprivacy.statistics.p_values import p_value_from_bounds
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts
 from pytest_diffprivacy.statistics.sample_size import both_sides
 from pytest_diffprivacy.statistics.sequential import sequential_mean
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
-
-EARLY = "no early stop: a FAIL may need fewer generations, and all of them together show somewhat less"
-
-
-@dataclass(frozen=True, slots=True)
-class MatchThreshold:
-    """A distance up to which an image counts as a copy (`distance <= threshold`, compared in float64).
-
-    Attributes:
-        threshold: the largest one that is allowed.
-        rank: the threshold lies strictly below this null distance, counted from 1 at the smallest.
-        nulls: number of null distances.
-        max_false_match_rate: bound of the false match rate ...
-        confidence: ... and the confidence with which it holds.
-        ceiling: the largest threshold the caller would accept.
-        ceiling_decided: whether the ceiling, and not the null distances, set the threshold.
-    """
-
-    threshold: float
-    rank: int
-    nulls: int
-    max_false_match_rate: float
-    confidence: float
-    ceiling: float
-    ceiling_decided: bool
-
-
-def false_match_threshold(
-    null_distances: ArrayLike, *, max_false_match_rate: float, confidence: float = 0.95, ceiling: float
-) -> MatchThreshold:
-    """Find the largest threshold whose false match rate is bounded; **a lower distance means closer**.
-
-    Args:
-        null_distances: shape (n,), finite and not negative; one for each image known not to be a copy.
-        max_false_match_rate: how often a non-copy may be called a copy, in (0, 1).
-        confidence: with which that holds, in (0.5, 1).
-        ceiling: the threshold is never above it (0.15 for RMS distances, say), above 0.
-
-    Returns:
-        The threshold with its rank and inputs. It holds for independent null distances of any distribution.
-
-    Raises:
-        UsageError: an argument is wrong, or so many null distances are 0 that no threshold is left.
-        InsufficientProbes: too few null distances for this rate and confidence.
-
-    Source: Implements METHODS 7.2 (order statistic bound) for the lower tail of distances.
-    """
-    significance = check_significance(confidence)
-    rate = check_fraction("max_false_match_rate", max_false_match_rate)
-    top = as_number("ceiling", ceiling)
-    if not 0.0 < top < np.inf:
-        raise UsageError(f"`ceiling` must be finite and above 0, got {ceiling!r}. Give the largest useful distance.")
-    distances = check_scores("null_distances", null_distances)
-    if distances.min() < 0.0:
-        raise UsageError(
-            f"`null_distances` must be at least 0, got {distances.min()!s}. Give distances, not similarities."
-        )
-    rank = find_ranks(distances.size, rate, significance).low
-    if rank is None:
-        needed = values_needed(rate, significance)
-        raise InsufficientProbes(
-            f"Cannot bound a false match rate of {rate:g} from {distances.size} null distances: at least "
-            f"{needed} are needed. Raise max_false_match_rate or add images that are known not to be copies.",
-            needed=needed,
-        )
-    return _below(distances, rank, rate, float(confidence), top)
-
-
-def _below(distances: FloatArray, rank: int, rate: float, confidence: float, ceiling: float) -> MatchThreshold:
-    bound = float(np.partition(distances, rank - 1)[rank - 1])
-    if bound == 0.0:
-        raise UsageError(
-            f"`null_distances` must belong to images that are no copies, got {int((distances == 0.0).sum())} "
-            f"of {distances.size} equal to 0. Remove duplicates, or no distance could ever count as a match."
-        )
-    # "distance <= the float just below the bound" is the same as "distance < bound".
-    below = float(np.nextafter(bound, -np.inf))
-    return MatchThreshold(
-        threshold=min(ceiling, below),
-        rank=rank,
-        nulls=distances.size,
-        max_false_match_rate=rate,
-        confidence=confidence,
-        ceiling=ceiling,
-        ceiling_decided=ceiling <= below,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +135,64 @@ def running_copy_rate(
     )
 
 
+def early_copy_rate(
+    copies: NDArray[np.bool_],
+    compared_copies: NDArray[np.bool_],
+    false_matches: NDArray[np.bool_],
+    *,
+    confidence: float = 0.95,
+    at_zero: float = AT_ZERO,
+) -> CopyRate:
+    """Bound the copy rate when generating may stop as soon as PASS or FAIL is certain, after any generation.
+
+    Generation i gives d_i = (copies a compared member) - (matches a control image), in {-1, 0, 1}. Were the compared
+    members no better known to the model than the control images, E[d_i] would be 0; it is at most the rate of copies.
+    Bets on d_i bound it from below, a bet on fewer copies bounds the rate of all copies from above.
+
+    Args:
+        copies: copies of any member in the order of generation, (generations,).
+        compared_copies: copies of one of the members that are as many as the control images, (generations,).
+        false_matches: matches with a control image, (generations,).
+        confidence: of each bound, in (0.5, 1).
+        at_zero: as `early_rate`.
+
+    Raises:
+        UsageError: arrays of different lengths, or empty.
+
+    Source: Implements METHODS 1.4 and 7.9; the paired differences are ours.
+    """
+    count = _common_length(copies, compared_copies, false_matches)
+    differences = compared_copies.astype(np.int8) - false_matches.astype(np.int8)
+    found = early_rate(copies, differences, confidence=confidence, at_zero=at_zero)
+    return CopyRate(
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        confidence=found.confidence,
+        copies=int(copies.sum()),
+        compared_copies=int(compared_copies.sum()),
+        false_matches=int(false_matches.sum()),
+        generations=count,
+    )
+
+
+def copying_luck(members: IntArray, unseen: IntArray, images: int) -> float:
+    """How often as many copies are of compared images, if members and unseen images are exchanged at random.
+
+    One training image alone, with no unseen image matched, cannot be exchanged and is judged as it is: 0.
+
+    Args:
+        members: the member that each copy of a compared member is nearest to.
+        unseen: the unseen image that each false match is nearest to.
+        images: how many members are compared, and as many unseen images.
+
+    Source: METHODS 7.9, the permutation of 6.2.
+    """
+    if len(unseen) == 0 and len(np.unique(members)) == 1:
+        return 0.0
+    return split_luck(members, unseen, images)
+
+
 def _common_length(
     copies: NDArray[np.bool_], compared_copies: NDArray[np.bool_], false_matches: NDArray[np.bool_]
 ) -> int:
@@ -247,16 +212,19 @@ class CopyRateStatistic(Statistic):
 
     Arrays: "l2", "adaptive" and "nearest" of each generation, "control_l2", "control_adaptive" and "control_nearest" of
     its distance to unseen images, "compared" (members that are as many as those), "null" (distances that calibrate the
-    threshold). Copies of one popular image share the luck of the split into compared members and unseen images, so the
-    lower bound is above 0 only if exchanging the images of both seldom gives as many copies.
+    threshold); where generating could stop early "looks", and the bounds there, "looks_low" and "looks_high". Copies of
+    one popular image share the luck of the split into compared members and unseen images, so the lower bound is above
+    0 only if exchanging the images of both seldom gives as many copies.
 
     Attributes:
         delta: largest RMS distance of a copy.
         max_false_match_rate: how often a non-copy may be called a copy.
         ceiling: the threshold of the adaptive distance is never above it.
         rule_confidence: with which the threshold keeps that rate; None, in old records: that of the bounds.
-        planned: generations without a stop, where generating may stop early; 0: it may not.
-        rule: 2; 1: generations alone count, which accused a model of one popular image in 14 % of the splits.
+        planned: the budget of generations, where generating may stop early; 0: it may not.
+        at_zero: what of the early bounds' capital is bet on a model without a copy.
+        rule: 3; 2: an early stop by FAIL only; 1: generations alone count, which accused a model of one popular image
+            in 14 % of the splits.
     """
 
     delta: float
@@ -265,43 +233,75 @@ class CopyRateStatistic(Statistic):
     rule_confidence: float | None = None
     confidence: float
     planned: int = 0
-    rule: int = 2
+    at_zero: float = AT_ZERO
+    rule: int = 3
 
     def measure(self, arrays: Stored) -> CopyRate:
-        """`copy_rate`, or `running_copy_rate` where generating could have stopped, by a threshold from the null."""
-        copies, compared, false = self._flags(arrays)
-        if self.planned:
-            found = running_copy_rate(copies, compared, false, planned=int(self.planned), confidence=self.confidence)
-        else:
-            found = copy_rate(copies, compared, false, confidence=self.confidence)
+        """`copy_rate`, or `early_copy_rate` where generating could have stopped, by a threshold from the null.
+
+        Raises:
+            UsageError: the stored bounds at the looks are not those of the stored distances.
+        """
+        found = self._bounds(arrays)
+        if "looks" in arrays:
+            self._check_looks(arrays)
         if found.low > 0.0 and self._by_luck(arrays) > check_significance(self.confidence):
             return replace(found, low=0.0)
         return found
 
+    def trajectory(self, arrays: Stored, looks: IntArray) -> list[EarlyRate]:
+        """The bounds at each look, by generations alone."""
+        copies, compared, false = self._flags(arrays)
+        differences = compared.astype(np.int8) - false.astype(np.int8)
+        return early_rates(copies, differences, looks, confidence=self.confidence, at_zero=self.at_zero)
+
     def p_value(self, arrays: Stored, limit: float) -> float | None:
         """That of the bounds, or of the exchanged images where it is larger."""
-        of_bounds = Statistic.p_value(replace(self, rule=1), arrays, limit)
-        return of_bounds if of_bounds is None else max(of_bounds, self._by_luck(arrays))
+
+        def lower(confidence: float) -> float:
+            with contextlib.suppress(InsufficientProbes):  # the rule of an old record is undefined: nothing is refuted
+                return replace(self, confidence=confidence)._bounds(arrays).low
+            return -math.inf
+
+        return max(p_value_from_bounds(lower, limit), self._by_luck(arrays))
+
+    def _bounds(self, arrays: Stored) -> CopyRate:
+        """The bounds by generations alone."""
+        copies, compared, false = self._flags(arrays)
+        if not self.planned:
+            return copy_rate(copies, compared, false, confidence=self.confidence)
+        if check_rule(self.rule, last=3) < 3:
+            return running_copy_rate(copies, compared, false, planned=int(self.planned), confidence=self.confidence)
+        return early_copy_rate(copies, compared, false, confidence=self.confidence, at_zero=self.at_zero)
+
+    def _check_looks(self, arrays: Stored) -> None:
+        """Refuse a stored course that did not happen."""
+        found = self.trajectory(arrays, only(arrays, "looks"))
+        stored = (only(arrays, role) for role in ("looks_low", "looks_high"))
+        for name, kept in zip(("low", "high"), stored, strict=True):
+            if not np.allclose(kept, [getattr(one, name) for one in found], rtol=1e-9, atol=1e-9):
+                raise UsageError(f"The {name} bounds at the looks are not those of the stored distances.")
 
     def _by_luck(self, arrays: Stored) -> float:
-        """How often as many copies are of compared images, if members and unseen images are exchanged at random.
-
-        One training image alone, with no unseen image matched, cannot be exchanged and is judged as it is.
-        """
-        if check_rule(self.rule) == 1:
+        """As `copying_luck`; 0 by the first rule."""
+        if check_rule(self.rule, last=3) == 1:
             return 0.0
         _, compared, false = self._flags(arrays)
         members, unseen = only(arrays, "nearest")[compared], only(arrays, "control_nearest")[false]
-        if len(unseen) == 0 and len(np.unique(members)) == 1:
-            return 0.0
-        return split_luck(members, unseen, len(only(arrays, "compared")))
+        return copying_luck(members, unseen, len(only(arrays, "compared")))
+
+    @property
+    def _fixed(self) -> float:
+        """The confidence of the copy rule, which stays as it was, whatever is asked for."""
+        return self.confidence if self.rule_confidence is None else self.rule_confidence
 
     def _flags(self, arrays: Stored) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Copies, those of compared members, and false matches."""
-        # The rule stays as it was, whatever confidence is asked for.
-        fixed = self.confidence if self.rule_confidence is None else self.rule_confidence
         found = false_match_threshold(
-            only(arrays, "null"), max_false_match_rate=self.max_false_match_rate, confidence=fixed, ceiling=self.ceiling
+            only(arrays, "null"),
+            max_false_match_rate=self.max_false_match_rate,
+            confidence=self._fixed,
+            ceiling=self.ceiling,
         )
         rule = {"delta": float(self.delta), "threshold": found.threshold}
         copies = is_copy(only(arrays, "l2"), only(arrays, "adaptive"), **rule)
@@ -316,7 +316,10 @@ class CopyRateStatistic(Statistic):
                 "the copies are of so few images that the split into training and unseen images may explain them "
                 f"(p = {luck:.2g}): no number of generations decides, more images may"
             )
-        return more_trials(measured, measured.false_matches / measured.generations, limit)
+        false = measured.false_matches / measured.generations
+        if not self.planned or check_rule(self.rule, last=3) < 3:
+            return more_trials(measured, false, limit)
+        return early_trials(measured, measured.generations, false, limit, at_zero=self.at_zero)
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (generations, members, non-members); half of the non-members are the control."""
@@ -326,18 +329,14 @@ class CopyRateStatistic(Statistic):
             clean="without a copy",
             beside=both_sides(members, nonmembers),
             controls=generations,
-            given=EARLY if self.planned else "",
             undefined=uncalibrated(nonmembers, self.max_false_match_rate, self.confidence, images="non-members"),
         )
+        if self.planned:
+            return early_facts(generations, limit, self.confidence, words)
         return rate_facts(generations, limit, self.confidence, words)
 
-
-def uncalibrated(count: int, max_false_match_rate: float, confidence: float, *, images: str) -> str:
-    """Why so many unseen images, half of which are the control, calibrate no copy rule; empty where they do."""
-    needed = 2 * values_needed(max_false_match_rate, round(1.0 - confidence, 12))
-    if count >= needed:
-        return ""
-    return (
-        f"undefined, because {count} {images} calibrate no copy rule with a false match rate of "
-        f"{max_false_match_rate:g}: at least {needed} {images} are needed"
-    )
+    def expected(self, counts: tuple[int, ...], limit: float) -> int | None:
+        """Generations after which a model without a copy passes; None: all of them, or it cannot."""
+        at_zero = share_at_zero(limit, counts[0], confidence=self.confidence)
+        clean = passes_after(0, limit, confidence=self.confidence, at_zero=at_zero) if self.planned else None
+        return clean if clean is not None and clean <= counts[0] else None

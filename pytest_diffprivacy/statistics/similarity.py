@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes
 from pytest_diffprivacy.statistics.arguments import as_number, check_fraction, check_scores, check_significance
-from pytest_diffprivacy.statistics.copies import uncalibrated
+from pytest_diffprivacy.statistics.match_threshold import uncalibrated
 from pytest_diffprivacy.statistics.ranks import find_ranks, values_needed
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate_facts
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic

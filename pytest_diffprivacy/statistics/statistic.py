@@ -50,6 +50,11 @@ class Statistic(abc.ABC):
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """What probes of these numbers can show about a limit, before anything is measured: label -> words."""
 
+    def expected(self, counts: tuple[int, ...], limit: float) -> int | None:
+        """Of the first of these numbers, how many are needed for a model without a leak; None: all of them."""
+        del counts, limit
+        return None
+
     def needed(self, arrays: Stored, measured: Any, limit: float) -> str:
         """What would decide where `measured`, this statistic's own result, does not; empty where nothing is known."""
         del arrays, measured, limit

@@ -37,7 +37,9 @@ def main() -> int:
     for kind, model in targets:
         judge = Auditor(images="none")
         try:
-            assert_no_extraction(model, probes, generations=given.generations, max_rate=LIMIT, auditor=judge)
+            assert_no_extraction(
+                model, probes, generations=given.generations, max_rate=LIMIT, early_stop=False, auditor=judge
+            )
         except (PrivacyViolation, Inconclusive) as outcome:
             print(outcome, file=sys.stderr)
         (claim,) = judge.claims

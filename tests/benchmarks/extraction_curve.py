@@ -33,7 +33,12 @@ def judged(name: str, generations: int) -> Claim:
     judge = Auditor(images="none")
     try:
         assert_no_extraction(
-            load_model(EXAMPLES / name), digits_probes(name), generations=generations, max_rate=LIMIT, auditor=judge
+            load_model(EXAMPLES / name),
+            digits_probes(name),
+            generations=generations,
+            max_rate=LIMIT,
+            early_stop=False,
+            auditor=judge,
         )
     except PrivacyViolation as violation:
         print(violation, file=sys.stderr)

@@ -37,8 +37,8 @@ def test_a_gan_is_audited_like_any_other_generator(gan: CallableGenerator) -> No
         assert_no_extraction(gan, probes, generations=512, max_rate=0.01, auditor=judge)
     claim = caught.value.claim
     assert claim.estimate is not None
-    assert 0.02 < claim.estimate.low <= claim.estimate.value <= claim.estimate.high < 0.25
-    assert claim.estimate.counts == "512 generations, 360 members"
+    assert 0.02 < claim.estimate.low <= claim.estimate.value <= claim.estimate.high < 0.35
+    assert claim.estimate.counts == "at most 512 generations, 360 members"
     assert claim.model is not None
     assert claim.model.name == "digits-gan"
     assert len(claim.charts[0].series[0].x) == 7  # 1, 2, 4, ..., 64 repetitions

@@ -13,7 +13,9 @@ AUDIT = f"""
     from pytest_diffprivacy import assert_no_extraction
 
     def test_no_image_comes_back(diffusion_model, probe_set):
-        assert_no_extraction(diffusion_model, probe_set, generations=2000, steps={STEPS}, max_rate=0.01)
+        assert_no_extraction(
+            diffusion_model, probe_set, generations=2000, steps={STEPS}, max_rate=0.01, early_stop=False
+        )
 """
 
 

@@ -56,6 +56,15 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         ["2995 generations without a copy are needed", "50 network evaluations a generation, 50000 in all"],
     ),
     (
+        "assert_no_extraction(diffusion_model, probe_set, max_rate=0.01, max_false_match_rate=0.1)",
+        "Share of generations that copy a training image is at most 0.01",
+        [
+            "at most 4096 generations, 80 members",
+            "343 generations without a copy are needed, after which generating stops",
+            "50 network evaluations a generation, 17150 if nothing leaks, at most 204800 in all",
+        ],
+    ),
+    (
         f"search = PromptSearch(edge_threshold=0.1, prompts={PROMPTS}, images=20)\n"
         "assert_no_extraction(diffusion_model, probe_set, search=search, steps=10, max_rate=0.05)",
         "Share of prompts that bring a training image back is at most 0.05",
