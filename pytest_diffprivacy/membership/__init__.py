@@ -20,6 +20,8 @@ from pytest_diffprivacy.membership.drc import control_scores as control_scores
 from pytest_diffprivacy.membership.drc import drc
 from pytest_diffprivacy.membership.drc import drc_scores as drc_scores
 from pytest_diffprivacy.membership.drc import drc_task_scores as drc_task_scores
+from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter
+from pytest_diffprivacy.membership.frequency_filter import frequency_filter as frequency_filter
 from pytest_diffprivacy.membership.gsa import gsa_attack, gsa_measure
 from pytest_diffprivacy.membership.gsa import gsa_features as gsa_features
 from pytest_diffprivacy.membership.lira import averaged_losses as averaged_losses
@@ -60,6 +62,7 @@ ATTACKS: Final[Mapping[str, Method]] = methods_in(
 __all__ = [
     "ATTACKS",
     "Attack",
+    "FrequencyFilter",
     "Measure",
     "Shadow",
     "ShadowScores",

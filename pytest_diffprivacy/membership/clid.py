@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
 from pytest_diffprivacy.membership.shadow import digests_of
+from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, Need, method, score_function, with_parameters_of
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
@@ -50,6 +52,13 @@ class ClidTerms:
         """Mean of the D_i: float64 (n,)."""
         return np.asarray(self.differences.mean(axis=0))
 
+    def released_fremia(self, alpha: float = 0.4) -> NDArray[np.float64]:
+        """`(1 - alpha) L(c) - alpha (L(c) + sum_i D_i)` of FreMIA's released code: float64 (n,), **lower** = member.
+
+        For comparison with published numbers only: the sum holds L(c) itself, is no mean, and neither term has a scale.
+        """
+        return np.asarray(-(1.0 - alpha) * self.fit - alpha * (self.differences.sum(axis=0) - self.fit))
+
 
 @dataclass(frozen=True, slots=True)
 class ClidScale:
@@ -79,7 +88,13 @@ UNSCALED: Final = ClidScale(gain=(0.0, 1.0), fit=(0.0, 1.0), weight=0.9)
 
 
 @score_function(access=Access.GREY_BOX, called="CLiD", noise="a draw a timestep")
-def _losses(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, reductions: int = REDUCTIONS) -> Tensor:
+def _losses(
+    batch: ImageBatch,
+    *,
+    timesteps: Sequence[int] = TIMESTEPS,
+    reductions: int = REDUCTIONS,
+    frequency_filter: FrequencyFilter | None = None,
+) -> Tensor:
     """The loss with an image's own prompt, with each reduced one, and without: (b, reductions + 2)."""
     if batch.prompts is None:
         raise UsageError("`prompts` must be given: CLiD compares each image's own prompt with shorter ones, got None.")
@@ -97,7 +112,8 @@ def _losses(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, reductio
         alpha, sigma = model.schedule.at(t)
         x_t = alpha * batch.x0 + sigma * eps
         for row, condition in zip(loss, conditions, strict=True):
-            row += (model.predict_eps(x_t, t, condition) - eps).double().square().flatten(1).sum(1)
+            error = filtered(model.predict_eps(x_t, t, condition) - eps, frequency_filter, (alpha, sigma))
+            row += error.square().flatten(1).sum(1)
     return (loss / len(times)).T
 
 
@@ -115,6 +131,7 @@ def clid_scores(  # noqa: D417 - the others are handed on
         images: (n, channels, height, width) in [0, 1].
         timesteps: the papers' draw them uniformly; the default is the middle of each third of the papers' schedule,
             matched by signal-to-noise ratio. Plain ints are the model's own.
+        frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
         reductions: shortened prompts beside the empty one (k - 1 of the paper); class indices have none.
         scale: from `fit_clid_scale`, fitted on a shadow model or on images that are not scored here.
         noise: replaces the draws: (timesteps, n, *model.sample_shape), row j for timesteps[j].
@@ -132,7 +149,7 @@ def clid_scores(  # noqa: D417 - the others are handed on
         AuditError: the model's output is not finite.
 
     Source: Follows Zhai et al. 2024 (CLiD, threshold variant), except for fixed timesteps and a scale that never sees
-    the scored images (METHODS 3.10).
+    the scored images (METHODS 3.10); frequency filter of FreMIA (METHODS 3.14).
     """
     terms, chosen = clid_terms(model, images, **asked), scale or UNSCALED
     if chosen.model == terms.model and (seen := set(chosen.images).intersection(terms.images)):
@@ -235,4 +252,5 @@ clid = method(
     version=1,
     evaluations=_evaluations,
     needs={Need.PROMPTS},
+    evidence=weighed_evidence,
 )(clid_scores)

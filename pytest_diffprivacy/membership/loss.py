@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
+from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
@@ -24,8 +27,16 @@ DRAWS = 20
     evaluations=lambda p: len(p["timesteps"]) * int(p["draws"]) * (2 if p["flip"] else 1),
     noise="draws",
     decides_at_timestep=True,
+    evidence=weighed_evidence,
 )
-def loss(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, draws: int = DRAWS, flip: bool = False) -> Tensor:
+def loss(
+    batch: ImageBatch,
+    *,
+    timesteps: Sequence[int] = TIMESTEPS,
+    draws: int = DRAWS,
+    flip: bool = False,
+    frequency_filter: FrequencyFilter | None = None,
+) -> Tensor:
     """Score images by minus their denoising loss, averaged over noise draws, timesteps and, with `flip`, mirror images.
 
     `score = -mean_{t, j} || eps_j - eps_theta(alpha_t x0 + sigma_t eps_j, t) ||_2^2`, a sum over pixels.
@@ -35,6 +46,7 @@ def loss(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, draws: int 
         draws: noise draws for each image, shared by all timesteps.
         flip: average over the image and its mirror image, for models whose training flipped images horizontally; the
             mirror image has draws of its own, and costs as much again.
+        frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
         noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw; the mirror
             image gets the same.
 
@@ -42,19 +54,24 @@ def loss(batch: ImageBatch, *, timesteps: Sequence[int] = TIMESTEPS, draws: int 
         UsageError: bad images, noise, timesteps or prompts.
 
     Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1;
-    averaging over the training's augmentation as in section 5.2.
+    averaging over the training's augmentation as in section 5.2; frequency filter of FreMIA (METHODS 3.14).
     """
     times = batch.times(timesteps)
-    views = [batch.images, batch.images.flip(-1)] if flip else [batch.images]
+
+    def size(error: Tensor, timestep: int) -> Tensor:
+        weighed = filtered(error, frequency_filter, batch.model.schedule.at(timestep))
+        return weighed.square().flatten(1).sum(1)
+
     losses = [
         denoising_loss(
-            batch.model,
-            batch.model.encode(view),
+            view.model,
+            view.x0,
             timesteps=times,
-            noise=batch.noise(draws, view=view),
+            noise=view.noise(draws),
             conditioning=batch.conditioning,
+            size=size,
         )
-        for view in views
+        for view in ([batch, replace(batch, images=batch.images.flip(-1))] if flip else [batch])
     ]
     return -torch.stack(losses).mean(0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
+from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
 
@@ -18,8 +20,15 @@ POWER = 4
     version=1,
     evaluations=lambda _: 2,
     decides_at_timestep=True,
+    evidence=weighed_evidence,
 )
-def pia(batch: ImageBatch, *, timestep: int = ReferenceTimestep(200), p: float = POWER) -> Tensor:
+def pia(
+    batch: ImageBatch,
+    *,
+    timestep: int = ReferenceTimestep(200),
+    p: float = POWER,
+    frequency_filter: FrequencyFilter | None = None,
+) -> Tensor:
     """Score images by minus the proximal initialization error.
 
     `e0 = eps_theta(x0, 0)`, `score = -sum | e0 - eps_theta(alpha_t x0 + sigma_t e0, t) |^p`: the p-th power of the
@@ -28,16 +37,18 @@ def pia(batch: ImageBatch, *, timestep: int = ReferenceTimestep(200), p: float =
     Args:
         timestep: the default is the papers' t = 200, matched by signal-to-noise ratio; a plain int is the model's own.
         p: power of the norm, > 0.
+        frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
 
     Raises:
         UsageError: p is not positive, or the timestep leaves the schedule.
 
-    Source: Implements Kong et al. 2024 (PIA), Eq. 9, without the root.
+    Source: Implements Kong et al. 2024 (PIA), Eq. 9, without the root; frequency filter of FreMIA (METHODS 3.14).
     """
     check_power(p)
     t, alpha, sigma = batch.at(timestep)
     e0 = batch.predict(batch.x0, 0)
-    return -power_sum(e0 - batch.predict(alpha * batch.x0 + sigma * e0, t), p)
+    error = e0 - batch.predict(alpha * batch.x0 + sigma * e0, t)
+    return -power_sum(filtered(error, frequency_filter, (alpha, sigma)), p)
 
 
 pia_scores = pia.scores

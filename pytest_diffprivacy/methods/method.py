@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
@@ -20,6 +20,7 @@ from pytest_diffprivacy.models.schedule import MatchedTimestep, NoiseSchedule
 from pytest_diffprivacy.probes import ProbeSet
 
 Scores: TypeAlias = Callable[..., NDArray[np.float64]]
+Pair: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 BY_CALLER: Final = "chosen by the caller"
 
 
@@ -93,6 +94,9 @@ class ScoredProbes:
         seed: the run's seed.
         confidence: of each one-sided bound.
         images: "none", "redacted" or "full": how pictures may be shown.
+        used: the method as it was configured.
+        ask: configured methods -> by key, their scores of the members and of the non-members, computed and stored as
+            the method's own; several share network evaluations.
     """
 
     model: Denoiser
@@ -103,6 +107,8 @@ class ScoredProbes:
     seed: int
     confidence: float
     images: str
+    used: Configured
+    ask: Callable[[Sequence[Configured]], Mapping[str, Pair]]
 
 
 EvidenceHook: TypeAlias = Callable[[ScoredProbes], MethodEvidence]

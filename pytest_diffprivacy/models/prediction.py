@@ -66,7 +66,13 @@ def x0_from_eps(eps: Tensor, x_t: Tensor, alpha: float, sigma: float) -> Tensor:
 
 
 def denoising_loss(
-    model: Denoiser, x0: Tensor, *, timesteps: Sequence[int], noise: Tensor, conditioning: Conditioning | None
+    model: Denoiser,
+    x0: Tensor,
+    *,
+    timesteps: Sequence[int],
+    noise: Tensor,
+    conditioning: Conditioning | None,
+    size: Callable[[Tensor, int], Tensor] | None = None,
 ) -> Tensor:
     """Summed squared error of the predicted noise, averaged over timesteps and draws.
 
@@ -78,19 +84,25 @@ def denoising_loss(
         timesteps: the model's own indices.
         noise: (draws, b, *model.sample_shape), shared by all timesteps.
         conditioning: what `model.condition(...)` returned for these rows, or None.
+        size: (error float64 (b, *model.sample_shape), timestep) -> (b,), in the place of the sum of squares.
 
     Returns:
         float64 (b,), on the model's device.
 
     Source: METHODS 3.0.
     """
+    measure = size or _sum_of_squares
     loss = torch.zeros(len(x0), dtype=torch.float64, device=model.device)
     for t in timesteps:
         alpha, sigma = model.schedule.at(t)
         for eps in noise:
             predicted = model.predict_eps(alpha * x0 + sigma * eps, t, conditioning)
-            loss += (eps - predicted).double().square().flatten(1).sum(1)
+            loss += measure((eps - predicted).double(), t)
     return loss / (len(timesteps) * len(noise))
+
+
+def _sum_of_squares(error: Tensor, _: int) -> Tensor:
+    return error.square().flatten(1).sum(1)
 
 
 class Parametrization(Protocol):

@@ -122,8 +122,8 @@ def table_method(table: ScoreTable, column: str) -> records.Method:
 
 
 def shown_parameters(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as a record shows them."""
-    return {key: _text(value) for key, value in parameters.items()}
+    """Parameters as a record shows them; what is None was not asked for and is left out."""
+    return {key: _text(value) for key, value in parameters.items() if value is not None}
 
 
 def _text(value: Any) -> str:

@@ -138,7 +138,11 @@ class ModelScores:
         if len(self.chosen) == 1:
             scores: Scores = {self.chosen[0].key: (self.side(findings, 0), self.side(findings, 1))}
         else:
-            scores = self._together(findings)
+            scores, cost = self._together(self.chosen, findings)
+            alone = sum(one.evaluations or 0 for one in self.chosen)
+            findings.notes.append(
+                f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."
+            )
         for one in self.chosen:
             self._show(findings, one, scores[one.key])
         return scores
@@ -149,14 +153,11 @@ class ModelScores:
         images = self._sides[side] if places is None else self._sides[side].subset(places)
         return self._auditor.scores(self.denoiser, images, one.task(self._auditor.seed), findings.work)
 
-    def _together(self, findings: Findings) -> Scores:
-        shared = family_task(self.chosen, self._auditor.seed)
+    def _together(self, methods: Sequence[Configured], findings: Findings) -> tuple[Scores, float]:
+        """Scores of both sides by several methods, and the network evaluations that a member cost."""
+        shared = family_task(methods, self._auditor.seed)
         first, second = (self._auditor.scores(self.denoiser, side, shared, findings.work) for side in self._sides)
-        cost, alone = float(first[:, -1].mean()), sum(one.evaluations or 0 for one in self.chosen)
-        findings.notes.append(
-            f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."
-        )
-        return {one.key: (first[:, i], second[:, i]) for i, one in enumerate(self.chosen)}
+        return {one.key: (first[:, i], second[:, i]) for i, one in enumerate(methods)}, float(first[:, -1].mean())
 
     def _show(self, findings: Findings, one: Configured, pair: Pair) -> None:
         """What a method shows a reader beside its scores."""
@@ -172,6 +173,8 @@ class ModelScores:
             seed=self._auditor.seed,
             confidence=self._wanted.confidence,
             images=self._auditor.images,
+            used=one,
+            ask=lambda methods: self._together(methods, findings)[0],
         )
         shown = show(scored)
         findings.also_measured += shown.estimates

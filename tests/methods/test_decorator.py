@@ -65,11 +65,13 @@ def test_the_signature_is_the_table_of_parameters_and_defaults(method: Method) -
 def test_a_configured_method_is_a_value() -> None:
     chosen = secmi(timestep=50)
     assert (chosen.name, chosen.label, chosen.title) == ("secmi", "", "SecMI (statistic)")
-    assert chosen.parameters == {"timestep": 50, "step": 10}
+    assert chosen.parameters == {**secmi.defaults, "timestep": 50}
     assert chosen.evaluations == 7
-    assert chosen.task(3).parameters == {"timestep": 50, "step": 10}
+    assert chosen.task(3).parameters == chosen.parameters
     assert ATTACKS["loss"](draws=2).task(3).parameters["seed"] == 3
-    with pytest.raises(UsageError, match="`parameters` must be among timestep, step for secmi, got timesteps"):
+    with pytest.raises(
+        UsageError, match=r"`parameters` must be among timestep, step, last_step, .* for secmi, got timesteps"
+    ):
         secmi(timesteps=50)
 
 

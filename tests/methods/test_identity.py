@@ -202,7 +202,7 @@ def test_an_identity_is_fields(written: Written) -> None:
         "label": "timestep 50",
         "version": 1,
         "function": "pytest_diffprivacy.membership.secmi.secmi",
-        "parameters": {"timestep": 50, "step": 10},
+        "parameters": {**ATTACKS["secmi"].defaults, "timestep": 50},
     }
     own = edition(written, 1.0).attack()().identity
     assert own["function"] == "own_methods.own_scores"
