@@ -126,13 +126,13 @@ class Auditor:
         guidance_scale: float | None = None,
         label: str = "generations",
         first: int = 0,
-    ) -> Iterator[tuple[range, NDArray[np.float32]]]:
-        """Generated images in [0, 1], as 8-bit as a user receives them; image i has seed `run seed * 2^32 + i`."""
+    ) -> Iterator[tuple[range, NDArray[np.uint8]]]:
+        """Generated images as bytes, as a user receives them; image i has seed `run seed * 2^32 + i`."""
         seeds = range(self.generation_seed(first), self.generation_seed(first + count))
         units = generation_units(GenerationTask(seeds, steps, prompt, guidance_scale, label, first))
         start = first
         for arrays in self.engine.run(model, units, title="generating", work=work):
-            images = arrays["images"].astype(np.float32) / np.float32(255.0)
+            images = arrays["images"]
             yield range(start, start + len(images)), images
             start += len(images)
 

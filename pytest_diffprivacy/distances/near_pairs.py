@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
+from pytest_diffprivacy.distances.bounds import Features
+from pytest_diffprivacy.distances.neighbours import LARGE_SIDE, READ_BYTES, Searched
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.slices import in_batches
 
@@ -79,6 +81,55 @@ def near_pairs(
                     yield NearPairs(
                         (rows_a[near] + part.start).numpy(), (rows_b[near] + other.start).numpy(), squared[near].numpy()
                     )
+
+
+def possible_pairs(
+    features: Features, max_squared: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]]:
+    """Every pair of images whose squared distance may be at most `max_squared`, and whether it is for certain.
+
+    Args:
+        features: what bounds the distances of the images.
+        max_squared: on [0, 1], summed over the values.
+
+    Yields:
+        First and second positions (first < second) and bool, of the pairs of two blocks.
+    """
+    parts = list(in_batches(len(features), MOST_ROWS))
+    for i, part in enumerate(parts):
+        for other in parts[i:]:
+            lower, upper = features.take(part).bounds(features.take(other))
+            first, second = np.nonzero(lower <= max_squared)
+            certain = upper[first, second] <= max_squared
+            first, second = first + part.start, second + other.start
+            above = first < second
+            yield first[above], second[above], certain[above]
+
+
+def near_images(
+    images: Searched, first: NDArray[np.int64], second: NDArray[np.int64], max_distance: float
+) -> NDArray[np.bool_]:
+    """Which pairs of images of a set are within an RMS distance: bool (pairs,).
+
+    Bounds decide where they can and the images are large; images are read for the others, a fixed memory's fill.
+    """
+    near, unsure = np.zeros(len(first), dtype=bool), np.arange(len(first))
+    values = int(np.prod(images.image_shape))
+    if min(images.image_shape[1:]) >= LARGE_SIDE and len(first):
+        lower, upper = images.features.between(first, second)
+        near = upper <= max_distance**2 * values
+        unsure = np.flatnonzero(~near & (lower <= max_distance**2 * values))
+    order = unsure[np.lexsort((second[unsure], first[unsure]))]
+    size = max(1, READ_BYTES // (2 * values * (1 if images.in_bytes else 4)))
+    for part in in_batches(len(order), size):
+        some = order[part]
+        needed, places = np.unique(np.concatenate([first[some], second[some]]), return_inverse=True)
+        pixels = images.pixels(needed.tolist())
+        limit = max_distance**2 * values * (255.0**2 if pixels.dtype == np.uint8 else 1.0)
+        for pair, a, b in zip(some, places[: len(some)], places[len(some) :], strict=True):
+            difference = np.subtract(pixels[a], pixels[b], dtype=np.float64).ravel()
+            near[pair] = difference @ difference <= limit
+    return near
 
 
 def _candidates(a: torch.Tensor, b: torch.Tensor, max_squared: float) -> tuple[torch.Tensor, torch.Tensor]:

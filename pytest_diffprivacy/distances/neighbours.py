@@ -1,28 +1,40 @@
-"""Nearest images, and how many are near: exact search over a whole set in a fixed amount of memory."""
+"""Nearest images, and how many are near: exact search over a whole set, each of its images read once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, final
+from functools import cached_property
+from typing import Protocol, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.bounds import Features, Pixels, features_of
 from pytest_diffprivacy.distances.candidates import Candidates, find_candidates
+from pytest_diffprivacy.distances.squares import (
+    Float64,
+    about_squares,
+    byte_squares,
+    bytes_of,
+    floats_of,
+    pair_squares,
+    square_norms,
+)
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.slices import in_batches
 
-Block: TypeAlias = tuple[range, NDArray[np.float32]]
+Indices = NDArray[np.int64]
 
+LARGE_SIDE = 64
+"""Pixels of the shorter side from which on bounds come before pixels."""
 QUERY_BYTES = 64 * 2**20
-SEARCHED_BYTES = 48 * 2**20
+READ_BYTES = 48 * 2**20
+HELD_BYTES = 2**30
 SEARCHED_ROWS = 4096
-EXACT_BYTES = 2**20
+BOUNDED = 2048
+DENSE = 1 / 16
 MARGIN = 16
-COUNTED_BYTES = 64 * 2**20
-COUNTED_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +46,74 @@ class Neighbours:
         distances: float64 (queries, k), RMS pixel differences on [0, 1].
     """
 
-    indices: NDArray[np.int64]
-    distances: NDArray[np.float64]
+    indices: Indices
+    distances: Float64
 
 
 class Searched(Protocol):
-    """Images that can be read in order, again and again; an ImageSet is one."""
+    """Images that can be read in any order, again and again; an ImageSet is one."""
 
     def __len__(self) -> int: ...
 
-    def batches(self, size: int) -> Iterator[Block]:
-        """All images in order, `size` at a time, float32 (n, channels, height, width) in [0, 1]."""
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of every image."""
+        ...
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether `pixels` are bytes."""
+        ...
+
+    @property
+    def features(self) -> Features:
+        """What bounds their distances."""
+        ...
+
+    def pixels(self, indices: Sequence[int]) -> Pixels:
+        """Some of the images, uint8, or float32 in [0, 1]."""
         ...
 
 
 @final
 class ArrayImages:
-    """An array (n, channels, height, width) in [0, 1] as a searched set."""
+    """An array (n, channels, height, width), uint8 or float in [0, 1], as a searched set."""
 
-    def __init__(self, images: NDArray[np.float32]) -> None:
+    def __init__(self, images: Pixels) -> None:
         self._images = images
+        self.image_shape: tuple[int, ...] = images.shape[1:]
+        self.in_bytes = images.dtype == np.uint8
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def batches(self, size: int) -> Iterator[Block]:
-        """Views of the array."""
-        for part in in_batches(len(self), size):
-            yield range(part.start, part.stop), self._images[part]
+    @cached_property
+    def features(self) -> Features:
+        """What bounds their distances."""
+        return features_of(self._images)
+
+    def pixels(self, indices: Sequence[int]) -> Pixels:
+        """Some of the array; a view where they follow each other."""
+        return self._images[indices.start : indices.stop] if isinstance(indices, range) else self._images[indices]
 
 
-def query_rows(image_values: int) -> int:
-    """How many queries of so many values are searched for in one reading of the searched set."""
-    return max(1, QUERY_BYTES // (4 * image_values))
+def query_rows(searched: Searched) -> int:
+    """How many images of a set's size are held as queries at once; they cost one reading of the set."""
+    values = int(np.prod(searched.image_shape))
+    return max(1, HELD_BYTES // (values * (1 if searched.in_bytes else 4)))
 
 
-def nearest_images(queries: NDArray[np.float32], searched: Searched, k: int) -> Neighbours:
+def nearest_images(queries: Pixels, searched: Searched, k: int) -> Neighbours:
     """The exact k nearest images by RMS distance.
 
-    Candidates come from float32 matrix products with a bound on their rounding error. The distances of all that may
-    belong to the k nearest are computed again as float64 sums of squared differences, in a second reading, so that no
-    cancellation reorders them; where the bound cannot rule out that one was missed, the query is searched for again
-    with more candidates. Memory beyond the queries and the result does not grow with either side.
+    Images of 64 pixels a side and more are read once, in an order in which the nearest come first, and only those that
+    may be among the k nearest of a query: bounds from a few numbers of each say which (METHODS 1.3). Smaller ones are
+    compared by float32 products with a bound on their rounding, and what may be among the k nearest is computed again.
+    Distances of bytes are computed in whole numbers, so that ties are ties; those of other pixels as float64 sums of
+    squared differences. Memory beyond queries, features and result is fixed.
 
     Args:
-        queries: (q, channels, height, width) in [0, 1].
+        queries: (q, channels, height, width), uint8 or in [0, 1].
         searched: the images to search.
         k: neighbours wanted; must not exceed the number of searched images.
 
@@ -88,35 +123,17 @@ def nearest_images(queries: NDArray[np.float32], searched: Searched, k: int) -> 
     count = len(searched)
     if not 1 <= k <= count:
         raise UsageError(f"`k` must be between 1 and the {count} searched images, got {k!r}.")
-    indices = np.empty((len(queries), k), dtype=np.int64)
-    squared = np.empty((len(queries), k))
-    values = int(np.prod(queries.shape[1:]))
-    blocks = _Blocks(searched, min(SEARCHED_ROWS, SEARCHED_BYTES // (4 * values)), queries.shape[1:])
-    pending, keep = np.arange(len(queries)), min(k + MARGIN, count)
-    while len(pending):
-        rows = max(1, min(query_rows(values), QUERY_BYTES // (16 * keep)))
-        missed = []
-        for some in in_batches(len(pending), rows):
-            part = pending[some]
-            chosen = queries[some] if len(pending) == len(queries) else queries[part]
-            flat = np.ascontiguousarray(chosen, dtype=np.float32).reshape(len(part), -1)
-            found = find_candidates(flat, blocks, keep)
-            exact = _exact(flat, blocks, found, k)
-            order = np.lexsort((found.indices, exact))[:, :k]
-            squared[part] = np.take_along_axis(exact, order, 1)
-            indices[part] = np.take_along_axis(found.indices, order, 1)
-            missed.append(part[squared[part, -1] >= found.excluded] if keep < count else part[:0])
-        pending, keep = np.concatenate(missed), min(2 * keep, count)
-    return Neighbours(indices, np.sqrt(squared / values))
+    asked = _Asked(queries, searched)
+    search = _by_bounds if min(asked.shape[1:]) >= LARGE_SIDE else _by_products
+    squared, indices = search(asked, searched, k) if len(queries) else (np.empty((0, k)), np.empty((0, k), np.int64))
+    return Neighbours(indices, np.sqrt(squared / asked.unit))
 
 
-def count_within(
-    queries: NDArray[np.float32], searched: Searched, radius: float, *, repetitions: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
+def count_within(queries: Pixels, searched: Searched, radius: float, *, repetitions: Indices | None = None) -> Indices:
     """For each query the number of searched images within an RMS distance, counted as often as they are repeated.
 
     Args:
-        queries: (q, channels, height, width) in [0, 1].
+        queries: (q, channels, height, width), uint8 or in [0, 1].
         searched: the images to count.
         radius: the largest RMS distance that counts, on [0, 1].
         repetitions: int64 (len(searched),), how often each image counts; None: once.
@@ -127,36 +144,168 @@ def count_within(
     Raises:
         UsageError: shapes differ.
     """
-    values = int(np.prod(queries.shape[1:]))
-    weights = torch.ones(len(searched), dtype=torch.int64) if repetitions is None else torch.from_numpy(repetitions)
-    flat = torch.from_numpy(np.ascontiguousarray(queries)).flatten(1).double()
-    norms, counts = flat.square().sum(1, keepdim=True), torch.zeros(len(flat), dtype=torch.int64)
-    for part, images in _Blocks(searched, min(COUNTED_ROWS, COUNTED_BYTES // (8 * values)), queries.shape[1:]):
-        block = torch.from_numpy(images).double()
-        squared = torch.addmm(norms + block.square().sum(1), flat, block.T, alpha=-2.0)
-        counts += torch.where(squared <= radius**2 * values, weights[part.start : part.stop], 0).sum(1)
-    return counts.numpy()
+    asked, counts = _Asked(queries, searched), np.zeros(len(queries), dtype=np.int64)
+    weights = np.ones(len(searched), dtype=np.int64) if repetitions is None else repetitions
+    values = int(np.prod(asked.shape))
+    limit = np.full(len(queries), radius**2 * asked.unit)
+    for part in in_batches(len(searched), BOUNDED):
+        lower, upper = asked.features.bounds(searched.features.take(part))
+        near = upper <= radius**2 * values
+        counts += near @ weights[part]
+        unsure = ~near & (lower <= radius**2 * values)
+        unsettled = np.flatnonzero(unsure.any(0))
+        for some in in_batches(len(unsettled), asked.readable):
+            columns = unsettled[some]
+            squared = asked.squares(searched, columns + part.start, unsure[:, columns], limit)
+            counts += ((squared <= limit[:, None]) & unsure[:, columns]) @ weights[part][columns]
+    return counts
+
+
+@final
+class _Asked:
+    """Queries in the kind of pixels of the searched set, and their distances in it."""
+
+    def __init__(self, queries: Pixels, searched: Searched) -> None:
+        self.shape = tuple(queries.shape[1:])
+        if len(searched) and searched.image_shape != self.shape:
+            raise UsageError(f"Searched images must have shape {self.shape}, got {tuple(searched.image_shape)}.")
+        levels = queries if queries.dtype == np.uint8 else bytes_of(queries) if searched.in_bytes else None
+        self.in_bytes = searched.in_bytes and levels is not None
+        self.images: Pixels = levels if self.in_bytes and levels is not None else floats_of(queries)
+        self.flat: Pixels = np.ascontiguousarray(self.images).reshape(len(queries), -1)
+        self.unit = self.flat.shape[1] * (255.0**2 if self.in_bytes else 1.0)
+        self.readable = max(1, READ_BYTES // (self.flat.shape[1] * self.flat.itemsize))
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    @cached_property
+    def features(self) -> Features:
+        """What bounds their distances."""
+        return features_of(self.images)
+
+    @cached_property
+    def _norms(self) -> Float64:
+        return square_norms(self.flat)
+
+    def read(self, searched: Searched, indices: Sequence[int]) -> Pixels:
+        """Flat images of the set, in the kind of the queries."""
+        images = searched.pixels(indices)
+        kind = images if self.in_bytes else floats_of(images)
+        return np.ascontiguousarray(kind).reshape(len(images), -1)
+
+    def squares(self, searched: Searched, indices: Indices, wanted: NDArray[np.bool_], limit: Float64) -> Float64:
+        """Squared distances of the queries and some images, (q, images); infinite where nobody wants to know.
+
+        Args:
+            searched: the set of the images.
+            indices: which of them.
+            wanted: bool (q, images).
+            limit: (q,), what is farther is not wanted.
+        """
+        images = self.read(searched, indices.tolist())
+        squared = np.full(wanted.shape, np.inf)
+        rows = np.flatnonzero(wanted.any(1))
+        dense = wanted.sum() > DENSE * len(rows) * len(images)
+        if self.in_bytes:
+            groups = [(rows, slice(0, len(images)))] if dense else []
+            for column in range(0 if dense else len(images)):
+                groups.append((np.flatnonzero(wanted[:, column]), slice(column, column + 1)))
+            for some, columns in groups:
+                chosen = self.flat if len(some) == len(self) else self.flat[some]
+                squared[some, columns] = byte_squares(chosen, images[columns], self._norms[some])
+            return squared
+        pairs = wanted
+        if dense:
+            about, error = about_squares(self.flat, images)
+            pairs = wanted & (about - error <= limit[:, None])
+        one, other = np.nonzero(pairs)
+        squared[one, other] = pair_squares(self.flat, one, images, other)
+        return squared
+
+
+def _by_bounds(asked: _Asked, searched: Searched, k: int) -> tuple[Float64, Indices]:
+    """Squared distances and positions of the k nearest: every image that may be one is read once."""
+    scale = asked.unit / int(np.prod(asked.shape))
+    limit, order = _promising(asked.features, searched.features, k)
+    limit = limit * scale
+    squared, indices = np.full((len(asked), k), np.inf), np.full((len(asked), k), len(searched), dtype=np.int64)
+    for some in in_batches(len(order), asked.readable):
+        images = order[some]
+        lower, _ = asked.features.bounds(searched.features.take(images))
+        wanted = lower * scale <= limit[:, None]
+        images, wanted = images[wanted.any(0)], wanted[:, wanted.any(0)]
+        if not len(images):
+            continue
+        found = asked.squares(searched, images, wanted, limit)
+        rows = np.flatnonzero((found <= limit[:, None]).any(1))
+        together = np.concatenate([squared[rows], found[rows]], axis=1)
+        places = np.concatenate([indices[rows], np.broadcast_to(images, (len(rows), len(images)))], axis=1)
+        nearest = np.lexsort((places, together), axis=1)[:, :k]
+        squared[rows] = np.take_along_axis(together, nearest, axis=1)
+        indices[rows] = np.take_along_axis(places, nearest, axis=1)
+        limit = np.minimum(limit, squared[:, -1])
+    return squared, indices
+
+
+def _promising(own: Features, theirs: Features, k: int) -> tuple[Float64, Indices]:
+    """What the k-th distance of each query does not exceed, squared, on [0, 1]; and images, promising ones first."""
+    highest = np.full((len(own), k), np.float32(np.inf))
+    promise = np.empty(len(theirs), dtype=np.float32)
+    for part in in_batches(len(theirs), BOUNDED):
+        lower, upper = own.bounds(theirs.take(part))
+        together = np.concatenate([highest, upper], axis=1)
+        highest = np.partition(together, k - 1, axis=1)[:, :k]
+        with np.errstate(invalid="ignore"):
+            promise[part] = np.nan_to_num(lower / highest.max(1)[:, None], nan=0.0).min(0)
+    return highest.max(1).astype(np.float64), np.argsort(promise, kind="stable")
+
+
+def _by_products(asked: _Asked, searched: Searched, k: int) -> tuple[Float64, Indices]:
+    """Squared distances and positions of the k nearest, by products of pixels in float32."""
+    count, values = len(searched), asked.flat.shape[1]
+    squared, indices = np.empty((len(asked), k)), np.empty((len(asked), k), dtype=np.int64)
+    blocks = _Blocks(asked, searched)
+    pending, keep = np.arange(len(asked)), min(k + MARGIN, count)
+    while len(pending):
+        rows = max(1, min(QUERY_BYTES // (4 * values), QUERY_BYTES // (16 * keep)))
+        missed = []
+        for some in in_batches(len(pending), rows):
+            part = pending[some]
+            flat = (asked.flat[some] if len(pending) == len(asked) else asked.flat[part]).astype(np.float32, copy=False)
+            found = find_candidates(flat, blocks, keep)
+            exact = _exact(flat, blocks, found, k)
+            order = np.lexsort((found.indices, exact))[:, :k]
+            squared[part] = np.take_along_axis(exact, order, 1)
+            indices[part] = np.take_along_axis(found.indices, order, 1)
+            missed.append(part[squared[part, -1] >= found.excluded] if keep < count else part[:0])
+        pending, keep = np.concatenate(missed), min(2 * keep, count)
+    return squared, indices
 
 
 @final
 class _Blocks:
-    """Flat blocks of the searched set, read again each time; a set of one block is read once."""
+    """Blocks of the searched set, float32 in the unit of the queries; read once where the set fits into memory."""
 
-    def __init__(self, searched: Searched, size: int, shape: tuple[int, ...]) -> None:
-        self._searched, self._size, self._shape = searched, max(1, size), shape
-        self._kept = list(self._read()) if len(searched) <= size else None
+    def __init__(self, asked: _Asked, searched: Searched) -> None:
+        self._asked, self._searched = asked, searched
+        size = asked.flat.shape[1] * asked.flat.itemsize
+        self._rows = max(1, min(SEARCHED_ROWS, READ_BYTES // (4 * asked.flat.shape[1])))
+        self._kept: list[Pixels] | None = [] if size * len(searched) <= HELD_BYTES else None
 
-    def __iter__(self) -> Iterator[Block]:
-        return iter(self._kept) if self._kept is not None else self._read()
+    def __iter__(self) -> Iterator[tuple[range, NDArray[np.float32]]]:
+        for number, part in enumerate(in_batches(len(self._searched), self._rows)):
+            positions = range(part.start, part.stop)
+            if self._kept is not None and number < len(self._kept):
+                images = self._kept[number]
+            else:
+                images = self._asked.read(self._searched, positions)
+                if self._kept is not None:
+                    self._kept.append(images)
+            yield positions, images.astype(np.float32, copy=False)
 
-    def _read(self) -> Iterator[Block]:
-        for part, images in self._searched.batches(self._size):
-            if tuple(images.shape[1:]) != self._shape:
-                raise UsageError(f"Searched images must have shape {self._shape}, got {tuple(images.shape[1:])}.")
-            yield part, np.ascontiguousarray(images, dtype=np.float32).reshape(len(images), -1)
 
-
-def _exact(queries: NDArray[np.float32], blocks: Iterable[Block], found: Candidates, k: int) -> NDArray[np.float64]:
+def _exact(queries: NDArray[np.float32], blocks: _Blocks, found: Candidates, k: int) -> Float64:
     """Squared distances of all candidates that may be among the k nearest, infinite for the others: (queries, keep)."""
     kth = np.partition(found.squared, k - 1, axis=1)[:, k - 1]
     rows, columns = np.nonzero(found.squared <= (kth + 2.0 * found.error)[:, None])
@@ -166,25 +315,5 @@ def _exact(queries: NDArray[np.float32], blocks: Iterable[Block], found: Candida
     for part, images in blocks:
         first, last = np.searchsorted(positions, [part.start, part.stop], sorter=order)
         here = np.sort(order[first:last])  # query by query, which keeps it in the processor's cache
-        exact[rows[here], columns[here]] = _squared(queries, rows[here], images, positions[here] - part.start)
+        exact[rows[here], columns[here]] = pair_squares(queries, rows[here], images, positions[here] - part.start)
     return exact
-
-
-def _squared(
-    queries: NDArray[np.float32], rows: NDArray[np.int64], images: NDArray[np.float32], positions: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Sums of squared differences in float64 of pairs (queries[rows[i]], images[positions[i]])."""
-    pairs, values = max(1, EXACT_BYTES // (8 * queries.shape[1])), queries.shape[1]
-    result = np.empty(len(rows))
-    held = np.empty((pairs, values))
-    left, right = torch.empty((2, pairs, values))
-    sources, targets, doubled = torch.from_numpy(queries), torch.from_numpy(images), torch.from_numpy(held)
-    one, other = torch.from_numpy(rows), torch.from_numpy(positions)
-    for some in in_batches(len(rows), pairs):  # in memory that is held already: fresh pages cost more than the sums
-        size = some.stop - some.start
-        torch.index_select(sources, 0, one[some], out=left[:size])
-        torch.index_select(targets, 0, other[some], out=right[:size])
-        doubled[:size].copy_(right[:size].sub_(left[:size]))
-        difference = held[:size]
-        np.matmul(difference[:, None], difference[:, :, None], out=result[some].reshape(-1, 1, 1))
-    return result

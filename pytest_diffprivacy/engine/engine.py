@@ -21,6 +21,7 @@ from pytest_diffprivacy.engine.units import Answer, CannotSend, Executor, Identi
 from pytest_diffprivacy.engine.workers import answered, at_work
 from pytest_diffprivacy.errors import AuditError, EvidenceError, UsageError
 from pytest_diffprivacy.evidence import Arrays, RunFolder, Store
+from pytest_diffprivacy.evidence.store import session_store
 
 AHEAD = 2
 """Units a worker that may be computed before their turn: enough to keep all busy, few enough to stop early."""
@@ -321,10 +322,8 @@ def session_engine(session: options.Session) -> Engine:
     if _latest is None or _latest[0] is not session:
         settings = session.settings
         run, seconds = RunFolder(Path(str(settings["cache-dir"])), session.run_id), settings["budget"]
-        # A worker of xdist that is late to its first unit must not remove what another one has made in this run.
-        since = time.time() - (time.monotonic() - session.started)
         engine = Engine(
-            Store(run.root, settings.size("cache-limit"), since=since, fresh=bool(settings["fresh"])),
+            session_store(session),
             run,
             start=_executor_asked_for(settings),
             batch_size=settings.whole("batch-size"),

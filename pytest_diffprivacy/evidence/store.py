@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence.arrays import Arrays, read_arrays, write_arrays, write_bytes
 from pytest_diffprivacy.evidence.cache import FOLDER, SUFFIX, entries, prune
+from pytest_diffprivacy.options import Session
 
 LIBRARIES = ("pytest-diffprivacy", "torch", "diffusers", "numpy", "scipy", "scikit-learn", "pillow")
 
@@ -153,6 +154,16 @@ class Store:
             yield
         finally:
             lock.release()
+
+
+def session_store(session: Session) -> Store:
+    """The store of a session's folder; what the run reads or writes is not removed while it lasts."""
+    settings = session.settings
+    # A worker of xdist that is late to its first unit must not remove what another one has made in this run.
+    since = time.time() - (time.monotonic() - session.started)
+    return Store(
+        Path(str(settings["cache-dir"])), settings.size("cache-limit"), since=since, fresh=bool(settings["fresh"])
+    )
 
 
 def prepare(root: Path) -> None:

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_diffprivacy.distances import Neighbours, nearest_images, rms
+from pytest_diffprivacy.distances import Neighbours, nearest_images
+from pytest_diffprivacy.distances.bounds import Pixels
+from pytest_diffprivacy.distances.near_pairs import near_images
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes import ImageSet
-from pytest_diffprivacy.slices import in_batches
 
 NEIGHBOURS = 50
 ALPHA = 0.5
 DUPLICATE_DELTA = 0.02
-PAIRS = 1024
 Results = TypeVar("Results", bound=Any)
 
 
@@ -42,7 +42,7 @@ class AdaptiveMatches:
 
 
 def adaptive_distances(
-    queries: NDArray[np.float32],
+    queries: Pixels,
     training: ImageSet,
     *,
     neighbours: int = NEIGHBOURS,
@@ -52,7 +52,7 @@ def adaptive_distances(
     """The adaptive distance of each query to a training set.
 
     Args:
-        queries: (n, channels, height, width) in [0, 1].
+        queries: (n, channels, height, width), uint8 or in [0, 1].
         training: the training images; exact duplicates are already counted in its repetitions.
         neighbours: size of the neighbourhood S.
         alpha: the paper's factor.
@@ -74,7 +74,7 @@ def adaptive_distances(
     nearest = np.empty(len(queries), dtype=np.int64)
     pending, k = np.arange(len(queries)), min(size + 8, distinct)
     while len(pending):
-        found = nearest_images(queries[pending], training, k)
+        found = nearest_images(queries if len(pending) == len(queries) else queries[pending], training, k)
         done = np.zeros(len(pending), dtype=bool)
         copies = _duplicates(training, found, duplicate_delta)
         for row, query in enumerate(pending):
@@ -109,10 +109,7 @@ def _duplicates(training: ImageSet, found: Neighbours, delta: float) -> NDArray[
     rows, columns = np.nonzero(near)
     pairs = np.stack([found.indices[rows, 0], found.indices[rows, columns]], axis=1)
     distinct, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    close = np.empty(len(distinct), dtype=bool)
-    for part in in_batches(len(distinct), PAIRS):
-        one, other = distinct[part].T
-        close[part] = rms(training.load(one.tolist()), training.load(other.tolist())) <= delta
+    close = near_images(training, distinct[:, 0], distinct[:, 1], delta)
     near[rows, columns] = close[inverse.reshape(-1)]
     return near
 

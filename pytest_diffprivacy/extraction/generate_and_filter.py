@@ -9,16 +9,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.distances.neighbours import query_rows
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances, joined
 from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.slices import in_batches
 from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
 
 PAPER_THRESHOLD = 1.0
 SMALLEST_SIDE = 3
-QUERIES = 1024
 EXAMPLES = 12
 
 GENERATE_AND_FILTER = Published(
@@ -79,8 +81,12 @@ def calibrate_rule(
     order = np.random.default_rng([seed, 1]).permutation(len(probes.nonmembers))
     half = max(1, len(order) // 2)
     calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
-    blocks = (images for _, images in calibration.batches(QUERIES))
-    null = np.concatenate([adaptive_distances(images, probes.members).adaptive for images in blocks])
+    null = np.concatenate(
+        [
+            adaptive_distances(calibration.pixels(range(part.start, part.stop)), probes.members).adaptive
+            for part in in_batches(len(calibration), query_rows(calibration))
+        ]
+    )
     try:
         threshold = false_match_threshold(
             null, max_false_match_rate=max_false_match_rate, confidence=confidence, ceiling=ceiling
@@ -108,7 +114,7 @@ class Example:
     nearest: int
     adaptive: float
     copy: bool
-    image: NDArray[np.float32]
+    image: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class Extraction:
 
 
 def filter_generations(
-    generations: Iterable[NDArray[np.float32]],
+    generations: Iterable[Pixels],
     members: ImageSet,
     rule: CopyRule,
     *,
@@ -160,7 +166,7 @@ def filter_generations(
     """Compare generations with all members and with the control images, a memory's fill at a time.
 
     Args:
-        generations: blocks (n, channels, height, width) in [0, 1]; as many are held as one search takes.
+        generations: blocks (n, channels, height, width), uint8 or in [0, 1]; as many are held as one search takes.
         members: the training images.
         rule: what counts as a copy.
         examples: how many generations to keep for showing, one for each nearest member at the most.
@@ -173,7 +179,7 @@ def filter_generations(
     Source: Follows Carlini et al. 2023, section 5.2, with the control of METHODS 1.4.
     """
     found: Extraction | None = None
-    most = query_rows(int(np.prod(members.image_shape)))
+    most = query_rows(members)
     for block in interim_blocks(generations, most=most, looks=looks):
         part = Extraction(rule, adaptive_distances(block, members), adaptive_distances(block, rule.control), [])
         shown = _most_conspicuous(found, part, block, examples)
@@ -187,42 +193,44 @@ def filter_generations(
     return found
 
 
-def _most_conspicuous(
-    before: Extraction | None, new: Extraction, block: NDArray[np.float32], count: int
-) -> list[Example]:
+def _most_conspicuous(before: Extraction | None, new: Extraction, block: Pixels, count: int) -> list[Example]:
     """Of the examples before and a new block: copies before others, closer before farther, one a nearest member."""
     offset, shown = (len(before.copies), before.examples) if before else (0, [])
     matches = new.matches
     seen = [
-        Example(offset + i, int(matches.nearest[i]), float(matches.adaptive[i]), bool(new.copies[i]), image)
-        for i, image in enumerate(block)
+        Example(offset + i, int(matches.nearest[i]), float(matches.adaptive[i]), bool(new.copies[i]), None)
+        for i in range(len(block))
     ]
     best: dict[int, Example] = {}
     for example in sorted([*shown, *seen], key=lambda e: (not e.copy, e.adaptive, e.index)):
         best.setdefault(example.nearest, example)
-    return [replace(e, image=e.image.copy()) for e in list(best.values())[:count]]  # copied, so that its block can go
+    return [  # copied, so that its block can go
+        e if e.index < offset else replace(e, image=floats_of(block[e.index - offset].copy()))
+        for e in list(best.values())[:count]
+    ]
 
 
-def interim_blocks(
-    blocks: Iterable[NDArray[np.float32]], *, most: int, looks: Sequence[int]
-) -> Iterator[NDArray[np.float32]]:
+def interim_blocks(blocks: Iterable[Pixels], *, most: int, looks: Sequence[int]) -> Iterator[Pixels]:
     """The same images in the larger blocks of interim analyses: every block costs a reading of the training set.
 
     Blocks are kept whole, and at most `most` images are held, or a single block. What a block completes to one of the
     numbers of `looks` is handed on.
     """
-    held: list[NDArray[np.float32]] = []
-    done = 0
+    held: Pixels | None = None
+    count = done = 0
     for block in blocks:
-        if held and sum(map(len, held)) + len(block) > most:
-            done += sum(map(len, held))
-            yield np.concatenate(held)
-            held = []
-        held.append(block)
-        count = sum(map(len, held))
+        if count and count + len(block) > most:
+            assert held is not None, "images are held"
+            done += count
+            yield held[:count]
+            held, count = None, 0
+        if held is None:  # pages that are not filled cost nothing
+            held = np.empty((max(most, len(block)), *block.shape[1:]), dtype=block.dtype)
+        held[count : count + len(block)] = block
+        count += len(block)
         if count >= most or done + count in looks:
             done += count
-            yield np.concatenate(held)
-            held = []
-    if held:
-        yield np.concatenate(held)
+            yield held[:count]
+            held, count = None, 0
+    if held is not None:
+        yield held[:count]

@@ -6,7 +6,7 @@ images as there are unseen ones, and once more with the unseen images in place o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,18 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances import ArrayImages, Embedding, nearest_images, pixel_embedding
+from pytest_diffprivacy.distances.bounds import Pixels, features_of
+from pytest_diffprivacy.distances.neighbours import query_rows
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances, joined
-from pytest_diffprivacy.extraction.space import Space, distance_to_others
+from pytest_diffprivacy.extraction.generate_and_filter import interim_blocks
+from pytest_diffprivacy.extraction.space import Space, distance_to_others, pooled, pooled_images
 from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
+from pytest_diffprivacy.slices import in_batches
 
 SMALLEST = 10
-CHUNK = 512
 CELLS = 3
 COMPONENTS = 64
 EQUAL = 1e-6
-CELL_CHUNK = 1024
 STARTS = 10
 
 REPLICATION = Published(
@@ -108,7 +111,7 @@ def equal_sides(probes: ProbeSet, *, seed: int) -> tuple[ImageSet, ImageSet]:
 
 
 def measure_replication(
-    generations: Iterable[NDArray[np.float32]],
+    generations: Iterable[Pixels],
     training: ImageSet,
     holdout: ImageSet,
     *,
@@ -120,7 +123,7 @@ def measure_replication(
     """Place generations, and unseen images in their place, among the training images.
 
     Args:
-        generations: blocks (n, channels, height, width) in [0, 1]; one is held at a time.
+        generations: blocks (n, channels, height, width), uint8 or in [0, 1]; as many are held as one search takes.
         training: training images, as many as unseen ones.
         holdout: unseen images.
         embedding: a copy detector that decides what is near; None: pixels, with pixels at 32x32 for similarities.
@@ -140,21 +143,27 @@ def measure_replication(
     here = _Training(training, embedding, duplicate_delta, cells, seed)
     elsewhere = Space(holdout, embedding)
     parts, others = [], []
-    for block in generations:
+    for block in interim_blocks(generations, most=query_rows(training), looks=()):
         parts.append(here.against(block))
         others.append(elsewhere.nearest(block))
-    unseen = [here.against(batch) for _, batch in holdout.batches(CHUNK)]
+    unseen = [here.against(batch) for batch in _asked(holdout)]
     return Replication(
         generations=joined(parts),
         unseen=joined(unseen),
         holdout_distances=np.concatenate([found.distances[:, 0] for found in others]),
         nearest_holdout=np.concatenate([found.indices[:, 0] for found in others]),
-        background=np.concatenate([here.similarities(batch, 1) for _, batch in training.batches(CHUNK)]),
+        background=np.concatenate([here.similarities(batch, 1) for batch in _asked(training)]),
         records=len(training),
         cells=cells,
         space="pixels" if embedding is None else embedding.name,
         similarity=here.similarity.name,
     )
+
+
+def _asked(images: ImageSet) -> Iterator[Pixels]:
+    """All images of a set, as many at once as one search takes."""
+    for part in in_batches(len(images), query_rows(images)):
+        yield images.pixels(range(part.start, part.stop))
 
 
 class _Training:
@@ -170,10 +179,13 @@ class _Training:
         self._similar = self._space if embedding else Space(images, self.similarity)
         self._to_others = np.full(len(images), np.nan)
 
-    def against(self, block: NDArray[np.float32]) -> Against:
+    def against(self, block: Pixels) -> Against:
         """How a block of images lies to them."""
-        found = self._space.nearest(block)
-        distances, nearest = found.distances[:, 0], found.indices[:, 0]
+        matches = adaptive_distances(block, self._images, duplicate_delta=self._duplicate_delta)
+        distances, nearest = matches.l2, matches.nearest
+        if self._space.embedding is not None:
+            found = self._space.nearest(block)
+            distances, nearest = found.distances[:, 0], found.indices[:, 0]
         new = np.unique(nearest[np.isnan(self._to_others[nearest])])
         if len(new):
             duplicate = self._duplicate_delta if self._space.embedding is None else EQUAL
@@ -183,13 +195,13 @@ class _Training:
             distances=distances,
             nearest=nearest,
             authentic=distances > self._to_others[nearest],
-            ratios=adaptive_distances(block, self._images, duplicate_delta=self._duplicate_delta).adaptive,
+            ratios=matches.adaptive,
             similarities=self.similarities(block, 0),
             cells=labels,
             cell_distances=inside,
         )
 
-    def similarities(self, block: NDArray[np.float32], place: int) -> NDArray[np.float64]:
+    def similarities(self, block: Pixels, place: int) -> NDArray[np.float64]:
         """Cosine to the most similar image, or with place = 1 to the second: of unit vectors 1 - distance^2 / 2."""
         found = self._similar.nearest(block, place + 1)
         squared = found.distances[:, place] ** 2 * self._similar.dimensions
@@ -199,6 +211,8 @@ class _Training:
 @final
 class Cells:
     """K-means cells of the training images in their leading principal components.
+
+    Images of 64 pixels and more a side are averaged first, to at most 32 x 32 a channel.
 
     Args:
         space: where images lie.
@@ -220,7 +234,11 @@ class Cells:
         if len(training) <= cells:
             raise UsageError(f"`cells` must be fewer than the {len(training)} training images, got {cells}.")
         self._space = space
-        rows = np.concatenate([self._flat(batch) for _, batch in training.batches(CELL_CHUNK)])
+        self._pooled = space.embedding is None and pooled(training.image_shape)
+        if self._pooled:
+            rows = _flat_points(pooled_images(training.features, training.image_shape))
+        else:
+            rows = np.concatenate([self._flat(batch) for batch in _asked(training)])
         size = min(components, len(rows) - 1, rows.shape[1])
         self._projection: Any = PCA(size, svd_solver="full").fit(rows)
         projected = self._projection.transform(rows)
@@ -228,7 +246,7 @@ class Cells:
         labels = self._kmeans.labels_
         self._members = [ArrayImages(self._shaped(projected[labels == cell])) for cell in range(cells)]
 
-    def place(self, images: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def place(self, images: Pixels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The cell of each image, and its distance to the nearest training image of that cell: (n,) each."""
         projected = self._projection.transform(self._flat(images))
         labels = np.asarray(self._kmeans.predict(projected), dtype=np.int64)
@@ -239,10 +257,16 @@ class Cells:
             distances[inside] = found.distances[:, 0]
         return labels, distances
 
-    def _flat(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        coordinates = self._space.coordinates(images)
+    def _flat(self, images: Pixels) -> NDArray[np.float32]:
+        if self._pooled:
+            return _flat_points(pooled_images(features_of(images), images.shape[1:]))
+        coordinates = floats_of(self._space.coordinates(images))
         return coordinates.reshape(len(coordinates), -1)
 
     @staticmethod
     def _shaped(rows: NDArray[Any]) -> NDArray[np.float32]:
         return np.ascontiguousarray(rows, dtype=np.float32)[:, :, None, None]
+
+
+def _flat_points(points: ArrayImages) -> NDArray[np.float32]:
+    return floats_of(points.pixels(range(len(points)))).reshape(len(points), -1)

@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.distances import ArrayImages, Embedding, Neighbours, count_within, nearest_images
-from pytest_diffprivacy.distances.neighbours import Searched, query_rows
+from pytest_diffprivacy.distances.bounds import Features, Pixels
+from pytest_diffprivacy.distances.neighbours import LARGE_SIDE, READ_BYTES, Searched, query_rows
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.slices import in_batches
 
-CHUNK = 256
+
+def read_rows(images: ImageSet) -> int:
+    """How many images of a set are read at once as float32."""
+    return max(1, READ_BYTES // (4 * int(np.prod(images.image_shape))))
 
 
 @final
@@ -36,19 +41,21 @@ class Space:
         self.searched: Searched = images
         self.dimensions = int(np.prod(images.image_shape))
         if embedding is not None:
-            vectors = np.concatenate([self.coordinates(batch) for _, batch in images.batches(CHUNK)])
+            vectors = np.concatenate([self.coordinates(batch) for _, batch in images.batches(read_rows(images))])
             self.searched, self.dimensions = ArrayImages(vectors), vectors.shape[1]
 
     def __len__(self) -> int:
         return len(self.searched)
 
-    def coordinates(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def coordinates(self, images: Pixels) -> Pixels:
         """Where images (n, channels, height, width) lie: themselves, or (n, dimensions, 1, 1)."""
         if self.embedding is None:
             return images
-        return self.embedding.vectors(images)[:, :, None, None]
+        size = max(1, READ_BYTES // (4 * images[:1].size))
+        parts = [self.embedding.vectors(floats_of(images[part])) for part in in_batches(len(images), size)]
+        return np.concatenate(parts)[:, :, None, None]
 
-    def nearest(self, images: NDArray[np.float32], k: int = 1) -> Neighbours:
+    def nearest(self, images: Pixels, k: int = 1) -> Neighbours:
         """The exact k nearest images of the set."""
         return nearest_images(self.coordinates(images), self.searched, k)
 
@@ -79,9 +86,9 @@ def distance_to_others(
     pending, k = np.arange(len(indices)), min(8, len(space))
     while len(pending):
         unsettled = []
-        for some in in_batches(len(pending), CHUNK):
+        for some in in_batches(len(pending), query_rows(training)):
             part = pending[some]
-            found = space.nearest(training.load(indices[part].tolist()), k)
+            found = space.nearest(training.pixels(indices[part].tolist()), k)
             others = found.distances > duplicate_distance
             settled = others.any(axis=1)
             first = np.take_along_axis(found.distances, others.argmax(axis=1)[:, None], axis=1)[:, 0]
@@ -98,7 +105,18 @@ def distance_to_others(
 
 
 OUTLIER_NEIGHBOURS = 10
-ROWS = 1024
+
+
+def pooled(shape: tuple[int, ...]) -> bool:
+    """Whether images are so large that they are averaged before all are compared with all."""
+    return min(shape[1:]) >= LARGE_SIDE
+
+
+def pooled_images(features: Features, shape: tuple[int, ...]) -> ArrayImages:
+    """Images averaged to at most 32 x 32 a channel, as points (n, values, 1, 1) whose RMS distances are theirs."""
+    scale = np.float32(np.sqrt(features.means / np.prod(shape)))
+    points = scale * features.values[:, : features.means]
+    return ArrayImages(points[:, :, None, None])
 
 
 def eidetic_counts(members: ImageSet, extracted: NDArray[np.int64], delta: float) -> NDArray[np.int64]:
@@ -115,9 +133,8 @@ def eidetic_counts(members: ImageSet, extracted: NDArray[np.int64], delta: float
     Source: Implements Carlini et al. 2023, Definition 2 (METHODS 1.1).
     """
     counts = np.zeros(len(extracted), dtype=np.int64)
-    rows = min(ROWS, query_rows(2 * int(np.prod(members.image_shape))))
-    for part in in_batches(len(extracted), rows):
-        images = members.load(extracted[part].tolist())
+    for part in in_batches(len(extracted), query_rows(members)):
+        images = members.pixels(extracted[part].tolist())
         counts[part] = count_within(images, members, delta, repetitions=members.repetitions)
     return counts
 
@@ -126,6 +143,8 @@ def outlierness(
     members: ImageSet, *, embedding: Embedding | None = None, neighbours: int = OUTLIER_NEIGHBOURS
 ) -> NDArray[np.float64]:
     """How far each training image lies from the others: mean distance to its nearest distinct neighbours.
+
+    Images of 64 pixels and more a side are averaged first, to at most 32 x 32 a channel: none is read.
 
     Args:
         members: the training set.
@@ -138,14 +157,17 @@ def outlierness(
     Raises:
         UsageError: fewer than two distinct images.
 
-    Source: Follows Carlini et al. 2023, section 5.3 and Figure 20, except that the embedding is any.
+    Source: Follows Carlini et al. 2023, section 5.3 and Figure 20, except that the embedding is any, and that large
+    images are averaged.
     """
     if len(members) < 2:
         raise UsageError(f"Outliers are told from others only among at least 2 distinct images, got {len(members)}.")
-    space, size = Space(members, embedding), min(neighbours, len(members) - 1)
-    result = np.empty(len(members))
-    for part, coordinates in space.searched.batches(query_rows(space.dimensions)):
-        found = nearest_images(coordinates, space.searched, size + 1)
+    size, result = min(neighbours, len(members) - 1), np.empty(len(members))
+    searched: Searched = Space(members, embedding).searched
+    if embedding is None and pooled(members.image_shape):
+        searched = pooled_images(members.features, members.image_shape)
+    for part in in_batches(len(members), query_rows(searched)):
+        found = nearest_images(searched.pixels(range(part.start, part.stop)), searched, size + 1)
         itself = found.indices == np.arange(part.start, part.stop)[:, None]
         itself[~itself.any(1), -1] = True  # lost among equally near ones: leave out the farthest instead
         others = np.where(itself, 0.0, found.distances)

@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import EvidenceError, ProbeError, UsageError
 from pytest_diffprivacy.evidence.arrays import read_arrays, write_arrays
 from pytest_diffprivacy.models.noise import image_digest
@@ -127,4 +128,4 @@ def toss(count: int, seed: int) -> NDArray[np.bool_]:
 
 def _images(source: ArrayLike, role: str) -> NDArray[np.float32]:
     reader = ArrayReader(np.asarray(source), role)
-    return np.stack([reader.read(index) for index in range(len(reader))])
+    return np.stack([floats_of(reader.read(index)) for index in range(len(reader))])

@@ -7,25 +7,30 @@ are images that are linked by a chain of near-copies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cached_property
+from typing import TypeAlias, final
 
 import networkx
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.bounds import Features, Pixels
 from pytest_diffprivacy.distances.embeddings import Embedding
-from pytest_diffprivacy.distances.near_pairs import BITS, NearPairs, near_pairs, perceptual_hashes
+from pytest_diffprivacy.distances.near_pairs import BITS, near_images, near_pairs, perceptual_hashes, possible_pairs
+from pytest_diffprivacy.distances.neighbours import READ_BYTES
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.probes.image_set import ImageSet
-from pytest_diffprivacy.slices import in_batches
 
 NEAR = 0.02
 CHUNK = 256
 ROUNDING = 1e-6
 """Of the squared distance of two equal unit vectors in float32."""
 
+Positions: TypeAlias = NDArray[np.int64]
+Pairs: TypeAlias = tuple[Positions, Positions, NDArray[np.bool_]]
 Load: TypeAlias = Callable[[Sequence[int]], NDArray[np.float32]]
 
 
@@ -101,8 +106,8 @@ def find_duplicates(
         embedding: a copy detector that decides instead of pixels, e.g. `torchscript_embedding(...)`.
         min_similarity: cosine from which on it calls two images copies, in (0, 1]; required with an embedding, since it
             belongs to the detector.
-        hash_bits: compare only pairs whose perceptual hashes differ in at most this many of 63 bits. Much faster on
-            large images, but it misses copies that are mirrored, cut or recoloured; None: every pair is compared.
+        hash_bits: compare only pairs whose perceptual hashes differ in at most this many of 63 bits. It misses copies
+            that are mirrored, cut or recoloured; None: every pair is compared, exactly, however many there are.
 
     Returns:
         Clusters and labels. Memory grows with the number of images, not of pairs.
@@ -116,31 +121,37 @@ def find_duplicates(
     _check(sets, max_distance, embedding, min_similarity, hash_bits)
     places = [(side, position) for side, images in enumerate(sets) for position in range(len(images))]
 
-    def pixels(part: Sequence[int]) -> NDArray[np.float32]:
-        return np.concatenate([sets[side].load([position]) for side, position in (places[index] for index in part)])
-
     def vectors(of: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Load:
-        rows = np.concatenate([of(batch) for images in sets for _, batch in images.batches(CHUNK)])
+        size = max(1, min(CHUNK, READ_BYTES // (4 * int(np.prod(sets[0].image_shape)))))
+        rows = np.concatenate([of(batch) for images in sets for _, batch in images.batches(size)])
         return lambda part: rows[list(part)]
 
-    if embedding is None or min_similarity is None:
-        limit, rule = (
-            float(np.prod(sets[0].image_shape)) * max_distance**2,
-            f"RMS pixel difference at most {max_distance:g}",
-        )
-        load: Load = pixels
-    else:
-        limit, rule = 2.0 - 2.0 * min_similarity + ROUNDING, f"cosine of {embedding.name} at least {min_similarity:g}"
-        load = vectors(embedding.vectors)
-    if hash_bits is None:
-        found = near_pairs(load, len(places), limit)
-    else:
+    together = _Together(sets) if embedding is None else None
+    rule = f"RMS pixel difference at most {max_distance:g}"
+    limit = 2.0 - 2.0 * min_similarity + ROUNDING if min_similarity is not None else 0.0
+    load: Load | None = None
+    if embedding is not None:
+        rule, load = f"cosine of {embedding.name} at least {min_similarity:g}", vectors(embedding.vectors)
+    candidates: Iterable[Pairs]
+    if hash_bits is not None:
         rule += f", among pairs whose perceptual hashes differ in at most {hash_bits} of {BITS} bits"
-        found = _confirmed(near_pairs(vectors(perceptual_hashes), len(places), 4.0 * hash_bits), load, limit)
-    linked = networkx.utils.UnionFind(range(len(places)))
-    for pairs in found:
-        for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
-            linked.union(first, second)
+        hashed = near_pairs(vectors(perceptual_hashes), len(places), 4.0 * hash_bits)
+        candidates = ((p.first, p.second, np.zeros(len(p.first), dtype=bool)) for p in hashed)
+    elif load is not None:
+        found = near_pairs(load, len(places), limit)
+        candidates = ((p.first, p.second, np.ones(len(p.first), dtype=bool)) for p in found)
+    else:
+        assert together is not None, "pixels decide where no embedding does"
+        candidates = possible_pairs(together.features, float(np.prod(together.image_shape)) * max_distance**2)
+
+    def near(first: Positions, second: Positions) -> NDArray[np.bool_]:
+        if together is not None:
+            return near_images(together, first, second, max_distance)
+        assert load is not None, "an embedding decides"
+        difference = load(first.tolist()).astype(np.float64) - load(second.tolist())
+        return np.asarray(np.square(difference).sum(1) <= limit)
+
+    linked = _linked(len(places), candidates, near)
     components = sorted((sorted(component) for component in linked.to_sets()), key=lambda c: c[0])
     labels = np.empty(len(places), dtype=np.int64)
     for number, component in enumerate(components):
@@ -170,15 +181,52 @@ def _clusters(
     return tuple(sorted(clusters, key=lambda c: (-c.total, c.places)))
 
 
-def _confirmed(candidates: Iterator[NearPairs], load: Load, limit: float) -> Iterator[NearPairs]:
-    """Those of the pairs with similar hashes that are near in pixels or in embedding."""
-    for pairs in candidates:
-        for part in in_batches(len(pairs.first), CHUNK):
-            first, second = pairs.first[part], pairs.second[part]
-            difference = load(first.tolist()).astype(np.float64) - load(second.tolist())
-            squared = np.square(difference).reshape(len(first), -1).sum(1)
-            near = squared <= limit
-            yield NearPairs(first[near], second[near], squared[near])
+def _linked(
+    count: int, candidates: Iterable[Pairs], near: Callable[[Positions, Positions], NDArray[np.bool_]]
+) -> networkx.utils.UnionFind:
+    """Images linked by near pairs; what is linked already is not compared again."""
+    linked = networkx.utils.UnionFind(range(count))
+    for first, second, certain in candidates:
+        for a, b in zip(first[certain].tolist(), second[certain].tolist(), strict=True):
+            linked.union(a, b)
+        rest = np.flatnonzero(~certain)
+        while len(rest):
+            rest = np.array([i for i in rest.tolist() if linked[int(first[i])] != linked[int(second[i])]], dtype=int)
+            some, rest = rest[:CHUNK], rest[CHUNK:]
+            for i in some[near(first[some], second[some])].tolist():
+                linked.union(int(first[i]), int(second[i]))
+    return linked
+
+
+@final
+class _Together:
+    """Several sets of one image size as one searched set."""
+
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        self._sets = sets
+        self._starts = np.cumsum([0, *(len(images) for images in sets)])
+        self.image_shape: tuple[int, ...] = sets[0].image_shape
+        self.in_bytes = all(images.in_bytes for images in sets)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @cached_property
+    def features(self) -> Features:
+        """What bounds their distances."""
+        parts = [images.features for images in self._sets]
+        return Features(np.concatenate([part.values for part in parts]), parts[0].means)
+
+    def pixels(self, indices: Sequence[int]) -> Pixels:
+        """Some of the images."""
+        result = np.empty((len(indices), *self.image_shape), np.uint8 if self.in_bytes else np.float32)
+        asked = np.asarray(indices)
+        sides = np.searchsorted(self._starts, asked, side="right") - 1
+        for side in np.unique(sides).tolist():
+            here = np.flatnonzero(sides == side)
+            found = self._sets[side].pixels((asked[here] - self._starts[side]).tolist())
+            result[here] = found if self.in_bytes else floats_of(found)
+        return result
 
 
 def _check(

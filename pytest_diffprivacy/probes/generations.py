@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ModelError, ProbeError
 from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.image_set import coloured
+from pytest_diffprivacy.probes.file_catalogue import coloured
 from pytest_diffprivacy.probes.sources import open_images
 
 SEEDS = 2**32
@@ -83,7 +84,7 @@ class StoredGenerations:
         return shape
 
     def _read(self, place: int) -> NDArray[np.float32]:
-        image = self._reader.read(place)
+        image = floats_of(self._reader.read(place))
         return coloured(image) if self._shape[0] == 3 else image
 
     def generate(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any, Final, final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pytest_diffprivacy import options
+from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.tables import FILE_COLUMN, caption_column, captioned_rows, captions_of, pyarrow_parquet
@@ -32,11 +32,11 @@ def allowed_pixels() -> int | None:
     return None if session is None else session.settings.size("max-pixels")
 
 
-def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> NDArray[np.float32]:
-    """The pixels of an opened image as training code reads them: (channels, height, width) in [0, 1].
+def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> Pixels:
+    """The pixels of an opened image as training code reads them: (channels, height, width), uint8 or in [0, 1].
 
     Upright, as its EXIF orientation says; grey stays one channel, 16 bits are divided by 65535, and every other mode
-    becomes RGB as Pillow converts it. It may have `allowed` pixels; None: 16 million.
+    becomes bytes of RGB as Pillow converts it. It may have `allowed` pixels; None: 16 million.
 
     Raises:
         ProbeError: it is too large, transparent, damaged or without a white value; the message starts with `name`.
@@ -62,9 +62,9 @@ def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> NDAr
             )
         deep = image.mode.startswith("I;16")
         mode = image.mode if deep else "L" if image.mode in GREY_MODES else "RGB"
-        pixels = np.asarray(image if image.mode == mode else image.convert(mode), dtype=np.float32) / np.float32(
-            65535.0 if deep else 255.0
-        )
+        pixels: Pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+        if deep or pixels.dtype != np.uint8:
+            pixels = pixels.astype(np.float32) / np.float32(65535.0 if deep else 255.0)
     except DECODING_ERRORS as error:
         raise _unreadable(name, error) from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -89,8 +89,8 @@ def _see_through(image: Image.Image) -> bool:
     return lowest != 255
 
 
-def decode_image(source: Path | IO[bytes], name: str, allowed: int | None = None) -> NDArray[np.float32]:
-    """One image file as (channels, height, width) in [0, 1]; it may have `allowed` pixels.
+def decode_image(source: Path | IO[bytes], name: str, allowed: int | None = None) -> Pixels:
+    """One image file as (channels, height, width), uint8 or in [0, 1]; it may have `allowed` pixels.
 
     Raises:
         ProbeError: it is damaged, or no image that can serve; the message starts with `name`.
@@ -136,9 +136,13 @@ class FileReader:
         """The file's path."""
         return str(self._files[index])
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> Pixels:
         """Decode one file."""
         return decode_image(self._files[index], self.name(index), self._allowed)
+
+    def path(self, index: int) -> Path:
+        """Where one file lies."""
+        return self._files[index]
 
     def file_facts(self, index: int) -> tuple[float, ...]:
         """Size, mean of the JPEG quantization tables (0: no JPEG), colour channels, and number of metadata entries.
@@ -213,7 +217,7 @@ class ParquetReader:
         """Row of the table."""
         return f"row {index + 1} of {str(self._path)!r}"
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> Pixels:
         """Decode one image."""
         group = int(np.searchsorted(self._starts, index, side="right")) - 1
         if self._held[0] != group:

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.bounds import Features, Pixels, features_of
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.file_catalogue import Catalogue, bytes_of_one, coloured, in_threads, sized
 from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
 from pytest_diffprivacy.probes.sizing import Sizing
 from pytest_diffprivacy.probes.sources import DatasetReader, ImageReader, open_images
 from pytest_diffprivacy.slices import in_batches
 
-BAD_IMAGES_SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Catalogue:
-    """The distinct images of a source: of each its first position, digest and count; and every position's digest."""
-
-    positions: list[int]
-    digests: list[bytes]
-    counts: list[int]
-    shape: tuple[int, int, int]
-    every: list[bytes]
+FEATURE_BLOCK = 64
 
 
 @final
@@ -111,52 +102,14 @@ class ImageSet:
         """What a record calls the source."""
         return self._reader.origin + (f" ({self._sizing})" if self._sizing else "")
 
-    def _read(self, position: int) -> NDArray[np.float32]:
+    def _read(self, position: int) -> Pixels:
         """One image of the source at its size."""
-        image = self._reader.read(position)
-        return self._sizing(image, self._reader.name(position)) if self._sizing else image
+        return sized(self._reader, position, self._sizing)
 
     @cached_property
-    def _catalogue(self) -> _Catalogue:
-        """Reads every image once, a grey one among coloured ones twice."""
-        shape, every, grey = self._digested()
-        for number in grey if shape[0] == 3 else ():
-            every[number] = image_digest(coloured(self._read(self._positions[number])))
-        first: dict[bytes, int] = {}
-        for position, digest in zip(self._positions, every, strict=True):
-            first.setdefault(digest, position)
-        return _Catalogue(list(first.values()), list(first), list(Counter(every).values()), shape, every)
-
-    def _digested(self) -> tuple[tuple[int, int, int], list[bytes], list[int]]:
-        """The shape of the images, the digest of each as it is read, and the numbers of the grey ones."""
-        every: list[bytes] = []
-        grey: list[int] = []
-        shape: tuple[int, ...] | None = None
-        problems: list[str] = []
-        for position in self._positions:
-            try:
-                image = self._read(position)
-            except ProbeError as error:
-                problems.append(str(error))
-                continue
-            shape = shape or image.shape
-            if image.shape != shape:
-                if image.shape[1:] != shape[1:] or {image.shape[0], shape[0]} != {1, 3}:
-                    problems.append(_of_another_size(self._reader.name(position), image.shape, shape))
-                    continue
-                shape = (3, *shape[1:])
-            if image.shape[0] == 1:
-                grey.append(len(every))
-            every.append(image_digest(image))
-        if problems:
-            more = f" (and {len(problems) - BAD_IMAGES_SHOWN} more)" if len(problems) > BAD_IMAGES_SHOWN else ""
-            listed = "\n  ".join(problems[:BAD_IMAGES_SHOWN])
-            raise ProbeError(
-                f"{len(problems)} of {len(self._positions)} {self.role} images cannot be used{more}:\n  {listed}"
-            )
-        if shape is None:
-            raise ProbeError(f"The {self.role} images must be at least one, got a selection of none.")
-        return (shape[0], shape[1], shape[2]), every, grey
+    def _catalogue(self) -> Catalogue:
+        """Reads every image once, a grey one among coloured ones twice; known files not at all."""
+        return Catalogue.of(self._reader, self._positions, self._sizing, self.role)
 
     @property
     def source_count(self) -> int:
@@ -243,22 +196,56 @@ class ImageSet:
             return None
         return FILE_FACTS, np.array([self._reader.file_facts(position) for position in self._catalogue.positions])
 
+    @property
+    def in_bytes(self) -> bool:
+        """Whether every value of every image is a multiple of 1/255."""
+        return self._catalogue.in_bytes
+
+    @cached_property
+    def features(self) -> Features:
+        """What bounds the distances of the images; reads each of them where the catalogue does not know."""
+        kept = self._catalogue.features
+        if kept is not None:
+            return kept
+        blocks = in_batches(len(self), FEATURE_BLOCK)
+        parts = [features_of(self.pixels(range(part.start, part.stop))) for part in blocks]
+        return Features(np.concatenate([part.values for part in parts]), parts[0].means)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Features stay where they are: another process makes those that it needs."""
+        state = {name: value for name, value in self.__dict__.items() if name != "features"}
+        if "_catalogue" in state:
+            state["_catalogue"] = replace(state["_catalogue"], features=None)
+        return state
+
+    def pixels(self, indices: Sequence[int]) -> Pixels:
+        """Images (len(indices), channels, height, width), uint8 where the whole set is of bytes, else as by `load`.
+
+        Raises:
+            ProbeError: an item of a dataset is no longer that of its digest.
+        """
+        kind = bytes_of_one if self.in_bytes else floats_of
+        found = list(in_threads(lambda i: kind(self._load(i)), indices, self._reader))
+        return np.stack(found) if found else np.empty((0, *self.image_shape), np.uint8 if self.in_bytes else np.float32)
+
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Images (len(indices), channels, height, width) in [0, 1].
 
         Raises:
             ProbeError: an item of a dataset is no longer that of its digest.
         """
-        found = [self._load(i) for i in indices]
-        return np.stack(found) if found else np.empty((0, *self.image_shape), dtype=np.float32)
+        result = np.empty((len(indices), *self.image_shape), dtype=np.float32)
+        for row, image in zip(result, in_threads(self._load, indices, self._reader), strict=True):
+            row[:] = floats_of(image)
+        return result
 
-    def _load(self, index: int) -> NDArray[np.float32]:
+    def _load(self, index: int) -> Pixels:
         """One image, as it was when its digest was taken."""
         position = self._catalogue.positions[index]
         image = self._read(position)
         if image.shape[0] == 1 and self.image_shape[0] == 3:
             image = coloured(image)
-        if isinstance(self._reader, DatasetReader) and image_digest(image) != self.digests[index]:
+        if isinstance(self._reader, DatasetReader) and image_digest(floats_of(image)) != self.digests[index]:
             raise ProbeError(
                 f"{self._reader.name(position)} reads differently from one time to the next. Take random transforms "
                 f"(flips, crops, noise) out of {self._reader.origin}."
@@ -277,7 +264,10 @@ class ImageSet:
         positions, digests = [whole.positions[i] for i in indices], [whole.digests[i] for i in indices]
         part = ImageSet(self._reader, self.role, positions, self._prompts, self._sizing)
         if digests and len(set(digests)) == len(digests):  # digests are not taken again: an image must keep its own
-            part._catalogue = _Catalogue(positions, digests, [1] * len(digests), whole.shape, digests)
+            kept = None if whole.features is None else whole.features.take(list(indices))
+            part._catalogue = replace(
+                whole, positions=positions, digests=digests, counts=[1] * len(digests), every=digests, features=kept
+            )
         return part
 
     def drawn(self, count: int, *stream: int) -> ImageSet:
@@ -285,16 +275,3 @@ class ImageSet:
         if len(self) <= count:
             return self
         return self.subset(sorted(np.random.default_rng(stream).permutation(len(self))[:count].tolist()))
-
-
-def coloured(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A grey image as RGB."""
-    return np.repeat(image, 3, axis=0) if image.shape[0] == 1 else image
-
-
-def _of_another_size(name: str, shape: tuple[int, ...], before: tuple[int, ...]) -> str:
-    side = min(before[1:])
-    return (
-        f"{name} has shape {shape}, the images before it {before}. Resize it. All can be read as training did: "
-        f"ProbeSet(..., resize={side}, crop={side}), or diffprivacy_resize and diffprivacy_crop."
-    )

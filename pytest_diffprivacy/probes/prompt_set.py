@@ -11,6 +11,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.probes.prompt_files import read_prompts
@@ -105,4 +106,4 @@ class PromptSet:
 
     def image(self, index: int) -> NDArray[np.float32] | None:
         """The training image of a prompt, (channels, height, width) in [0, 1]; None where it is not known."""
-        return None if self._images is None else self._images.read(self._positions[index])
+        return None if self._images is None else floats_of(self._images.read(self._positions[index]))

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
+from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_files import ParquetReader, allowed_pixels, csv_images, pixels_of
@@ -48,8 +49,8 @@ class ImageReader(Protocol):
         """What an error message calls one image."""
         ...
 
-    def read(self, index: int) -> NDArray[np.float32]:
-        """One image (channels, height, width) in [0, 1].
+    def read(self, index: int) -> Pixels:
+        """One image (channels, height, width), uint8 or float32 in [0, 1].
 
         Raises:
             ProbeError: the image cannot serve; the message names it.
@@ -106,12 +107,11 @@ class ArrayReader:
         """Image i of the array."""
         return f"image {index} of {self.origin}"
 
-    def read(self, index: int) -> NDArray[np.float32]:
-        """One image in [0, 1]; values that are not finite or outside are refused."""
+    def read(self, index: int) -> Pixels:
+        """One image, uint8 or in [0, 1]; values that are not finite or outside are refused."""
         image = self._values[index]
         if image.dtype == np.uint8:
-            pixels: NDArray[np.float32] = image.astype(np.float32) / np.float32(255.0)
-            return pixels
+            return np.array(image)
         if not np.isfinite(image).all():
             raise ProbeError(f"{self.name(index)} holds NaN or infinity. Remove or repair it.")
         low, high = float(image.min()), float(image.max())
@@ -206,7 +206,7 @@ class DatasetReader:
         """Number of the item."""
         return f"item {index} of {self.origin}"
 
-    def read(self, index: int) -> NDArray[np.float32]:
+    def read(self, index: int) -> Pixels:
         """One image, checked like a file's or an array's."""
         image = self._image(index)
         if isinstance(image, Image.Image):

@@ -16,8 +16,6 @@ from pytest_diffprivacy.probes.image_set import ImageSet
 
 Positions = NDArray[np.int64]
 
-MOST_COMPARED = 10_000
-HASH_BITS = 10
 POSITIONS = ("removed_members", "removed_nonmembers", "repeated_members", "repeated_nonmembers")
 
 
@@ -66,8 +64,7 @@ def split_validity(
 
     A member with a near-copy among the non-members is removed, and so is the copy: the model may know both, so neither
     side may claim them. Of near-copies within one side only the first by digest is left: they are no independent probes
-    (clusters of 10 a side made 16 % of the verdicts false). From 10,000 images on, pairs are compared only where
-    their perceptual hashes differ in at most 10 of 63 bits.
+    (clusters of 10 a side made 16 % of the verdicts false).
 
     Args:
         members: images that were trained on.
@@ -77,8 +74,7 @@ def split_validity(
 
     Source: Implements METHODS 7.10.
     """
-    many = len(members) + len(nonmembers) > MOST_COMPARED
-    found = find_duplicates(members, nonmembers, max_distance=near, hash_bits=HASH_BITS if many else None)
+    found = find_duplicates(members, nonmembers, max_distance=near)
     both = (members, nonmembers)
     across = [place for cluster in found.across for place in cluster.places]
     within = [

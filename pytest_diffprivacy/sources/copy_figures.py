@@ -12,6 +12,7 @@ from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Chart, Series, Strip, Table
 from pytest_diffprivacy.extraction import CopyRule, Extraction, eidetic_counts, outlierness
+from pytest_diffprivacy.extraction.space import pooled
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.sources.score_figures import histogram_record
 from pytest_diffprivacy.statistics import RateEstimate, rate
@@ -19,6 +20,7 @@ from pytest_diffprivacy.statistics import RateEstimate, rate
 OUTLIER_GROUPS = 5
 SMALLEST_GROUP = 5
 ONE_IMAGE = 0.1
+POOLED = "pixels averaged to at most 32x32"
 
 
 def show_copies(
@@ -38,12 +40,13 @@ def show_copies(
     extracted = rate(len(found.extracted), len(members), confidence=confidence)
     counts = f"{len(found.extracted)} of {len(members)} distinct images"
     findings.also_measured.append(estimate("Training images: share extracted", extracted, counts))
-    nearness = outlierness(members, embedding=embedding)
+    nearness = outlierness(members, embedding=embedding) if len(found.extracted) else None
     eidetic = eidetic_counts(members, found.extracted, rule.delta)
-    findings.charts += [
-        _by_repetition(members.repetitions, found, confidence),
-        _by_outlierness(nearness, found, embedding, confidence),
-    ]
+    findings.charts.append(_by_repetition(members.repetitions, found, confidence))
+    if nearness is not None:
+        where = embedding.name if embedding else POOLED if pooled(members.image_shape) else "pixels"
+        findings.charts.append(_by_outlierness(nearness, found, where, confidence))
+        findings.arrays["member_outlierness"] = nearness
     findings.tables += _eidetic_table(eidetic, rule.delta)
     findings.notes += _notes(rule, found, len(members))
     findings.histograms.append(
@@ -62,7 +65,6 @@ def show_copies(
         "copy": found.copies,
         "false_match": found.false_matches,
         "member_repetitions": members.repetitions,
-        "member_outlierness": nearness,
         "extracted": found.extracted,
         "eidetic": eidetic,
     }
@@ -116,9 +118,7 @@ def _by_repetition(repetitions: NDArray[np.int64], found: Extraction, confidence
     )
 
 
-def _by_outlierness(
-    nearness: NDArray[np.float64], found: Extraction, embedding: Embedding | None, confidence: float
-) -> Chart:
+def _by_outlierness(nearness: NDArray[np.float64], found: Extraction, where: str, confidence: float) -> Chart:
     """Extraction against how far an image lies from the others, in groups of equal size."""
     count = max(1, min(OUTLIER_GROUPS, len(nearness) // SMALLEST_GROUP))
     groups = np.array_split(np.argsort(nearness, kind="stable"), count)
@@ -129,8 +129,8 @@ def _by_outlierness(
         series=(_shares("extracted", [nearness[g].mean() for g in groups], groups, found, confidence),),
         confidence=confidence,
         note=(
-            f"{_sizes(groups)} images, from the most usual to the most outlying; distances of "
-            f"{'pixels' if embedding is None else embedding.name}. After Carlini et al. 2023, Figure 20."
+            f"{_sizes(groups)} images, from the most usual to the most outlying; distances of {where}. "
+            "After Carlini et al. 2023, Figure 20."
         ),
     )
 
@@ -181,6 +181,7 @@ def _strips(auditor: Auditor, probes: ProbeSet, found: Extraction) -> list[Strip
     ids, strips = probes.members.ids(), []
     for example in found.examples:
         training = probes.members.load([example.nearest])[0]
+        assert example.image is not None, "shown examples have their images"
         pictures = [
             picture(example.image, "generation", redacted=redacted),
             picture(training, f"nearest image: {ids[example.nearest]}", redacted=redacted),

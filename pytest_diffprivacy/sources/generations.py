@@ -41,8 +41,8 @@ def generated(
     requests: Sequence[Request],
     probes: ProbeSet | None,
     findings: Findings,
-) -> Iterator[NDArray[np.float32]]:
-    """Blocks of generated images in [0, 1], in order.
+) -> Iterator[NDArray[np.uint8]]:
+    """Blocks of generated images, (n, channels, height, width), in order.
 
     Raises:
         ModelError: they have another shape than the probes.

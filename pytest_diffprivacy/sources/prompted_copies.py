@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings, Subject, estimate
+from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Strip, Table
 from pytest_diffprivacy.extraction import PromptSearch, choose_prompts, search_generations
@@ -138,7 +139,7 @@ class PromptedCopies:
             label = f"prompt {number}, guidance {scale:g}, generations"
             request = Request(self._search.images, self._steps, asked.prompt, scale, label)
             blocks = generated(self._auditor, self._generator, [request], self._probes, findings)
-            images = np.concatenate(list(blocks))
+            images = floats_of(np.concatenate(list(blocks)))
             results.append(search_generations(images, self._search, asked, members, unseen))
         return results
 

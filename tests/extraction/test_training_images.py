@@ -27,7 +27,7 @@ def test_k_counts_near_copies_with_their_repetitions():
 
 @pytest.mark.parametrize("block", [1, 7, 100])
 def test_counting_is_that_of_brute_force_in_blocks_of_any_size(monkeypatch, block):
-    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.COUNTED_ROWS", block)
+    monkeypatch.setattr("pytest_diffprivacy.distances.neighbours.BOUNDED", block)
     queries, searched = smooth_images(6, 1).numpy(), smooth_images(60, 2).numpy()
     distances = rms(queries, searched)
     radius = float(np.sort(distances.ravel())[100])  # some are exactly on it
