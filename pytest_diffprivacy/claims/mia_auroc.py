@@ -13,9 +13,10 @@ from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import MethodLike
-from pytest_diffprivacy.sources import Pair, Source, Vector, Wanted, scores_of
+from pytest_diffprivacy.sources import Scores, Source, Vector, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
+from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import Measured, SequentialTest, Verdict, pair_order, pair_outcomes, sequential_mean
 from pytest_diffprivacy.statistics.arguments import check_fraction
 from pytest_diffprivacy.statistics.auroc import AurocStatistic
@@ -39,6 +40,7 @@ def assert_mia_auroc_below(
     *,
     attack: MethodLike = "secmi",
     limit: float,
+    unit: CountedUnit = "image",
     sequential: bool = False,
     confidence: float | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -57,6 +59,8 @@ def assert_mia_auroc_below(
         attack: name of an attack, an Attack, or a callable (model, images) -> scores, higher = more likely member; a
             column of the ScoreTable. Left alone where scores are given.
         limit: allowed AUROC, at least 0.5: 0.5 is what no leak gives.
+        unit: what the area and its bounds count: "image", or "subject": all images of one person are one probe, whose
+            score is their mean (`ProbeSet(..., subjects=...)`).
         sequential: whether to stop as soon as the pairs so far decide.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults.
@@ -83,7 +87,9 @@ def assert_mia_auroc_below(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
         confidence=level,
     )  # fmt: skip
-    source = scores_of(auditor, model, probes, wanted)
+    source = by_unit(scores_of(auditor, model, probes, wanted), unit, probes)
+    if sequential and unit != "image":
+        raise UsageError(f"`sequential` must be False where subjects are counted, got unit {unit!r}.")
     if len(source.titles) > 1:
         raise UsageError("`attack` must be one attack here, got a family. Use assert_mia_tpr_below for families.")
     how = ", judged pair by pair" if sequential else ""
@@ -105,15 +111,19 @@ def assert_mia_auroc_below(
         )  # fmt: skip
     once = AurocStatistic(confidence=level)
     return conclude(
-        auditor, claim, source, once, lambda findings: _at_once(findings, source, once, claim, auditor.seed)
-    )
+        auditor, claim, source, once,
+        lambda findings: _at_once(findings, source, once, claim, Groups(names=NAMES[unit]), auditor.seed),
+        units=images_of(probes, source.counts),
+    )  # fmt: skip
 
 
-def _at_once(findings: Findings, source: Source, statistic: AurocStatistic, claim: Claim, seed: int) -> Measured:
+def _at_once(
+    findings: Findings, source: Source, statistic: AurocStatistic, claim: Claim, groups: Groups, seed: int
+) -> Measured:
     """All probes, one look."""
     source.describe(findings)
     ((name, pair),) = source.scores(findings).items()
-    _show(findings, source, name, pair, claim, seed)
+    _show(findings, source, {name: pair}, claim, groups, seed)
     if source.split is not None:
         source.split.compare(findings, "", *pair)
     arrays = {"members": {"member_scores": pair[0]}, "nonmembers": {"nonmember_scores": pair[1]}}
@@ -139,7 +149,7 @@ def _pair_by_pair(
             break
     members, nonmembers = (np.concatenate(side) for side in scored)
     ((name, _),) = source.titles.items()
-    _show(findings, source, name, (members, nonmembers), claim, seed)
+    _show(findings, source, {name: (members, nonmembers)}, claim, Groups(), seed)
     findings.arrays |= {"member_scores": members, "nonmember_scores": nonmembers}
     values = pair_outcomes(members, nonmembers)[: test.items]
     findings.charts.append(_interim(values, claim.limit, claim.confidence))
@@ -153,9 +163,10 @@ def _pair_by_pair(
     return findings.measure(statistic, {"values": {"values": values}}, claim.limit)
 
 
-def _show(findings: Findings, source: Source, name: str, pair: Pair, claim: Claim, seed: int) -> None:
+def _show(findings: Findings, source: Source, scores: Scores, claim: Claim, groups: Groups, seed: int) -> None:
     """What a reader sees of the scores, whichever way they are judged; their coherence and the negative control."""
-    groups, title = Groups(), source.titles[name]
+    ((name, pair),) = scores.items()
+    title = source.titles[name]
     groups.check_order(findings, pair, title, source.remedy)
     negative_controls({name: pair}, {name: title}, seed, findings)
     groups.add_histogram(findings, pair)

@@ -17,6 +17,7 @@ from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Pair, Scores, Source, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
+from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import (
     FamilyTpr,
     Measured,
@@ -46,6 +47,7 @@ def assert_mia_tpr_below(
     combine: bool = False,
     max_fpr: float = 0.01,
     limit: float,
+    unit: CountedUnit = "image",
     confidence: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     auditor: Auditor | None = None,
@@ -68,6 +70,8 @@ def assert_mia_tpr_below(
             scored by a model that saw its label.
         max_fpr: allowed share of non-members taken for members.
         limit: allowed share of members recognised.
+        unit: what TPR, FPR and every bound count: "image", or "subject": all images of one person are one probe, whose
+            score is their mean (`ProbeSet(..., subjects=...)`).
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}; by attack for
             several, e.g. {"secmi": {"timestep": 100}}. A list, e.g. {"timestep": [50, 100]}, makes a family of them.
@@ -93,12 +97,12 @@ def assert_mia_tpr_below(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
         confidence=level,
     )  # fmt: skip
-    source = scores_of(auditor, model, probes, wanted)
+    source, groups = by_unit(scores_of(auditor, model, probes, wanted), unit, probes), Groups(names=NAMES[unit])
     names = tuple(source.titles)
     if combine and len(names) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
     statistic = FamilyTprStatistic(
-        max_fpr=max_fpr, confidence=level, limit=limit, attacks=("combined",) if combine else names
+        max_fpr=max_fpr, confidence=level, limit=limit, attacks=("combined",) if combine else names, sides=groups.sides
     )
     claim = Claim(
         kind="membership",
@@ -118,9 +122,9 @@ def assert_mia_tpr_below(
         scores = source.scores(findings)
         if combine:
             scores = _combined(scores, auditor.seed, findings)
-        return _measured(findings, scores, source, statistic, limit, auditor.seed)
+        return _measured(findings, scores, source, statistic, claim, groups, auditor.seed)
 
-    return conclude(auditor, claim, source, statistic, measure)
+    return conclude(auditor, claim, source, statistic, measure, units=images_of(probes, source.counts))
 
 
 def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
@@ -136,12 +140,18 @@ def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
 
 
 def _measured(
-    findings: Findings, scores: Scores, source: Source, statistic: FamilyTprStatistic, limit: float, seed: int
+    findings: Findings,
+    scores: Scores,
+    source: Source,
+    statistic: FamilyTprStatistic,
+    claim: Claim,
+    groups: Groups,
+    seed: int,
 ) -> FamilyTpr:
     """Scores to the TPR with its bounds; everything else that a reader wants goes into the findings."""
     several, titles = len(scores) > 1, source.titles
     _check(findings, scores, titles, seed)
-    working, groups = WorkingPoint(statistic.max_fpr, limit, statistic.confidence), Groups()
+    working = WorkingPoint(statistic.max_fpr, claim.limit, statistic.confidence)
     for name, pair in scores.items():
         of_one = f": {titles.get(name, name)}" if several else ""
         groups.add_auroc(findings, pair, statistic.confidence, of=of_one)
@@ -154,10 +164,10 @@ def _measured(
         role: {f"{key} {name}" if several else key: pair[side] for name, pair in scores.items()}
         for side, (role, key) in enumerate((("members", "member_scores"), ("nonmembers", "nonmember_scores")))
     }
-    measured = findings.measure(statistic, arrays, limit)
+    measured = findings.measure(statistic, arrays, claim.limit)
     assert isinstance(measured, FamilyTpr)
     if several:
-        _note_family(findings, measured, scores, titles, statistic)
+        _note_family(findings, measured, scores, titles, statistic, groups)
     _note_edges(findings, scores[measured.worst], statistic, len(scores), seed)
     return measured
 
@@ -178,10 +188,15 @@ def _check(findings: Findings, scores: Scores, titles: Mapping[str, str], seed: 
 
 
 def _note_family(
-    findings: Findings, measured: FamilyTpr, scores: Scores, titles: Mapping[str, str], statistic: FamilyTprStatistic
+    findings: Findings,
+    measured: FamilyTpr,
+    scores: Scores,
+    titles: Mapping[str, str],
+    statistic: FamilyTprStatistic,
+    groups: Groups,
 ) -> None:
     """Each attack's own TPR, and how they make one verdict."""
-    counts = Groups().sizes(scores[measured.worst])
+    counts = groups.sizes(scores[measured.worst])
     findings.also_measured += [
         estimate(f"TPR at FPR <= {statistic.max_fpr:.4g}: {titles.get(name, name)}", own, counts)
         for name, own in measured.attacks.items()

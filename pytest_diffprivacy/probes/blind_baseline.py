@@ -4,6 +4,8 @@ Four small classifiers see the images and never the model: linear and trees, eac
 and its caption, and on pixels (or on an embedding of the user's). They are cross-fitted, so no image is scored by a
 classifier that saw its label, and the best of the four is judged by a permutation test that runs the whole procedure
 again with shuffled labels. So an honest random split is called confounded in 1 % of the cases, whatever the images are.
+Where it is known whom images show, folds and shuffles keep the images of one subject together: they resemble each other
+without any leak.
 Folds and shuffles follow from the images' digests: no seed can be chosen until a split passes.
 
 The trees split at random, as totally randomized trees do, and a ridge regression weighs their leaves. Since labels
@@ -114,7 +116,7 @@ class BlindBaseline:
 def blind_baseline(
     members: ImageSet, nonmembers: ImageSet, *, embedding: Embedding | None = None
 ) -> BlindBaseline | None:
-    """Ask whether a split is one; None where a side has fewer than 20 images, which no classifier can say much about.
+    """Ask whether a split is one; None where a side has fewer than 20 images or subjects, too few for a classifier.
 
     Args:
         members: images that were trained on.
@@ -124,19 +126,23 @@ def blind_baseline(
     Source: Follows METHODS 7.10. Permutation p-value of Phipson and Smyth (2010), totally randomized trees of Geurts,
     Ernst and Wehenkel (2006); the choice of classifiers is ours.
     """
-    if min(len(members), len(nonmembers)) < LEAST:
-        return None
     digests = members.digests + nonmembers.digests
     order = np.array(sorted(range(len(digests)), key=digests.__getitem__))
+    blocks = _blocks(members, nonmembers)[order]
+    truth = (order < len(members)).astype(np.float64)
+    of_block = np.zeros(int(blocks.max()) + 1)
+    of_block[blocks] = truth
+    if min(of_block.sum(), len(of_block) - of_block.sum()) < LEAST:
+        return None
     seed = int.from_bytes(hashlib.sha256(b"".join(digests[i] for i in order)).digest()[:8], "little")
     stream = np.random.default_rng(seed)
-    truth = (order < len(members)).astype(np.float64)
     names, described = _described(members, nonmembers)
     seen = np.concatenate([_seen(side, embedding) for side in (members, nonmembers)])[order]
-    labels = np.stack([truth, *(stream.permutation(truth) for _ in range(PERMUTATIONS))], axis=1)
+    labels = np.stack([truth, *(stream.permutation(of_block)[blocks] for _ in range(PERMUTATIONS))], axis=1)
     from sklearn.model_selection import KFold
 
-    folds = list(KFold(FOLDS, shuffle=True, random_state=int(stream.integers(2**31))).split(labels))
+    split = KFold(FOLDS, shuffle=True, random_state=int(stream.integers(2**31))).split(of_block)
+    folds = [tuple(np.flatnonzero(np.isin(blocks, part)) for part in parts) for parts in split]
     candidates = [
         _cross_fitted(features, labels, folds)
         for values in (_standard(described[order]), _standard(seen))
@@ -157,6 +163,24 @@ def blind_baseline(
     )
 
 
+def _blocks(members: ImageSet, nonmembers: ImageSet) -> Positions:
+    """What stays together, a number for each image of both sides: the images of one subject; each where none is known.
+
+    Numbered by the digests of the images, so that no order of files shows.
+    """
+    sides = [side.subjects(range(len(side))) for side in (members, nonmembers)]
+    digests = members.digests + nonmembers.digests
+    own: list[object] = [
+        (side, subjects[i]) if (subjects := sides[side]) is not None else (side, digest)
+        for side, images in enumerate((members, nonmembers))
+        for i, digest in enumerate(images.digests)
+    ]
+    numbers: dict[object, int] = {}
+    for i in sorted(range(len(digests)), key=digests.__getitem__):
+        numbers.setdefault(own[i], len(numbers))
+    return np.array([numbers[name] for name in own], dtype=np.int64)
+
+
 def detectable_auroc(members: int, nonmembers: int) -> float:
     """The cross-fitted AUROC that the test finds with probability 0.8.
 
@@ -167,7 +191,7 @@ def detectable_auroc(members: int, nonmembers: int) -> float:
     return min(1.0, 0.5 + z * error)
 
 
-def _cross_fitted(features: Matrix, labels: Matrix, folds: Sequence[tuple[Positions, Positions]]) -> Matrix:
+def _cross_fitted(features: Matrix, labels: Matrix, folds: Sequence[tuple[Positions, ...]]) -> Matrix:
     """Scores (n, labellings) of a ridge regression, all labellings at once; folds do not depend on labels."""
     from sklearn.linear_model import Ridge
 

@@ -39,6 +39,7 @@ class ImageSet:
         limit: positions of the reader to use; None: all.
         prompts: one text or class index for each image of the reader; None: the images have none.
         sizing: how images are brought to the model's size; None: they have it.
+        subjects: whom each image of the reader shows; None: that is not known.
 
     Where grey and colour images are mixed, all are RGB.
     """
@@ -50,10 +51,12 @@ class ImageSet:
         limit: Sequence[int] | None = None,
         prompts: Sequence[Prompt] | None = None,
         sizing: Sizing | None = None,
+        subjects: Sequence[str] | None = None,
     ) -> None:
         if prompts is not None and len(prompts) != len(reader):
             raise ProbeError(f"{role} prompts must be one for each of the {len(reader)} images, got {len(prompts)}.")
         self._reader, self.role, self._prompts, self._sizing = reader, role, prompts, sizing
+        self._subjects = subjects
         self._positions = list(range(len(reader)) if limit is None else limit)
 
     @classmethod
@@ -81,7 +84,7 @@ class ImageSet:
         if isinstance(source, ImageSet):
             if sizing is None:
                 return source
-            return cls(source._reader, source.role, source._positions, source._prompts, sizing)
+            return cls(source._reader, source.role, source._positions, source._prompts, sizing, source._subjects)
         reader = open_images(source)
         if captions:
             prompts = reader.captions(captions if isinstance(captions, str) else None)
@@ -187,6 +190,35 @@ class ImageSet:
         positions = self._catalogue.positions
         return [self._prompts[positions[i]] for i in indices]
 
+    def shown(self, subjects: Sequence[str]) -> ImageSet:
+        """The same set with whom each image of its source shows, one a position of it."""
+        every = dict(zip(self._positions, subjects, strict=True))
+        told = [every.get(position, "") for position in range(len(self._reader))]
+        return ImageSet(self._reader, self.role, self._positions, self._prompts, self._sizing, told)
+
+    def subjects(self, indices: Sequence[int]) -> list[str] | None:
+        """Whom images show (a repeated image: its first one); None where that is not known.
+
+        Raises:
+            ProbeError: one image has two subjects.
+        """
+        if self._subjects is None:
+            return None
+        whole = self._catalogue
+        first = dict(zip(whole.digests, whole.positions, strict=True))
+        for position, digest in zip(self._positions, whole.every, strict=True):
+            if self._subjects[position] != self._subjects[first[digest]]:
+                raise ProbeError(
+                    f"{self._reader.name(position)} must have one subject, got two: it is also "
+                    f"{self._reader.name(first[digest])}. Keep one of them."
+                )
+        return [self._subjects[whole.positions[i]] for i in indices]
+
+    @property
+    def source_subjects(self) -> int:
+        """How many different subjects the source's images show; reads no image."""
+        return 0 if self._subjects is None else len({self._subjects[position] for position in self._positions})
+
     def file_facts(self) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
         """What is known of each image's file (of a repeated image its first one): names (k,) and values (n, k).
 
@@ -262,7 +294,7 @@ class ImageSet:
         """A set of some of the distinct images, each once."""
         whole = self._catalogue
         positions, digests = [whole.positions[i] for i in indices], [whole.digests[i] for i in indices]
-        part = ImageSet(self._reader, self.role, positions, self._prompts, self._sizing)
+        part = ImageSet(self._reader, self.role, positions, self._prompts, self._sizing, self._subjects)
         if digests and len(set(digests)) == len(digests):  # digests are not taken again: an image must keep its own
             kept = None if whole.features is None else whole.features.take(list(indices))
             part._catalogue = replace(

@@ -13,6 +13,7 @@ from pytest_diffprivacy.probes.duplicates import NEAR
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.prompt_set import PromptSet
 from pytest_diffprivacy.probes.sizing import Sizing
+from pytest_diffprivacy.probes.subjects import SubjectIndex, by_side, with_subjects
 from pytest_diffprivacy.probes.tables import some
 from pytest_diffprivacy.probes.validity import SplitValidity, left_over, split_validity
 
@@ -41,6 +42,9 @@ class ProbeSet:
         near: RMS pixel difference on [0, 1] up to which a member and a non-member are near-copies, which membership
             claims leave out on both sides; 0: equal pixels only.
         embedding: what the blind baseline sees in the place of pixels, e.g. of an encoder that knows what they show.
+        subjects: whom each image shows, for claims with `unit="subject"`: True: the name of the folder that it lies in;
+            a text: the column of this name beside the images; or a pair (members', non-members') of lists, one subject
+            an image.
 
     Images are read on demand; the first use reads each once for its digest and refuses unreadable images, NaN, values
     outside [0, 1] and other sizes by name.
@@ -59,6 +63,7 @@ class ProbeSet:
         crop: int | str | bool | None = None,
         near: float = NEAR,
         embedding: Embedding | None = None,
+        subjects: object = None,
     ) -> None:
         if members is None and prompts is None:
             raise ProbeError("A ProbeSet must have members or prompts, got neither.")
@@ -73,6 +78,10 @@ class ProbeSet:
             None if source is None else ImageSet.of(source, role, given, captions=captions, sizing=sizing)
             for source, role, given in sides
         )
+        told = dict(zip(("_members", "_nonmembers"), zip(sides, by_side(subjects), strict=True), strict=True))
+        for name, ((source, role, _), where) in told.items():
+            if source is not None and where is not None:
+                setattr(self, name, with_subjects(source, role, getattr(self, name), where))
         self._prompts = None if prompts is None else PromptSet.of(prompts, "prompt")
 
     @property
@@ -152,6 +161,22 @@ class ProbeSet:
         members = left_over(self.members, left_out[0])
         nonmembers = left_over(self.nonmembers, left_out[1])
         return ProbeSet(members, nonmembers, prompts=self._prompts, near=self.near, embedding=self.embedding)
+
+    @cached_property
+    def subjects(self) -> tuple[SubjectIndex, ...]:
+        """The subjects of members and, where there are any, of non-members.
+
+        Raises:
+            ProbeError: they are not known, or one stands on both sides.
+        """
+        found = tuple(SubjectIndex(side) for side in (self._members, self._nonmembers) if side is not None)
+        shared = set.intersection(*(set(side.names) for side in found)) if len(found) == 2 else set()
+        if shared:
+            raise ProbeError(
+                f"{len(shared)} subjects stand on both sides. A subject of the non-members must have no image in the "
+                "training set: move all images of these to the members, or leave their other images out."
+            )
+        return found
 
     def check_split(self) -> None:
         """Refuse a split that is none: an image on both sides, or two image sizes.

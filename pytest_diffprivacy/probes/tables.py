@@ -98,9 +98,7 @@ def caption_column(names: Sequence[str], where: str, column: str | None = None) 
     """
     if column is not None:
         if column not in names:
-            raise ProbeError(
-                f"{where} must have the column {column!r} for captions, got {', '.join(names) or 'none of it'}."
-            )
+            raise ProbeError(f"{where} must have the column {column!r}, got {', '.join(names) or 'none of it'}.")
         return column
     for kind in (CAPTION_COLUMNS, LABEL_COLUMNS):
         found = [name for name in kind if name in names]

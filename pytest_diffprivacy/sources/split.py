@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -112,7 +113,7 @@ class JudgedSplit:
                 name=NAME,
                 done=done,
                 outcome=ControlOutcome.NOT_APPLICABLE,
-                meaning="Fewer than 20 images a side: no classifier could say whether they differ.",
+                meaning="Fewer than 20 images or subjects a side: no classifier could say whether they differ.",
             )
         counts = f"{len(baseline.member_scores)} members, {len(baseline.nonmember_scores)} non-members"
         honest = (
@@ -174,7 +175,9 @@ def _validity(probes: ProbeSet, model: Any, batch_size: int) -> Arrays:
 
 def _depends(side: Any) -> Sequence[Any]:
     facts = side.file_facts()
-    return [side.part_digest(0, len(side)), [] if facts is None else facts[1].tolist()]
+    subjects = side.subjects(range(len(side)))
+    told = [] if subjects is None else [hashlib.sha256("\n".join(subjects).encode()).hexdigest()]
+    return [side.part_digest(0, len(side)), [] if facts is None else facts[1].tolist(), *told]
 
 
 def no_split_control(findings: Findings) -> None:

@@ -71,7 +71,7 @@ def test_of_two_columns_one_must_be_chosen(tmp_path):
     with pytest.raises(ProbeError, match=r"has the columns caption and text, .* PromptSet\(..., column='caption'\)"):
         PromptSet(tmp_path / "p.csv")
     assert PromptSet(tmp_path / "p.csv", column="text").texts == ["what was trained"]
-    with pytest.raises(ProbeError, match="must have the column 'words' for captions, got none of it"):
+    with pytest.raises(ProbeError, match="must have the column 'words', got none of it"):
         PromptSet(tmp_path / "p.csv", column="words")
 
 
