@@ -53,7 +53,7 @@ class Case:
     """A family.
 
     Attributes:
-        name: its row in the README.
+        name: its row in docs/models.md.
         build: a tiny pipeline object.
         bare: the pipeline's own images for `SEEDS`: (pipeline, x_T, generators, steps, scale) -> images.
         again: (network, args, kwargs, x_t, timestep, schedule) -> output of a call by the pipeline, elsewhere.
@@ -93,7 +93,7 @@ class Case:
 
     @property
     def row(self) -> list[str]:
-        """Its row in the README: what ran, and the reason where something did not."""
+        """Its row in docs/models.md: what ran, and the reason where something did not."""
 
         def cell(done: tuple[str, ...], most: tuple[str, ...]) -> str:
             reason = "" if done == most else self.why
