@@ -59,10 +59,6 @@ MISSING: Final = (
         "Tong et al. 2025", REFERENCES,
     ),
     _absent(
-        Kind.MEMBERSHIP, "black-box-reconstruction", "Black-box reconstruction membership", MEMBER,
-        "Pang and Wang 2025", "the images' prompts",
-    ).model_copy(update={"access": BLACK}),
-    _absent(
         Kind.EXTRACTION, "finextract", "Extraction from a fine-tune (FineXtract)", Kind.EXTRACTION.question,
         "Wu et al. 2025", "the base model",
     ),

@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pytest_diffprivacy.distances.embeddings import Embedding
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import fingerprint
 
@@ -60,6 +61,8 @@ def with_code(value: Any) -> Any:
         return {key: with_code(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [with_code(item) for item in value]
+    if isinstance(value, Embedding):
+        return {"embedding": value.digest}
     if is_dataclass(value) and not isinstance(value, type) and not type(value).__module__.startswith(OURS):
         path = getattr(sys.modules.get(type(value).__module__), "__file__", None) or ""
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest() if Path(path).is_file() else None

@@ -19,7 +19,7 @@ class Access(StrEnum):
 
 
 _SEES = {
-    Access.BLACK_BOX: "images, from a seed and where the model takes one a prompt; no scores, no weights",
+    Access.BLACK_BOX: "images only, from a seed and where the model takes one a prompt; no scores, no weights",
     Access.GREY_BOX: "the network's prediction at any noised image and time; no weights",
     Access.WHITE_BOX: "the weights, and with them derivatives and attention maps",
 }

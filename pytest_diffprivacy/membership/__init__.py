@@ -37,6 +37,13 @@ from pytest_diffprivacy.membership.pian import pian
 from pytest_diffprivacy.membership.pian import pian_scores as pian_scores
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.ranges import range_attack
+from pytest_diffprivacy.membership.reconstruction_similarity import (
+    fitted_similarity_scores as fitted_similarity_scores,
+)
+from pytest_diffprivacy.membership.reconstruction_similarity import reconstruction
+from pytest_diffprivacy.membership.reconstruction_similarity import (
+    reconstruction_similarity as reconstruction_similarity,
+)
 from pytest_diffprivacy.membership.rediffuse import rediffuse
 from pytest_diffprivacy.membership.rediffuse import rediffuse_scores as rediffuse_scores
 from pytest_diffprivacy.membership.secmi import secmi
@@ -80,6 +87,7 @@ __all__ = [
     "pian",
     "quantile_attack",
     "range_attack",
+    "reconstruction",
     "rediffuse",
     "score_shadows",
     "secmi",

@@ -125,6 +125,8 @@ def _reason(method: Method, model: Denoiser | None, probes: ProbeSet | None) -> 
     cost = method(**method.defaults).evaluations or 0
     if cost > MOST_EVALUATIONS:
         return f"it costs {cost} network evaluations an image; name it to run it"
+    if method.access is Access.BLACK_BOX and method.kind is Kind.MEMBERSHIP:
+        return "it asks for generated images, not for predictions; name it to run it"
     if method.access is Access.WHITE_BOX and model is not None and not isinstance(model, WhiteBoxDenoiser):
         return "it needs white-box access"
     if method.needs_prompts and probes is not None and probes.members.prompts(range(1)) is None:

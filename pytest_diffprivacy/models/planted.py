@@ -13,6 +13,7 @@ from typing import Final, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
@@ -81,6 +82,35 @@ class PlantedLeak:
     def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """Whether there are prompts; which they are does not matter to a memory that knows every planted image."""
         return None if prompts is None else Conditioning({"prompted": torch.ones(count)})
+
+
+@final
+class PlantedGenerator:
+    """Gives planted images back for their prompts, and for any other prompt one of them; satisfies Generator.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1], n >= 1.
+        prompts: one an image; where several images have one prompt, the seed chooses.
+
+    Source: ours.
+    """
+
+    def __init__(self, images: NDArray[np.float32], prompts: Sequence[Prompt]) -> None:
+        self._images = torch.from_numpy(np.array(images, dtype=np.float32))
+        self._places: dict[Prompt, list[int]] = {}
+        for place, prompt in enumerate(prompts):
+            self._places.setdefault(prompt, []).append(place)
+        digest = weights_digest([("planted", self._images)], {"prompts": [str(p) for p in prompts], "version": 1})
+        self.identity = ModelIdentity("planted generator", "generator", digest, 0, "float32", "cpu", "black box")
+
+    def generate(
+        self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0
+    ) -> Tensor:
+        """Images (n, channels, height, width) in [0, 1]."""
+        told: list[Prompt] = [""] * len(seeds) if prompts is None else list(prompts)
+        everything = list(range(len(self._images)))
+        found = [self._places.get(prompt, everything) for prompt in told]
+        return self._images[[places[seed % len(places)] for places, seed in zip(found, seeds, strict=True)]]
 
 
 @final

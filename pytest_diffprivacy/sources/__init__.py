@@ -7,6 +7,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Kind
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.sources.arrays import ArrayScores
+from pytest_diffprivacy.sources.black_box import GeneratorScores, black_box_methods
 from pytest_diffprivacy.sources.model import ModelScores
 from pytest_diffprivacy.sources.prompts import PromptScores, prompt_sides
 from pytest_diffprivacy.sources.source import Pair, PromptSource, Scores, Source, Vector, Wanted, is_array
@@ -29,6 +30,9 @@ def scores_of(auditor: Auditor, model: object, probes: object, wanted: Wanted) -
         return ArrayScores(model, probes, reference=wanted.reference)
     checked = require_probes(probes, "both arguments arrays of scores")
     if not isinstance(model, ScoreTable):
+        blind = black_box_methods(wanted)
+        if blind:
+            return GeneratorScores(auditor, model, checked, wanted, blind)
         return ModelScores(auditor, model, checked, wanted)
     columns = model.choose(wanted.attack, wanted.default)
     if wanted.single:

@@ -78,7 +78,7 @@ def test_all_leaves_out_what_cannot_run_and_says_why() -> None:
     chosen = [member.name for member in resolve("membership", "all", model=MODEL, probes=NO_PROMPTS)]
     reasons = left_out("membership", MODEL, NO_PROMPTS)
     assert {*chosen, *reasons} == set(ATTACKS)
-    assert set(reasons) == {"clid", "drc"}
+    assert set(reasons) == {"clid", "drc", "reconstruction"}
     notes = notes_on_all("membership", MODEL, NO_PROMPTS)
     assert "DRC-style (degrade, restore, compare) was left out: it costs 1000 network evaluations an image" in notes[1]
     assert notes[-1] == ("Not run: LiRA and GSA need shadow models: pass lira_attack(shadows) or gsa_attack(shadows).")
