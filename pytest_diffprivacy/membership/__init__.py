@@ -24,6 +24,9 @@ from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter
 from pytest_diffprivacy.membership.frequency_filter import frequency_filter as frequency_filter
 from pytest_diffprivacy.membership.gsa import gsa_attack, gsa_measure
 from pytest_diffprivacy.membership.gsa import gsa_features as gsa_features
+from pytest_diffprivacy.membership.latent_mask import LatentMask
+from pytest_diffprivacy.membership.latent_mask import latent_mask as latent_mask
+from pytest_diffprivacy.membership.latent_mask import latent_stretch as latent_stretch
 from pytest_diffprivacy.membership.lira import averaged_losses as averaged_losses
 from pytest_diffprivacy.membership.lira import lira_attack, loss_measure
 from pytest_diffprivacy.membership.lira import lira_scores as lira_scores
@@ -70,6 +73,7 @@ __all__ = [
     "ATTACKS",
     "Attack",
     "FrequencyFilter",
+    "LatentMask",
     "Measure",
     "Shadow",
     "ShadowScores",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
+from pytest_diffprivacy.membership.latent_mask import LatentMask, kept
+from pytest_diffprivacy.membership.pia import check_power, power_sum
 from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.prediction import denoising_loss
@@ -35,7 +38,9 @@ def loss(
     timesteps: Sequence[int] = TIMESTEPS,
     draws: int = DRAWS,
     flip: bool = False,
+    p: float = 2.0,
     frequency_filter: FrequencyFilter | None = None,
+    latent_mask: LatentMask | None = None,
 ) -> Tensor:
     """Score images by minus their denoising loss, averaged over noise draws, timesteps and, with `flip`, mirror images.
 
@@ -46,7 +51,9 @@ def loss(
         draws: noise draws for each image, shared by all timesteps.
         flip: average over the image and its mirror image, for models whose training flipped images horizontally; the
             mirror image has draws of its own, and costs as much again.
+        p: power of the error, > 0; 2 is the loss, 4 what the code of the latent-dimension mask sums.
         frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
+        latent_mask: of latent models, which dimensions of the error count; None: all.
         noise: replaces the draws: (draws, n, *model.sample_shape), or (n, *model.sample_shape) for one draw; the mirror
             image gets the same.
 
@@ -54,13 +61,14 @@ def loss(
         UsageError: bad images, noise, timesteps or prompts.
 
     Source: Implements the loss attack of Yeom et al. 2018 on diffusion models as in Carlini et al. 2023, section 5.1;
-    averaging over the training's augmentation as in section 5.2; frequency filter of FreMIA (METHODS 3.14).
+    averaging over the training's augmentation as in section 5.2; frequency filter of FreMIA (METHODS
+    3.14), latent-dimension mask of Rao, Qu and Moyer 2026 (METHODS 3.15).
     """
+    check_power(p)
     times = batch.times(timesteps)
 
-    def size(error: Tensor, timestep: int) -> Tensor:
-        weighed = filtered(error, frequency_filter, batch.model.schedule.at(timestep))
-        return weighed.square().flatten(1).sum(1)
+    def size(mask: Tensor, error: Tensor, timestep: int) -> Tensor:
+        return power_sum(filtered(error, frequency_filter, batch.model.schedule.at(timestep)) * mask, p)
 
     losses = [
         denoising_loss(
@@ -69,7 +77,7 @@ def loss(
             timesteps=times,
             noise=view.noise(draws),
             conditioning=batch.conditioning,
-            size=size,
+            size=partial(size, kept(view, latent_mask)),
         )
         for view in ([batch, replace(batch, images=batch.images.flip(-1))] if flip else [batch])
     ]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
+from pytest_diffprivacy.membership.latent_mask import LatentMask, kept
 from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.schedule import ReferenceTimestep
@@ -28,6 +29,7 @@ def pia(
     timestep: int = ReferenceTimestep(200),
     p: float = POWER,
     frequency_filter: FrequencyFilter | None = None,
+    latent_mask: LatentMask | None = None,
 ) -> Tensor:
     """Score images by minus the proximal initialization error.
 
@@ -38,17 +40,19 @@ def pia(
         timestep: the default is the papers' t = 200, matched by signal-to-noise ratio; a plain int is the model's own.
         p: power of the norm, > 0.
         frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
+        latent_mask: of latent models, which dimensions of the error count; None: all.
 
     Raises:
         UsageError: p is not positive, or the timestep leaves the schedule.
 
-    Source: Implements Kong et al. 2024 (PIA), Eq. 9, without the root; frequency filter of FreMIA (METHODS 3.14).
+    Source: Implements Kong et al. 2024 (PIA), Eq. 9, without the root; frequency filter of FreMIA (METHODS 3.14),
+    latent-dimension mask of Rao, Qu and Moyer 2026 (METHODS 3.15).
     """
     check_power(p)
     t, alpha, sigma = batch.at(timestep)
     e0 = batch.predict(batch.x0, 0)
     error = e0 - batch.predict(alpha * batch.x0 + sigma * e0, t)
-    return -power_sum(filtered(error, frequency_filter, (alpha, sigma)), p)
+    return -power_sum(filtered(error, frequency_filter, (alpha, sigma)) * kept(batch, latent_mask), p)
 
 
 pia_scores = pia.scores

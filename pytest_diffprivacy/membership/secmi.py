@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.membership.frequency_filter import FrequencyFilter, filtered
+from pytest_diffprivacy.membership.latent_mask import LatentMask, kept
 from pytest_diffprivacy.membership.weighed import weighed_evidence
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.ddim import ddim_invert, ddim_step
@@ -29,6 +30,7 @@ def secmi(
     step: int = 10,
     last_step: int | None = None,
     frequency_filter: FrequencyFilter | None = None,
+    latent_mask: LatentMask | None = None,
 ) -> Tensor:
     """Score images by minus SecMI's t-error (the paper's statistic, SecMI stat).
 
@@ -41,12 +43,13 @@ def secmi(
         step: distance of the grid's timesteps; must divide timestep.
         last_step: length of the step up and back; None: as the others.
         frequency_filter: damps the error's high spatial frequencies; fix it before labels are seen. None: none.
+        latent_mask: of latent models, which dimensions of the error count; None: all.
 
     Raises:
         UsageError: step does not divide timestep, or the grid leaves the schedule.
 
     Source: Implements Duan et al. 2023 (SecMI), Eq. 8-10, with the timestep of the authors' code; frequency filter of
-    FreMIA (METHODS 3.14).
+    FreMIA (METHODS 3.14), latent-dimension mask of Rao, Qu and Moyer 2026 (METHODS 3.15).
     """
     model, condition = batch.model, batch.conditioning
     *path, above = secmi_grid(model.schedule, timestep, step, last_step)
@@ -57,7 +60,7 @@ def secmi(
     eps_above = model.predict_eps(ddim_step(x, eps, here, there), above, condition)
     # D(D(x; here -> there); there -> here) - x: x cancels in the formula, so its rounding does not enter
     error = (here[0] * there[1] / there[0] - here[1]) * (eps - eps_above).double()
-    return -filtered(error, frequency_filter).square().flatten(1).sum(1)
+    return -(filtered(error, frequency_filter) * kept(batch, latent_mask)).square().flatten(1).sum(1)
 
 
 secmi_scores = secmi.scores

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.identity import ModelIdentity
-from pytest_diffprivacy.models.protocols import Denoiser
+from pytest_diffprivacy.models.protocols import Denoiser, require_latent
 
 REMEMBERED = 16
 
@@ -51,6 +51,14 @@ class SharedPredictions:
         while len(self._answers) > self._remembered:
             self._answers.popitem(last=False)
         return answer
+
+    def decoder_products(self, x0: Tensor, cotangents: Tensor) -> Tensor:
+        """Those of the model's decoder, if it has one."""
+        return require_latent(self._model, "The decoder").decoder_products(x0, cotangents)
+
+    def autoencoder_digest(self) -> str:
+        """That of the model's autoencoder, if it has one."""
+        return require_latent(self._model, "The decoder").autoencoder_digest()
 
     @property
     def identity(self) -> ModelIdentity:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.models.protocols import CrossAttention as CrossAttention
     from pytest_diffprivacy.models.protocols import Denoiser as Denoiser
     from pytest_diffprivacy.models.protocols import Generator as Generator
+    from pytest_diffprivacy.models.protocols import LatentDenoiser as LatentDenoiser
     from pytest_diffprivacy.models.protocols import PromptedDenoiser as PromptedDenoiser
     from pytest_diffprivacy.models.protocols import Vocabulary as Vocabulary
     from pytest_diffprivacy.models.protocols import WhiteBoxDenoiser as WhiteBoxDenoiser

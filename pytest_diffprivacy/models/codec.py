@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.models.identity import weights_digest
 
 HALVES = (torch.bfloat16, torch.float16)
 
@@ -67,6 +68,7 @@ class LatentCodec:
             )
         config = vae.config
         self._vae, self._upcast = vae, upcast and bool(config.force_upcast)
+        self._known: tuple[tuple[tuple[int, int], ...], str] = ((), "")
         self._scale: float | Tensor = float(config.scaling_factor)
         self._shift: float | Tensor = float(config.get("shift_factor") or 0.0)
         self.factor = 2 ** (len(config.block_out_channels) - 1)
@@ -99,6 +101,36 @@ class LatentCodec:
         with self._in_float32((torch.float16,)):
             latents = x0.to(self._vae.dtype) / self._scale + self._shift
             return self._pixels.decode(self._vae.decode(latents, return_dict=False)[0])
+
+    def decoder_products(self, x0: Tensor, cotangents: Tensor) -> Tensor:
+        """J^T v for J = d decode(x0) / d x0, the image in [-1, 1] and not clamped.
+
+        Args:
+            x0: latents (b, *latent_shape), in the model's scale.
+            cotangents: v, (k, b, *image_shape).
+
+        Returns:
+            float64 (k, b, *latent_shape), on the model's device.
+        """
+        with torch.enable_grad(), self._in_float32((torch.float16,)):
+            latents = x0.detach().to(self._vae.dtype).requires_grad_(True)
+            image = self._vae.decode(latents / self._scale + self._shift, return_dict=False)[0]
+            rows = [
+                torch.autograd.grad(image, latents, v.to(image), retain_graph=number + 1 < len(cotangents))[0].double()
+                for number, v in enumerate(cotangents)
+            ]
+        return torch.stack(rows)
+
+    def autoencoder_digest(self) -> str:
+        """sha256 over the autoencoder's weights: models with the same one, such as a base and its fine-tunes, share it.
+
+        The weights are read again where they are no longer the tensors that they were.
+        """
+        weights = self._vae.state_dict()
+        state = tuple((tensor.data_ptr(), tensor._version) for tensor in weights.values())
+        if self._known[0] != state:
+            self._known = state, weights_digest(weights.items(), {"shift": self._shift, "scale": self._scale})
+        return self._known[1]
 
     @contextmanager
     def _in_float32(self, precisions: tuple[torch.dtype, ...]) -> Iterator[torch.dtype]:

@@ -21,7 +21,7 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import exact_part
 from pytest_diffprivacy.models.densities import FiniteData, PeakedPopulation
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
-from pytest_diffprivacy.models.protocols import Denoiser, Prompt, PromptedDenoiser, Prompts
+from pytest_diffprivacy.models.protocols import Denoiser, Prompt, PromptedDenoiser, Prompts, require_latent
 
 LEAK_VERSION: Final = 2
 PROMPTS_VERSION: Final = 1
@@ -51,7 +51,7 @@ class PlantedLeak:
     def __init__(
         self, model: Denoiser, images: Tensor, *, prompted: bool = False, least_timestep: int | None = None
     ) -> None:
-        self._prompted, self._least = prompted, least_timestep
+        self._model, self._prompted, self._least = model, prompted, least_timestep
         x0 = model.encode(images).detach().double().cpu().flatten(1)
         self._memory = FiniteData(x0)
         self._peaked = None if least_timestep is None else PeakedPopulation(x0)
@@ -82,6 +82,14 @@ class PlantedLeak:
     def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """Whether there are prompts; which they are does not matter to a memory that knows every planted image."""
         return None if prompts is None else Conditioning({"prompted": torch.ones(count)})
+
+    def decoder_products(self, x0: Tensor, cotangents: Tensor) -> Tensor:
+        """Those of the model's decoder, if it has one."""
+        return require_latent(self._model, "The decoder").decoder_products(x0, cotangents)
+
+    def autoencoder_digest(self) -> str:
+        """That of the model's autoencoder, if it has one."""
+        return require_latent(self._model, "The decoder").autoencoder_digest()
 
 
 @final

@@ -111,6 +111,17 @@ class PromptedDenoiser(Denoiser, Protocol):
 
 
 @runtime_checkable
+class LatentDenoiser(Denoiser, Protocol):
+    """Grey box of a latent model whose decoder, which often is public, can be differentiated."""
+
+    def decoder_products(self, x0: Tensor, cotangents: Tensor) -> Tensor:
+        """J^T v (k, b, *sample_shape), J = d image / d x0 with the image in [-1, 1], not clamped; v (k, b, *image)."""
+
+    def autoencoder_digest(self) -> str:
+        """What tells this autoencoder from others."""
+
+
+@runtime_checkable
 class CrossAttention(Protocol):
     """A network whose cross-attention between positions and prompt tokens can be read and edited."""
 
@@ -152,6 +163,18 @@ def require_white_box(model: object, purpose: str) -> WhiteBoxDenoiser:
     if isinstance(model, WhiteBoxDenoiser):
         return model
     raise _lacking(model, purpose, "white-box", WhiteBoxDenoiser, "predict_eps eps_jvp named_parameters")
+
+
+def require_latent(model: object, purpose: str) -> LatentDenoiser:
+    """The model as a LatentDenoiser, or a ModelError that says what is missing."""
+    if isinstance(model, LatentDenoiser):
+        return model
+    if isinstance(model, Denoiser):
+        raise ModelError(
+            f"{purpose} needs a latent model with a differentiable decoder, but {model.identity.name} "
+            f"({model.identity.family}) has none. Leave it out for pixel models, or implement models.LatentDenoiser."
+        )
+    raise _lacking(model, purpose, "grey-box", LatentDenoiser, "decoder_products autoencoder_digest")
 
 
 def require_prompted(model: object, purpose: str) -> PromptedDenoiser:

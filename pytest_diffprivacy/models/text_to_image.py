@@ -89,6 +89,7 @@ class TextToImage:
         part = DenoisingNetwork(
             network, self._predict, self.condition, self.schedule, parametrization, codec, self._frozen.guard
         )
+        self.decoder_products, self.autoencoder_digest = codec.decoder_products, codec.autoencoder_digest
         self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
         self.encode, self.decode = part.codec.encode, part.codec.decode
         kind = f"{family.name}, {parametrization.name}{', guidance-distilled' if family.substitute else ''}"

@@ -17,7 +17,7 @@ from pytest_diffprivacy.membership import (
     pia_scores,
     secmi_scores,
 )
-from tests.membership.second_golden import agrees, golden_input, golden_keys, pixel_model
+from tests.membership.second_golden import CAPTIONS, agrees, golden_input, golden_keys, pixel_model
 from tests.models.builders import binary_images, memorizer, smooth_images
 from tests.models.text_builders import golden_text_model
 
@@ -26,12 +26,6 @@ DTYPES = (torch.float32, torch.float64)
 X0 = functools.partial(FrequencyFilter, space="x0")
 FILTERS = {"plain": X0(scale=1.0), "filtered": X0(), "t3.s0.2": X0(half_width=3), "t5.s0": X0(scale=0.0),
            "t5.s0.5": X0(scale=0.5)}  # fmt: skip
-CAPTIONS = [
-    "a cat on a red sofa in the sun",
-    "two old boats near the harbour",
-    "portrait of a woman with a hat",
-    "a bowl of fruit on a table",
-]
 precisions = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
