@@ -36,7 +36,7 @@ def golden_keys(group):
 
 
 def agrees(group, key, found, dtype=torch.float32, rows=None):
-    """The first rows of the reference value of this precision within its tolerance; without one in float64 that of float32."""
+    """The first rows of this precision's reference value, of float32 where float64 has none, within its tolerance."""
     values, tolerances = golden(group), golden_keys(group)[key]
     exact = dtype == torch.float64 and f"float64/{key}" in values
     expected = values[f"{'float64' if exact else 'float32'}/{key}"].double().numpy()
