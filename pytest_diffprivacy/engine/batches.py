@@ -25,6 +25,8 @@ from pytest_diffprivacy.models.running import plain_condition
 
 EVALUATIONS = 4
 """Evaluations that are held at once: both guidance branches, or a value with its derivative."""
+HELD = 16
+"""Images, latents and draws of noise that an attack holds for each image beside them."""
 SHARE = 0.8
 """Of the free memory."""
 NEVER_MORE = 16384
@@ -115,17 +117,15 @@ def fitting_batch(model: Any, largest: int, sharing: int = 1) -> Fitting:
     room = SHARE * free / sharing
     if largest * NEVER_MORE * math.prod(model.sample_shape) * model.dtype.itemsize <= room:
         return Fitting(largest)
-    each = EVALUATIONS * evaluation_bytes(model)
+    each = EVALUATIONS * evaluation_bytes(model) + HELD * math.prod(model.sample_shape) * model.dtype.itemsize
     size = largest
     while size > 1 and size * each > room:
         size //= 2
     if size == largest:
         return Fitting(largest)
-    takes, there = f"{each / EVALUATIONS / 1e6:,.0f} MB an image", f"{free / 1e6:,.0f} MB are free"
+    takes, there = f"{each / 1e6:,.0f} MB an image", f"{free / 1e6:,.0f} MB are free"
     workers = f" for {sharing} workers" if sharing > 1 else ""
-    return Fitting(
-        size, f"Batch size lowered from {largest} to {size}: an evaluation takes {takes}, and {there}{workers}."
-    )
+    return Fitting(size, f"Batch size lowered from {largest} to {size}: an attack takes {takes}, and {there}{workers}.")
 
 
 def evaluation_bytes(model: Denoiser) -> int:

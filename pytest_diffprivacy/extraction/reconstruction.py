@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.methods import Access, Kind, Published, register, with_parameters_of
-from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.noise import ProbeDraws
 from pytest_diffprivacy.models.prediction import denoising_loss
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, require_denoiser
 from pytest_diffprivacy.models.schedule import ReferenceTimestep, match_all
@@ -83,8 +83,9 @@ class _Trying:
         an attacker holds.
         """
         times = [match.index for match in match_all(model.schedule, [self.timestep])]
-        drawn = probe_noise(degraded.visible.clamp(0.0, 1.0).float(), self.loss_draws, model.sample_shape, batch.seed)
-        noise = drawn.to(device=model.device, dtype=model.dtype)
+        left = degraded.visible.clamp(0.0, 1.0).float()
+        like = torch.empty(0, device=model.device, dtype=model.dtype)
+        noise = ProbeDraws(left, self.loss_draws, model.sample_shape, batch.seed, like)
         for restored in self.plan.restored(model, batch, degraded, self.degradation.name):
             x0, conditioning = model.encode(restored), batch.conditioning
             loss = denoising_loss(model, x0, timesteps=times, noise=noise, conditioning=conditioning)

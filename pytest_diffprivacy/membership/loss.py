@@ -75,7 +75,7 @@ def loss(
             view.model,
             view.x0,
             timesteps=times,
-            noise=view.noise(draws),
+            noise=view.draws(draws),
             conditioning=batch.conditioning,
             size=partial(size, kept(view, latent_mask)),
         )

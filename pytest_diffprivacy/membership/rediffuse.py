@@ -13,6 +13,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.methods import Access, ImageBatch, method
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.ddim import ddim_step
+from pytest_diffprivacy.models.noise import ProbeDraws
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule, ReferenceTimestep, match_all
 
@@ -63,7 +64,7 @@ def rediffuse(
     if not callable(distance) and distance not in DISTANCES:
         raise UsageError(f"`distance` must be one of {', '.join(DISTANCES)} or a callable, got {distance!r}.")
     measure = distance if callable(distance) else DISTANCES[distance]
-    x0, noise = batch.x0, batch.noise(draws)
+    x0, noise = batch.x0, batch.draws(draws)
     found = measure(x0.double(), mean_variation(batch.model, x0, noise, grid=grid, conditioning=batch.conditioning))
     if found.shape != (len(x0),):
         raise UsageError(f"`distance` must return shape ({len(x0)},), got {tuple(found.shape)}.")
@@ -75,14 +76,19 @@ rediffuse_scores = rediffuse.scores
 
 @torch.no_grad()
 def mean_variation(
-    model: Denoiser, x0: Tensor, noise: Tensor, *, grid: Sequence[int], conditioning: Conditioning | None = None
+    model: Denoiser,
+    x0: Tensor,
+    noise: Tensor | ProbeDraws,
+    *,
+    grid: Sequence[int],
+    conditioning: Conditioning | None = None,
 ) -> Tensor:
     """The mean of an image's variations.
 
     Args:
         model: the denoiser.
         x0: (n, *model.sample_shape) in the model's space.
-        noise: (draws, n, *model.sample_shape), one row a variation.
+        noise: (draws, n, *model.sample_shape), or draw by draw: one a variation.
         grid: decreasing timesteps of the model's own, from the noised image to the clean end.
         conditioning: what `model.condition(...)` returned, or None.
 

@@ -8,7 +8,8 @@ the same noise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import final
 
 import numpy as np
 import torch
@@ -45,6 +46,36 @@ def probe_noise(images: Tensor, draws: int, shape: Sequence[int], seed: int) -> 
     for i, image in enumerate(pixels):
         noise[:, i] = noise_stream("probe", seed, image_digest(image)).standard_normal((draws, *shape))
     return torch.from_numpy(noise)
+
+
+@final
+class ProbeDraws:
+    """The same noise draw by draw, so that one draw of all images is held at a time; each reading draws it anew.
+
+    Args:
+        images: (n, channels, height, width) in [0, 1].
+        draws: how many.
+        shape: shape of one draw, the model's sample_shape.
+        seed: the run's seed.
+        like: gives device and precision.
+    """
+
+    def __init__(self, images: Tensor, draws: int, shape: Sequence[int], seed: int, like: Tensor) -> None:
+        pixels = images.detach().to(device="cpu", dtype=torch.float32).numpy()
+        self._digests = [image_digest(image) for image in pixels]
+        self._draws, self._shape, self._seed, self._like = draws, tuple(shape), seed, like
+
+    def __len__(self) -> int:
+        return self._draws
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """(n, *shape), draw after draw."""
+        streams = [noise_stream("probe", self._seed, digest) for digest in self._digests]
+        for _ in range(self._draws):
+            drawn = torch.empty((len(streams), *self._shape), dtype=self._like.dtype)
+            for row, stream in zip(drawn, streams, strict=True):
+                row.copy_(torch.from_numpy(stream.standard_normal(self._shape)))
+            yield drawn.to(self._like.device)
 
 
 def start_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,8 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_diffprivacy.models.conditioning import Conditioning
+from pytest_diffprivacy.models.noise import ProbeDraws
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule
+from pytest_diffprivacy.slices import in_batches
+
+ERROR_BYTES = 2**26
+"""Of errors that are squared in float64 at once."""
 
 Array: TypeAlias = NDArray[np.float64]
 Network: TypeAlias = Callable[[Tensor, float], Tensor]
@@ -70,7 +76,7 @@ def denoising_loss(
     x0: Tensor,
     *,
     timesteps: Sequence[int],
-    noise: Tensor,
+    noise: Tensor | ProbeDraws,
     conditioning: Conditioning | None,
     size: Callable[[Tensor, int], Tensor] | None = None,
 ) -> Tensor:
@@ -82,7 +88,7 @@ def denoising_loss(
         model: the denoiser.
         x0: (b, *model.sample_shape) in the model's space.
         timesteps: the model's own indices.
-        noise: (draws, b, *model.sample_shape), shared by all timesteps.
+        noise: (draws, b, *model.sample_shape), or draw by draw, shared by all timesteps.
         conditioning: what `model.condition(...)` returned for these rows, or None.
         size: (error float64 (b, *model.sample_shape), timestep) -> (b,), in the place of the sum of squares.
 
@@ -93,11 +99,12 @@ def denoising_loss(
     """
     measure = size or _sum_of_squares
     loss = torch.zeros(len(x0), dtype=torch.float64, device=model.device)
-    for t in timesteps:
-        alpha, sigma = model.schedule.at(t)
-        for eps in noise:
-            predicted = model.predict_eps(alpha * x0 + sigma * eps, t, conditioning)
-            loss += measure((eps - predicted).double(), t)
+    rows = max(1, ERROR_BYTES // (8 * math.prod(x0.shape[1:])))
+    for eps in noise:
+        for t in timesteps:
+            alpha, sigma = model.schedule.at(t)
+            error = eps - model.predict_eps(alpha * x0 + sigma * eps, t, conditioning)
+            loss += torch.cat([measure(error[part].double(), t) for part in in_batches(len(x0), rows)])
     return loss / (len(timesteps) * len(noise))
 
 

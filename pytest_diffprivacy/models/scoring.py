@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.noise import probe_noise
+from pytest_diffprivacy.models.noise import ProbeDraws
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, WhiteBoxDenoiser
 from pytest_diffprivacy.models.schedule import match_all
 from pytest_diffprivacy.slices import in_batches
@@ -121,13 +121,28 @@ class ImageBatch:
         if noise is None:
             if draws < 1:
                 raise UsageError(f"`draws` must be at least 1, got {draws!r}.")
-            drawn = probe_noise(self.images if view is None else view, draws, shape, self.seed)
+            like = torch.empty(0, dtype=self.model.dtype)
+            drawn = torch.empty((draws, len(self.images), *shape), dtype=self.model.dtype)
+            of = self.images if view is None else view
+            for row, draw in zip(drawn, ProbeDraws(of, draws, shape, self.seed, like), strict=True):
+                row.copy_(draw)
         else:
             given = noise[None] if noise.ndim == 1 + len(shape) else noise
             if given.ndim != 2 + len(shape) or given.shape[1] != self.total or tuple(given.shape[2:]) != shape:
                 raise UsageError(f"`noise` must have shape (draws, {self.total}, {shape}), got {tuple(noise.shape)}.")
             drawn = given[:, self.part]
         return drawn.to(device=self.model.device, dtype=self.model.dtype)
+
+    def draws(self, count: int) -> Tensor | ProbeDraws:
+        """The same noise draw by draw, (b, *model.sample_shape) each, of which one is held at a time.
+
+        Raises:
+            UsageError: as `noise`.
+        """
+        if self.given is not None or count < 1:
+            return self.noise(count)
+        like = torch.empty(0, device=self.model.device, dtype=self.model.dtype)
+        return ProbeDraws(self.images, count, self.model.sample_shape, self.seed, like)
 
     def noise_by_timestep(self, timesteps: Sequence[int]) -> Tensor:
         """One draw for each of the timesteps: (timesteps, b, *model.sample_shape).

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from pytest_diffprivacy.probes.sources import DatasetReader, ImageReader, open_i
 from pytest_diffprivacy.slices import in_batches
 
 FEATURE_BLOCK = 64
+EACH_BYTES = 12 * 2**20
+
+Result = TypeVar("Result")
 
 
 @final
@@ -256,9 +259,11 @@ class ImageSet:
         Raises:
             ProbeError: an item of a dataset is no longer that of its digest.
         """
+        result: Pixels = np.empty((len(indices), *self.image_shape), np.uint8 if self.in_bytes else np.float32)
         kind = bytes_of_one if self.in_bytes else floats_of
-        found = list(in_threads(lambda i: kind(self._load(i)), indices, self._reader))
-        return np.stack(found) if found else np.empty((0, *self.image_shape), np.uint8 if self.in_bytes else np.float32)
+        for row, image in zip(result, in_threads(self._load, indices, self._reader), strict=True):
+            row[:] = kind(image)
+        return result
 
     def load(self, indices: Sequence[int]) -> NDArray[np.float32]:
         """Images (len(indices), channels, height, width) in [0, 1].
@@ -289,6 +294,15 @@ class ImageSet:
         for part in in_batches(len(self), size):
             positions = range(part.start, part.stop)
             yield positions, self.load(positions)
+
+    def each(self, function: Callable[[NDArray[np.float32]], Result]) -> Iterator[Result]:
+        """Something of all images in order, some megabytes of them at a time; of files several at once, by threads."""
+        size = max(1, EACH_BYTES // (4 * int(np.prod(self.image_shape))))
+
+        def of(part: slice) -> Result:
+            return function(np.stack([floats_of(self._load(i)) for i in range(part.start, part.stop)]))
+
+        yield from in_threads(of, in_batches(len(self), size), self._reader)
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """A set of some of the distinct images, each once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -15,20 +16,28 @@ Matrix = NDArray[np.float64]
 
 BLOCK = 8
 QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
-CHUNK = 256
 
 
-def statistics_of(images: ImageSet) -> tuple[tuple[str, ...], Matrix]:
-    """Names and values of the statistics of every image, in the order of the set.
+def statistics_of(
+    images: ImageSet, seen: Callable[[NDArray[np.float32]], Matrix] | None = None
+) -> tuple[tuple[str, ...], Matrix, Matrix]:
+    """Names and values of the statistics of every image, in the order of the set; each image is read once.
+
+    Args:
+        images: the set.
+        seen: what else is wanted of the same reading, images (b, channels, height, width) to (b, m); None: nothing.
 
     Returns:
-        Names (k,) and float64 (n, k). Which statistics there are depends on the images' shape, on whether they are
-        files and on whether they have prompts, so that two sides of one probe set need not have the same.
+        Names (k,), float64 (n, k), and what `seen` gave, (n, m). Which statistics there are depends on the images'
+        shape, on whether they are files and on whether they have prompts: two sides of one probe set need not have
+        the same.
 
     Source: Follows the list of METHODS 7.10.
     """
-    parts = [pixel_statistics(batch) for _, batch in images.batches(CHUNK)]
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    parts = list(
+        images.each(lambda batch: (pixel_statistics(batch), seen(batch) if seen else np.empty((len(batch), 0))))
+    )
+    columns = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
     facts = images.file_facts()
     if facts is not None:
         columns |= dict(zip(facts[0], facts[1].T, strict=True))
@@ -38,7 +47,8 @@ def statistics_of(images: ImageSet) -> tuple[tuple[str, ...], Matrix]:
         columns["caption, words"] = np.array([len(str(prompt).split()) for prompt in prompts])
     elif prompts is not None:
         columns["class index"] = np.array([float(prompt) for prompt in prompts])
-    return tuple(columns), np.stack(list(columns.values()), axis=1, dtype=np.float64)
+    values = np.stack(list(columns.values()), axis=1, dtype=np.float64)
+    return tuple(columns), values, np.concatenate([other for _, other in parts])
 
 
 def pixel_statistics(images: NDArray[np.float32]) -> dict[str, Matrix]:
@@ -58,7 +68,7 @@ def pixel_statistics(images: NDArray[np.float32]) -> dict[str, Matrix]:
         "brightness, deviation": flat.std(1),
         "black pixels": (flat <= 0.5 / 255.0).mean(1),
         "white pixels": (flat >= 1.0 - 0.5 / 255.0).mean(1),
-        "distinct values": np.array([len(np.unique(image)) for image in bytes_]),
+        "distinct values": np.array([np.count_nonzero(np.bincount(image.ravel(), minlength=256)) for image in bytes_]),
         "total variation": np.abs(across).mean((1, 2)) + np.abs(down).mean((1, 2))
         if min(height, width) > 1
         else np.zeros(n),

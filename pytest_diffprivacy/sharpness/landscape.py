@@ -49,7 +49,7 @@ def hessian_score_product(
 def mean_over_draws(batch: ImageBatch, timestep: int, draws: int, measure: Callable[[Tensor, int], Tensor]) -> Tensor:
     """Mean of a measure of (x_t, t) over noised copies x_t = alpha_t x0 + sigma_t eps of each image: float64 (b,)."""
     t, alpha, sigma = batch.at(timestep)
-    return torch.stack([measure(alpha * batch.x0 + sigma * eps, t).double() for eps in batch.noise(draws)]).mean(0)
+    return torch.stack([measure(alpha * batch.x0 + sigma * eps, t).double() for eps in batch.draws(draws)]).mean(0)
 
 
 LARGEST_DIMENSION = 1024

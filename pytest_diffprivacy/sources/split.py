@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,8 @@ from pytest_diffprivacy.probes import BlindBaseline, ProbeSet, SplitValidity
 from pytest_diffprivacy.statistics import auroc_difference
 from pytest_diffprivacy.statistics.arguments import IntArray
 
-VERSION = 2
+VERSION = 3
+BRIEF_VALUES = 2**28
 LISTED = 20
 NAME: Final = "Split: members and non-members without the model"
 DONE: Final = (
@@ -100,6 +102,7 @@ class JudgedSplit:
         blind = self.found.baseline
         if blind is None:
             return
+        members, nonmembers = members[blind.members], nonmembers[blind.nonmembers]
         difference = auroc_difference((members, nonmembers), (blind.member_scores, blind.nonmember_scores))
         counts = f"{len(members)} members, {len(nonmembers)} non-members, paired"
         findings.also_measured.append(estimate(f"AUROC{title} minus that of the blind baseline", difference, counts))
@@ -166,7 +169,9 @@ def _unit(probes: ProbeSet) -> Unit:
         "near": float(probes.near),
         "embedding": probes.embedding.digest if probes.embedding else "",
     }
-    return Unit("split validity", depends, partial(_validity, probes), sum(map(len, sides)), brief=True)
+    count = sum(map(len, sides))
+    brief = count * math.prod(probes.image_shape) <= BRIEF_VALUES
+    return Unit("split validity", depends, partial(_validity, probes), count, brief=brief)
 
 
 def _validity(probes: ProbeSet, model: Any, batch_size: int) -> Arrays:

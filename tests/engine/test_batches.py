@@ -73,7 +73,7 @@ def test_the_batch_is_halved_until_its_evaluations_fit(monkeypatch):
     free(monkeypatch, int(40 * each / SHARE))
     fitting = fitting_batch(model, 256)
     assert fitting.size == 32
-    assert fitting.reason.startswith("Batch size lowered from 256 to 32: an evaluation takes ")
+    assert fitting.reason.startswith("Batch size lowered from 256 to 32: an attack takes ")
     assert fitting_batch(model, 256, sharing=3).size == 8
     assert "for 3 workers" in fitting_batch(model, 256, sharing=3).reason
     assert fitting_batch(model, 20) == fitting_batch(model, 20)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from pytest_diffprivacy.models.noise import image_digest, probe_noise, start_noise
+from pytest_diffprivacy.models.noise import ProbeDraws, image_digest, probe_noise, start_noise
 from tests.models.builders import smooth_images
 
 SHAPE = (1, 8, 8)
@@ -60,3 +60,14 @@ def test_a_digest_depends_on_pixels_and_shape_only():
     assert image_digest(image) == image_digest(image.astype(np.float64)) == image_digest(np.asfortranarray(image))
     assert image_digest(image) != image_digest(image.reshape(1, 4, 16))
     assert image_digest(image) != image_digest(np.nextafter(image, 1.0, dtype=np.float32))
+
+
+def test_draw_by_draw_noise_is_the_same_and_read_again_as_often_as_wanted():
+    images = torch.rand((3, 1, 4, 4), generator=torch.Generator().manual_seed(1))
+    whole = probe_noise(images, 4, (1, 6, 6), 7)
+    drawn = ProbeDraws(images, 4, (1, 6, 6), 7, torch.empty(0, dtype=torch.float64))
+    assert len(drawn) == 4
+    for _ in range(2):
+        assert torch.equal(torch.stack(list(drawn)), whole)
+    single = ProbeDraws(images, 4, (1, 6, 6), 7, torch.empty(0))
+    assert torch.equal(torch.stack(list(single)), whole.float())

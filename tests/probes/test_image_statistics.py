@@ -61,16 +61,16 @@ def test_a_flat_image_is_compressed_to_less_than_noise(images: np.ndarray) -> No
 
 def test_captions_class_indices_and_files_are_described(tmp_path: Path) -> None:
     pixels = np.random.default_rng(62).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    names, values = statistics_of(ImageSet.of(pixels, "member", ["a dog", "", "one two three"]))
+    names, values, _ = statistics_of(ImageSet.of(pixels, "member", ["a dog", "", "one two three"]))
     assert values[:, -2:].tolist() == [[5, 2], [0, 0], [13, 3]]
     assert names[-2:] == ("caption, characters", "caption, words")
-    names, values = statistics_of(ImageSet.of(pixels, "member", [4, 0, 2]))
+    names, values, _ = statistics_of(ImageSet.of(pixels, "member", [4, 0, 2]))
     assert (names[-1], values[:, -1].tolist()) == ("class index", [4.0, 0.0, 2.0])
     for i, quality in enumerate((95, 30)):
         Image.fromarray(pixels[i]).save(tmp_path / f"{i}.jpg", quality=quality)
     Image.fromarray(pixels[2]).save(tmp_path / "2.png")
     images = ImageSet.of(tmp_path, "member")
-    names, values = statistics_of(images)
+    names, values, _ = statistics_of(images)
     assert names[-len(FILE_FACTS) :] == FILE_FACTS
     assert sorted(values[:, names.index("file, bytes")]) == sorted(p.stat().st_size for p in tmp_path.iterdir())
     fine, coarse = values[0], values[1]
