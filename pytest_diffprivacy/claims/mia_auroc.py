@@ -1,4 +1,4 @@
-"""The claim "an attack tells members from others no better than allowed": AUROC below a limit, perhaps pair by pair."""
+"""The claim "an attack tells members from others no better than allowed": AUROC below a limit, perhaps in few looks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
 from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.claims.two_groups import Groups
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Scores, Source, Vector, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
-from pytest_diffprivacy.statistics import Measured, SequentialTest, Verdict, pair_order, pair_outcomes, sequential_mean
+from pytest_diffprivacy.statistics import Measured, Verdict, decide, pair_order
 from pytest_diffprivacy.statistics.arguments import check_fraction
 from pytest_diffprivacy.statistics.auroc import AurocStatistic
-from pytest_diffprivacy.statistics.sequential import SequentialMeanStatistic
+from pytest_diffprivacy.statistics.group_sequential import GroupSequentialAuroc, group_sequential_auroc
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "The attack tells members from other images no better than allowed.",
@@ -28,9 +28,7 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.INCONCLUSIVE: "These probes do not decide how well members can be told from other images.",
     Verdict.ERROR: "Membership could not be judged.",
 }
-PAIRS_AT_A_TIME = 64
 WORKING_FPR = 0.01
-LOOKS_DRAWN = 60
 
 
 @assertion
@@ -48,10 +46,10 @@ def assert_mia_auroc_below(
 ) -> records.Claim:
     """Assert that an attack ranks a random member above a random other image with probability at most `limit`.
 
-    With `sequential`, disjoint pairs of a member and a non-member are scored in an order that the seed fixed before
-    anything was scored, and the audit stops as soon as a bound passes the limit, in either direction. These bounds hold
-    at every look at once, so that stopping costs no confidence; but a run that goes to its end decides less than one
-    that looks only once.
+    With `sequential`, members and as many non-members are scored in an order that the seed fixed before anything was
+    scored, and the audit stops at the first of a few looks, fixed as well, whose bounds decide, in either direction.
+    These bounds hold at all looks at once, so that stopping costs no confidence; but a run that goes to its end decides
+    less than one that looks only once.
 
     Args:
         model: a model with grey-box access; a ScoreTable; or the members' scores, an array (members,).
@@ -61,7 +59,7 @@ def assert_mia_auroc_below(
         limit: allowed AUROC, at least 0.5: 0.5 is what no leak gives.
         unit: what the area and its bounds count: "image", or "subject": all images of one person are one probe, whose
             score is their mean (`ProbeSet(..., subjects=...)`).
-        sequential: whether to stop as soon as the pairs so far decide.
+        sequential: whether to stop as soon as the scores so far decide.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults.
         auditor: who judges; the session's by default.
@@ -76,7 +74,7 @@ def assert_mia_auroc_below(
         AuditError: the model returns NaN, all scores are equal, a control failed, or an attack that ranks members last
             would pass.
 
-    Source: AUROC by DeLong et al. 1988 (METHODS 7.3); pairs and stopping by Waudby-Smith and Ramdas 2024 (METHODS 7.9).
+    Source: AUROC by DeLong et al. 1988 (METHODS 7.3); looks by Lan and DeMets 1983 (METHODS 7.9).
     """
     auditor = auditor or current_auditor()
     level = auditor.confidence(confidence)
@@ -92,7 +90,7 @@ def assert_mia_auroc_below(
         raise UsageError(f"`sequential` must be False where subjects are counted, got unit {unit!r}.")
     if len(source.titles) > 1:
         raise UsageError("`attack` must be one attack here, got a family. Use assert_mia_tpr_below for families.")
-    how = ", judged pair by pair" if sequential else ""
+    how = ", judged in few looks" if sequential else ""
     claim = Claim(
         kind="membership",
         name="mia_auroc_below",
@@ -103,10 +101,11 @@ def assert_mia_auroc_below(
         confidence=level,
     )
     if sequential:
-        pairwise = SequentialMeanStatistic(confidence=level)
+        # Counts at least 2: with fewer, the plan says that they are too few.
+        in_groups = group_sequential_auroc(allowed, max(2, min(source.counts)), confidence=level)
         return conclude(
-            auditor, claim, source, pairwise,
-            lambda findings: _pair_by_pair(findings, source, pairwise, claim, auditor.seed),
+            auditor, claim, source, in_groups,
+            lambda findings: _in_groups(findings, source, claim, auditor.seed),
             units=2 * min(source.counts),
         )  # fmt: skip
     once = AurocStatistic(confidence=level)
@@ -130,37 +129,38 @@ def _at_once(
     return findings.measure(statistic, arrays, claim.limit)
 
 
-def _pair_by_pair(
-    findings: Findings, source: Source, statistic: SequentialMeanStatistic, claim: Claim, seed: int
-) -> Measured:
-    """Disjoint pairs in an order fixed by the seed, until they decide."""
+def _in_groups(findings: Findings, source: Source, claim: Claim, seed: int) -> Measured:
+    """As many members as non-members in an order fixed by the seed, look by look until one decides."""
     source.describe(findings)
     orders = source.orders
     order = pair_order(*map(len, orders), seed=seed)
+    pairs = len(order.members)
+    if pairs < 2:
+        raise InsufficientProbes(f"Cannot bound AUROC from {pairs} member and non-member: add probes.", needed=2)
+    statistic = group_sequential_auroc(claim.limit, pairs, confidence=claim.confidence)  # of what is left of the split
     # By digest, so that the order does not depend on that of the files.
     queues = orders[0][order.members], orders[1][order.nonmembers]
-    test, pairs = SequentialTest(claim.limit, confidence=claim.confidence), len(order.members)
-    scored: list[list[Vector]] = [[], []]
-    for start in range(0, pairs, PAIRS_AT_A_TIME):
-        part = slice(start, start + PAIRS_AT_A_TIME)
+    scores: list[Vector] = [np.empty(0), np.empty(0)]
+    for look in statistic.looks:
         for side, queue in enumerate(queues):
-            scored[side].append(source.side(findings, side, queue[part].tolist()))
-        if test.feed(pair_outcomes(scored[0][-1], scored[1][-1])):
+            part = queue[len(scores[side]) : look.pairs].tolist()
+            scores[side] = np.concatenate([scores[side], source.side(findings, side, part)])
+        if statistic.decided({"members": [scores[0]], "nonmembers": [scores[1]]}, claim.limit):
             break
-    members, nonmembers = (np.concatenate(side) for side in scored)
+    members, nonmembers = scores
     ((name, _),) = source.titles.items()
     _show(findings, source, {name: (members, nonmembers)}, claim, Groups(), seed)
-    findings.arrays |= {"member_scores": members, "nonmember_scores": nonmembers}
-    values = pair_outcomes(members, nonmembers)[: test.items]
-    findings.charts.append(_interim(values, claim.limit, claim.confidence))
-    stopped = f"decided after {test.items} of {pairs} pairs" if test.decided else f"all {pairs} pairs did not decide"
+    arrays = {"members": {"member_scores": members}, "nonmembers": {"nonmember_scores": nonmembers}}
+    measured = findings.measure(statistic, arrays, claim.limit)
+    found = statistic.trajectory({"members": [members], "nonmembers": [nonmembers]})
+    findings.charts.append(_interim(found, claim.limit, claim.confidence))
+    decided = decide(measured, claim.limit).verdict in (Verdict.PASS, Verdict.FAIL)
+    said = f"{len(members)} of {pairs} of each decided" if decided else f"all {pairs} of each did not decide"
     findings.notes.append(
-        f"Pairs of a member and a non-member were scored in an order that the seed fixed beforehand: {stopped}. The "
-        "bounds hold at every look at once."
+        f"Members and as many non-members were scored in an order that the seed fixed beforehand: {said}, at look "
+        f"{len(found)} of {len(statistic.looks)}. The bounds hold at all looks at once."
     )
-    if test.decided and len(members) < pairs:
-        findings.work.incidents.append(f"Stopped early: {len(members)} of {pairs} pairs were scored.")
-    return findings.measure(statistic, {"values": {"values": values}}, claim.limit)
+    return measured
 
 
 def _show(findings: Findings, source: Source, scores: Scores, claim: Claim, groups: Groups, seed: int) -> None:
@@ -173,23 +173,22 @@ def _show(findings: Findings, source: Source, scores: Scores, claim: Claim, grou
     groups.add_roc(findings, pair, WorkingPoint(WORKING_FPR, claim.limit, claim.confidence))
 
 
-def _interim(values: Vector, limit: float, confidence: float) -> records.Chart:
-    """The confidence sequence over the pairs."""
-    looks = np.unique(np.linspace(1, len(values), LOOKS_DRAWN).round().astype(int))
-    found = [sequential_mean(values[:n], confidence=confidence) for n in looks]
+def _interim(found: list[GroupSequentialAuroc], limit: float, confidence: float) -> records.Chart:
+    """The bounds at each look."""
+    x = tuple(float(f.pairs) for f in found)
     return records.Chart(
-        title="AUROC pair by pair",
-        x_label="pairs scored",
-        y_label="share of pairs in which the member scores higher",
+        title="AUROC at every look",
+        x_label="members scored, and as many non-members",
+        y_label="AUROC",
         series=(
             records.Series(
-                name="mean so far, and bounds that hold at all times",
-                x=tuple(float(n) for n in looks),
+                name="AUROC so far, and bounds that hold at all looks at once",
+                x=x,
                 y=tuple(f.value for f in found),
                 low=tuple(f.low for f in found),
                 high=tuple(f.high for f in found),
             ),
-            records.Series(name="limit", x=(1.0, float(len(values))), y=(limit, limit)),
+            records.Series(name="limit", x=(x[0], x[-1]), y=(limit, limit)),
         ),
         confidence=confidence,
     )

@@ -28,6 +28,7 @@ from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
 from pytest_diffprivacy.statistics.family import FamilyTpr as FamilyTpr
 from pytest_diffprivacy.statistics.family import family_test, family_tpr, probes_needed_for_tpr
 from pytest_diffprivacy.statistics.family import tpr_pass_needs as tpr_pass_needs
+from pytest_diffprivacy.statistics.group_sequential import GroupSequentialAuroc as GroupSequentialAuroc
 from pytest_diffprivacy.statistics.match_threshold import MatchThreshold as MatchThreshold
 from pytest_diffprivacy.statistics.match_threshold import false_match_threshold
 from pytest_diffprivacy.statistics.mean_difference import MeanDifference as MeanDifference

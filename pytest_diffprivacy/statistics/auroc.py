@@ -154,7 +154,7 @@ def plan_auroc(members: int, nonmembers: int, *, limit: float, confidence: float
     fail_needs = math.floor(math.log(significance) / math.log(allowed)) + 1  # a perfect attack is bounded by a^(1/n)
 
     def passes(first: int, second: int) -> float:
-        return float(special.ndtr(bar / _error(0.5, first, second) - _quantile(first, second, significance)))
+        return auroc_pass_chance(first, second, allowed, significance)
 
     def fails(area: float) -> float:
         gap = float(special.logit(area)) - bar
@@ -167,6 +167,15 @@ def plan_auroc(members: int, nonmembers: int, *, limit: float, confidence: float
         smallest=None if min(n1, n0) < fail_needs else _smallest(fails, bar, goal),
         power=goal,
     )
+
+
+def auroc_pass_chance(members: int, nonmembers: int, limit: float, significance: float) -> float:
+    """The chance that a model without a leak passes by so many of each; arguments are not checked.
+
+    Source: as `plan_auroc`.
+    """
+    gap = float(special.logit(limit)) / _error(0.5, members, nonmembers)
+    return float(special.ndtr(gap - _quantile(members, nonmembers, significance)))
 
 
 @statistic("auroc")

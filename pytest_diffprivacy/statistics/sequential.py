@@ -277,7 +277,7 @@ def _refuted_up_to(items: FloatArray, *, capital: Capital, significance: float) 
 @statistic("sequential_mean")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequentialMeanStatistic(Statistic):
-    """The mean of the array "values": outcomes of pairs of a member and a non-member, whose mean is an AUROC."""
+    """The mean of the array "values": outcomes of pairs, whose mean is an AUROC, as records kept them once."""
 
     confidence: float = 0.95
 

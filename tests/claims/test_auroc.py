@@ -1,4 +1,4 @@
-"""The claim about AUROC, at once and pair by pair."""
+"""The claim about AUROC, at once and in few looks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.models import AnalyticDenoiser
 from pytest_diffprivacy.statistics import auroc, decide
+from pytest_diffprivacy.statistics.group_sequential import GroupSequentialAurocStatistic
 from pytest_diffprivacy.statistics.statistic import recompute
 
 SIZE = 400
@@ -50,16 +51,15 @@ def test_at_once_it_is_the_auroc_with_its_bounds() -> None:
 
 
 @pytest.mark.parametrize(("shift", "limit", "verdict"), [(1.5, 0.6, "FAIL"), (0.0, 0.75, "PASS")])
-def test_pair_by_pair_it_stops_when_it_knows(shift: float, limit: float, verdict: str) -> None:
+def test_in_few_looks_it_stops_when_it_knows(shift: float, limit: float, verdict: str) -> None:
     claim = judged(table(shift), PROBES, limit=limit, sequential=True)
     assert claim.verdict == verdict
-    assert any("of 400 pairs" in note for note in claim.notes)
-    assert claim.incidents[0].startswith("Stopped early: ")
+    assert any("of 400 of each decided, at look" in note for note in claim.notes)
     assert claim.charts[0].series[0].x[-1] < SIZE
     assert claim.low == claim.charts[0].series[0].low[-1]
 
 
-def test_pairs_that_do_not_decide_are_inconclusive() -> None:
+def test_scores_that_do_not_decide_are_inconclusive() -> None:
     with pytest.raises(Inconclusive, match="without `sequential`, whose bounds are closer"):
         assert_mia_auroc_below(table(0.1), PROBES, limit=0.52, sequential=True, auditor=Auditor())
 
@@ -79,10 +79,23 @@ def test_the_record_holds_what_the_verdict_follows_from() -> None:
     auditor = Auditor()
     claim = assert_mia_auroc_below(table(0.0), PROBES, limit=0.75, sequential=True, auditor=auditor)
     rng_values = np.asarray(claim.charts[0].series[0].y)
-    assert claim.recipe.statistic == "sequential_mean"
+    assert claim.recipe.statistic == "group_sequential_auroc"
     assert 0.0 < claim.p_value <= 1.0
     assert rng_values[-1] == claim.value
-    found = recompute("sequential_mean", {"values": [np.ones(30)]}, claim.recipe.arguments)
+    first = GroupSequentialAurocStatistic(**claim.recipe.arguments).looks[2].pairs
+    found = recompute(
+        "group_sequential_auroc",
+        {"members": [np.arange(first) + 100.0], "nonmembers": [np.arange(first) + 0.0]},
+        claim.recipe.arguments,
+    )
+    assert decide(found, 0.75).verdict is Verdict.FAIL
+    few = {role: [np.arange(3)] for role in ("members", "nonmembers")}
+    with pytest.raises(UsageError, match="There is no look after 3 members"):
+        recompute("group_sequential_auroc", few, claim.recipe.arguments)
+
+
+def test_a_record_of_pairs_one_by_one_is_computed_again_as_it_was() -> None:
+    found = recompute("sequential_mean", {"values": [np.ones(30)]}, {"confidence": 0.95})
     assert decide(found, 0.75).verdict is Verdict.FAIL
 
 

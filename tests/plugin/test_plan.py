@@ -74,12 +74,12 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         f"assert_no_memorized_prompts(diffusion_model, {PROMPTS}, reference={OTHERS}, reference_quantile=0.95,"
         " detector='score_difference', limit=0.2)",
         "Share of prompts above the 0.95 quantile of reference prompts is at most 0.2",
-        ["90 prompts, 100 reference prompts", "at least 72 reference prompts; the smallest share that these show"],
+        ["90 prompts, 100 reference prompts", "at least 59 reference prompts; the smallest share that these show"],
     ),
     (
         f"assert_sharpness_below(diffusion_model, {PROMPTS}, reference={OTHERS}, reference_quantile=0.95, limit=0.2)",
         "Share of prompts where the landscape is sharper than the 0.95 quantile of reference prompts",
-        ["90 prompts, 100 reference prompts", "at least 72 reference prompts; the smallest share that these show"],
+        ["90 prompts, 100 reference prompts", "at least 59 reference prompts; the smallest share that these show"],
     ),
     (
         "assert_sharpness_below(diffusion_model, probe_set, sharp_above=2.0, limit=0.05)",
@@ -109,7 +109,7 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     (
         "assert_mia_tpr_below(diffusion_model, probe_set, max_fpr=0.05, limit=0.3)",
         "TPR at FPR <= 0.05 is at most 0.3 (SecMI (statistic))",
-        ["at least 72 non-members; the smallest share that these show", "11 network evaluations an image, 1870 in all"],
+        ["at least 59 non-members; the smallest share that these show", "11 network evaluations an image, 1870 in all"],
     ),
     (
         "assert_mia_tpr_below(np.arange(80.0), np.arange(90.0), max_fpr=0.05, limit=0.3)",
@@ -123,8 +123,8 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     ),
     (
         "assert_mia_auroc_below(diffusion_model, probe_set, limit=0.6, sequential=True)",
-        "AUROC is at most 0.6 (SecMI (statistic), judged pair by pair)",
-        ["pairs if all are ordered right at the earliest, after 80 at the latest", "where between is undefined before"],
+        "AUROC is at most 0.6 (SecMI (statistic), judged in few looks)",
+        ["looks after 16, 32, 48, 64, 80 of each, at the first", "a model without a leak passes after 80 in half"],
     ),
     (
         "canaries = CanarySet(np.random.default_rng(1).random((200, 1, 4, 4), dtype=np.float32), toss(200, 5), 5)\n"
@@ -141,7 +141,7 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     (
         "assert_finetune_adds_no_leak(diffusion_model, diffusion_model, probe_set, max_fpr=0.05, limit=0.1)",
         "TPR of the increase at FPR <= 0.05 is at most 0.1 above chance (Denoising loss)",
-        ["at least 72 non-members", "40 network evaluations an image, 6800 in all"],
+        ["at least 59 non-members", "40 network evaluations an image, 6800 in all"],
     ),
     (
         f"{COMPARED}assert_mitigation_reduces_copies(comparison, 'delayed')",
@@ -190,7 +190,7 @@ def test_every_claim_has_a_plan_without_a_model_or_an_image_being_read(unread: P
     assert "50 network evaluations a generation, 50000 in all; time unknown: no earlier run tells" in text
     assert "TPR at FPR <= 0.05 is at most 0.3 (SecMI (statistic))" in text
     assert "80 members, 90 non-members, duplicates counted" in text
-    assert "at least 72 non-members; the smallest share that these show with probability 0.8 is" in text
+    assert "at least 59 non-members; the smallest share that these show with probability 0.8 is" in text
     assert "11 network evaluations an image, 1870 in all" in text
     assert "Share of training images sharper than the 0.95 quantile" in text
     assert "TPR of the increase at FPR <= 0.05 is at most 0.1 above chance (Denoising loss)" in text
