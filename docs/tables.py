@@ -17,11 +17,13 @@ if str(ROOT) not in sys.path:
 from pytest_diffprivacy import claims as claims_room  # noqa: E402
 from pytest_diffprivacy.audit.catalogue import MISSING  # noqa: E402
 from pytest_diffprivacy.cli import COMMANDS  # noqa: E402
+from pytest_diffprivacy.declaration import FIELDS  # noqa: E402
 from pytest_diffprivacy.methods import Kind  # noqa: E402
 from pytest_diffprivacy.methods import catalogue as registered  # noqa: E402
 from pytest_diffprivacy.models.schedule import ReferenceTimestep  # noqa: E402
 from pytest_diffprivacy.options import OPTIONS  # noqa: E402
 from pytest_diffprivacy.report.formats import formats as found  # noqa: E402
+from pytest_diffprivacy.report.mapping import PLACES  # noqa: E402
 
 MARK: Final = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 """Where a page wants a table: the name of one of `MADE`."""
@@ -139,6 +141,18 @@ def families() -> str:
     return table(("family", "extraction", "membership", "detectors", "mitigation"), (case.row for case in CASES))
 
 
+def declared() -> str:
+    """Every field of [tool.diffprivacy.report]."""
+    rows = ((_code(name), label) for name, label in FIELDS.items())
+    return table(("field", "what the report calls it"), rows)
+
+
+def mapping() -> str:
+    """The places in other texts, and which kinds of claims are evidence for them."""
+    rows = ((p.text, p.where, p.about, ", ".join(p.kinds)) for p in PLACES)
+    return table(("text", "place", "it is about", "claims that are evidence for it"), rows)
+
+
 def protocols() -> str:
     """What a model of one's own may offer, and which access that is."""
     from pytest_diffprivacy.models import protocols as room
@@ -162,4 +176,7 @@ def _summary(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
-MADE: Final = {f.__name__: f for f in (options, formats, commands, claims, methods, absent, families, protocols, api)}
+MADE: Final = {
+    f.__name__: f
+    for f in (options, formats, commands, claims, methods, absent, families, protocols, declared, mapping, api)
+}

@@ -21,6 +21,7 @@ from pytest_diffprivacy.visible import visible
 
 HELD, DIFFERS, ERROR = 0, 1, 4
 DAY = 24 * 60 * 60
+ROLES: Final = frozenset({"member", "non-member", "image"})
 EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "INCOMPLETE": 4}
 """2 is left to argparse, for a command line that it does not understand."""
 
@@ -312,6 +313,39 @@ def cache(chosen: argparse.Namespace) -> int:
     total = f"{plural(len(found), 'result')}, {_readable(sum(entry.size for entry in found))}"
     _say(f"cache         {total}" + (f", {len(problems)} damaged" if chosen.action == "verify" else ""))
     return DIFFERS if problems else HELD
+
+
+@_command(
+    "lead a member's id back to its file",
+    _argument("id", nargs="+", help="as a report names it: 10 hexadecimal digits, perhaps with the role before"),
+    _argument("--members", required=True, help="the images of the run: folder, .npz, .safetensors, table"),
+    _argument("--resize", help="as the run had it, e.g. 512 or 512:bicubic"),
+    _argument("--crop", help="as the run had it"),
+    _argument("--cache-dir", type=Path, default=Path(".diffprivacy"), help="the evidence folder of the run"),
+)
+def member(chosen: argparse.Namespace) -> int:
+    """Print every file that an id of a report names, repetitions included.
+
+    Ids are made with a secret in the evidence folder: without it nobody can do this, with it and the images anybody.
+    Works for any side of a probe set. Reads every image once, and takes a few seconds to load.
+    Exit code: 0 every id was found, 1 one was not, 4 the folder or the images cannot be read.
+    """
+    from pytest_diffprivacy.evidence.private_ids import ids_of
+    from pytest_diffprivacy.probes import ImageSet
+    from pytest_diffprivacy.probes.sizing import Sizing
+
+    named = ids_of(chosen.cache_dir)
+    images = ImageSet.of(chosen.members, "member", sizing=Sizing.of(chosen.resize, chosen.crop))
+    files: dict[str, list[str]] = {}
+    for name, digest in images.sources():
+        files.setdefault(named(digest), []).append(name)
+    wanted = [word.lower() for text in chosen.id for word in text.split() if word.lower() not in ROLES]
+    for one in wanted:
+        for name in files.get(one, []):
+            _say(f"{one}    {name}")
+        if one not in files:
+            _say(f"{one}    no image of {chosen.members}: another run's folder, other images, or another size?")
+    return HELD if all(one in files for one in wanted) else DIFFERS
 
 
 @_command("print the JSON Schema of the record")

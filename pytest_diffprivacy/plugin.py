@@ -15,6 +15,7 @@ from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
 from pytest_diffprivacy.collection import MARKER_HELP, Audits, declared
+from pytest_diffprivacy.declaration import find_declaration
 from pytest_diffprivacy.errors import (
     AuditError,
     DiffPrivacyError,
@@ -67,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     several = config.getoption("dist", "no") != "no" and config.getoption("tx", None)  # xdist turns -n into these
     try:
-        policy = find_policy(ini_dir, config.rootpath)
+        policy, declared = find_policy(ini_dir, config.rootpath), find_declaration(ini_dir, config.rootpath)
         settings = options.resolve(flags, ini, invocation_dir=Path(config.invocation_params.dir), ini_dir=ini_dir)
         settings.check(several_processes=bool(worker or several))
     except UsageError as error:
@@ -78,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(config.invocation_params.dir)
     words = worker[REDO_KEY] if worker else [*called(config), *option_words(flags, folder)]
     redo = Redo(config.rootpath, folder, tuple(words))
-    session = options.Session(settings, run_id, progress, policy, redo)  # type: ignore[arg-type]  # write, flush, isatty
+    session = options.Session(settings, run_id, progress, policy, redo, declared)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
     run = _AuditRun(config, session, started, worker is not None)
     config.pluginmanager.register(run, "diffprivacy-run")
@@ -110,6 +111,7 @@ class _AuditRun:
         self.config, self.started, self.worker = config, started, worker
         self.redo = session.redo.words if session.redo else ()
         self.settings, self.run_id, self.limits = session.settings, session.run_id, session.policy
+        self.declared = session.declared
         self.asked = bool(self.settings["report"])
         self.inconclusive = str(self.settings["inconclusive"])
         self.planning = bool(self.settings["plan"])
@@ -272,7 +274,14 @@ class _AuditRun:
                 self.outcomes,
                 self._incidents(),
             )
-            run = conclude_run(self._folder(), self.settings, seen, policy=self.limits, catalogue=known_methods())
+            run = conclude_run(
+                self._folder(),
+                self.settings,
+                seen,
+                policy=self.limits,
+                catalogue=known_methods(),
+                declared=self.declared,
+            )
             if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or is_red(run, self.settings)):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
             self.lines = run_lines(run)

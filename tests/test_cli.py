@@ -11,13 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pytest_diffprivacy.cli import COMMANDS, main
 from pytest_diffprivacy.evidence import Store
 from pytest_diffprivacy.evidence.families import run_family
+from pytest_diffprivacy.evidence.private_ids import ids_of
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import record_digest, record_json, seal_run
+from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.statistics import Verdict
 from tests.report.finished import finished_run
@@ -298,3 +301,41 @@ def test_a_name_that_a_pipe_cannot_take_changes_no_exit_code_and_no_terminal(tmp
 def test_the_shipped_schema_is_that_of_the_record(capsys):
     assert main(["schema"]) == 0
     assert (resources.files("pytest_diffprivacy.report") / "run.schema.json").read_text() == capsys.readouterr().out
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Three files, of which two hold one picture, and the secret of a run's folder."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
+    (tmp_path / "train" / "again").mkdir(parents=True)
+    for name, picture in (("a.png", pixels[0]), ("b.png", pixels[1]), ("again/c.png", pixels[0])):
+        Image.fromarray(picture).save(tmp_path / "train" / name)
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "secret").write_bytes(bytes(range(32)))
+    return tmp_path
+
+
+def member_ids(folder):
+    named = ids_of(folder / "evidence")
+    return {Path(name).name: named(digest) for name, digest in ImageSet.of(folder / "train", "member").sources()}
+
+
+def test_a_member_s_id_leads_to_its_files_for_whoever_has_the_folder(photographs, capsys):
+    ids = member_ids(photographs)
+    where = ["--members", str(photographs / "train"), "--cache-dir", str(photographs / "evidence")]
+    assert main(["member", f"member {ids['a.png']}", *where]) == 0
+    assert {Path(line.split()[-1]).name for line in capsys.readouterr().out.splitlines()} == {"a.png", "c.png"}
+    assert main(["member", ids["b.png"], "0123456789", *where]) == 1
+    found, lost = capsys.readouterr().out.splitlines()
+    assert found.endswith("b.png")
+    assert lost.startswith("0123456789    no image of ")
+
+
+def test_without_the_folder_an_id_leads_nowhere(photographs, capsys):
+    where = ["--members", str(photographs / "train"), "--cache-dir", str(photographs / "another")]
+    assert main(["member", "0123456789", *where]) == 4
+    assert "Ids are led back by the folder of the run only." in capsys.readouterr().err
+    assert not (photographs / "another").exists()
+    (photographs / "evidence" / "secret").write_bytes(b"short")
+    assert main(["member", "0123456789", *where[:3], str(photographs / "evidence")]) == 4
+    assert "no secret of 32 bytes, got 5" in capsys.readouterr().err

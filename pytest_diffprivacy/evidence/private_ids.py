@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from pytest_diffprivacy.evidence.store import prepare
 
 SECRET_FILE: Final = "secret"
 SECRET_BYTES: Final = 32
+DIGITS: Final = 10
 
 
 def private_id(content: bytes) -> str:
@@ -31,7 +33,29 @@ def private_id(content: bytes) -> str:
     """
     session = options.active()
     secret = _secret(None if session is None else Path(str(session.settings["cache-dir"])))
-    return hmac.new(secret, content, "sha256").hexdigest()[:10]
+    return _id(secret, content)
+
+
+def ids_of(root: Path) -> Callable[[bytes], str]:
+    """What makes the ids of an evidence folder that is there, for whoever looks up what they name.
+
+    Raises:
+        EvidenceError: the folder holds no secret, or it cannot be read.
+    """
+    path = root / SECRET_FILE
+    try:
+        secret = path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(
+            f"Cannot read {str(path)!r}: {error.strerror or error}. Ids are led back by the folder of the run only."
+        ) from error
+    if len(secret) != SECRET_BYTES:
+        raise EvidenceError(f"{str(path)!r} is no secret of {SECRET_BYTES} bytes, got {len(secret)}.")
+    return partial(_id, secret)
+
+
+def _id(secret: bytes, content: bytes) -> str:
+    return hmac.new(secret, content, "sha256").hexdigest()[:DIGITS]
 
 
 @lru_cache

@@ -507,6 +507,11 @@ class Run(Record):
     catalogue: tuple[KnownMethod, ...] = Field(
         default=(), description="The methods that were known when the run ended, whether or not it used them."
     )
+    declared: dict[str, str] = Field(
+        default={},
+        description="Who audits and what for, as [tool.diffprivacy.report] of pyproject.toml says: field -> text, "
+        "empty where the field is missing; without any entry nothing was declared.",
+    )
 
     @property
     def expected_failures(self) -> frozenset[str]:

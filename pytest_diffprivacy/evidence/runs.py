@@ -65,6 +65,7 @@ def conclude_run(
     *,
     policy: limits.Policy | None = None,
     catalogue: tuple[KnownMethod, ...] = (),
+    declared: Mapping[str, str] | None = None,
 ) -> Run:
     """Join the claims of a run with the outcomes of their tests, judge the run and store its record.
 
@@ -74,6 +75,7 @@ def conclude_run(
         seen: what pytest saw.
         policy: the limits that bound the run; what no claim covers makes it FAIL.
         catalogue: the methods that are known, for the threat model of a report.
+        declared: who audits and what for, by the fields of `declaration`.
     """
     claims = sorted(folder.claims(), key=lambda claim: (claim.node_id, claim.id))
     collected = {node: state for event in folder.events("collected") for node, state in event["audits"].items()}
@@ -121,6 +123,7 @@ def conclude_run(
         platform=f"{platform.system()} {platform.machine()}",
         seals=folder.seals(),
         catalogue=catalogue,
+        declared=dict(declared or {}),
     )
     seal_run(run, folder.folder)
     return run
@@ -237,7 +240,7 @@ def judge_run(
     broken = [test.node_id for test in tests if _broken(test, [c for c in claims if c.node_id == test.node_id])]
     of_them, total = f"of {len(judged)} claims", len(judged)
     if accused:
-        verdict, reason = "FAIL", f"{len(accused)} {of_them} are refuted"
+        verdict, reason = "FAIL", _refuted(len(accused), len(of[Verdict.FAIL]), total, family)
     elif regressed:
         verdict, reason = "FAIL", f"{len(regressed)} {of_them} failed beside the last release"
     elif gone:
@@ -263,6 +266,13 @@ def judge_run(
         verdict, reason = "PASS", f"all {total} claims hold"
     demonstrated = len(claims) - total
     return verdict, reason + (f"; {demonstrated} more refuted as demonstrations" if demonstrated else "")
+
+
+def _refuted(accused: int, failed: int, total: int, family: Family | None) -> str:
+    """How many claims are refuted; where some are on their own only, how many are after the correction."""
+    if accused == failed or family is None:
+        return f"{accused} of {total} claims are refuted"
+    return f"{failed} of {total} claims FAIL, {accused} of them after Holm's correction for {family.size}"
 
 
 def _broken(test: TestOutcome, claims: Sequence[Claim]) -> bool:

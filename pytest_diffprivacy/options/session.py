@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -23,6 +24,7 @@ class Session:
         progress: where progress bars go, outside pytest's capture; None: nowhere.
         policy: the limits that bind every audit; None: there is no policy.
         redo: how it was called; None: not by a command line.
+        declared: who audits and what for, by the fields of `declaration`; empty: nothing was declared.
         started: when it began, on the monotonic clock.
     """
 
@@ -31,6 +33,7 @@ class Session:
     progress: TextIO | None = None
     policy: Policy | None = None
     redo: Redo | None = None
+    declared: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
 

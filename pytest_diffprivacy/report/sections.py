@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from pytest_diffprivacy.evidence.records import Claim, Images, Model, Prompts, Record, Run, Table
+from pytest_diffprivacy.report.apart import beside, told_apart
 from pytest_diffprivacy.report.figures import chart_figure, histogram_figure, roc_figure
 from pytest_diffprivacy.report.images import PictureBudget, ShownStrip
 from pytest_diffprivacy.report.selection import Selection
@@ -56,6 +57,8 @@ class Section:
     detailed: bool
     plots: tuple[Plot, ...]
     strips: tuple[ShownStrip, ...]
+    apart: str
+    beside: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,8 @@ class Summary:
 
 
 def sections(run: Run, chosen: Selection) -> tuple[Section, ...]:
-    """Every listed claim, in the record's order."""
-    announced = run.expected_failures
+    """Every listed claim, those that matter most first."""
+    announced, scales, apart = run.expected_failures, _scales(run.claims), told_apart(run.claims)
     budget = PictureBudget(run.images)
     found = []
     for index in chosen.listed:
@@ -82,10 +85,12 @@ def sections(run: Run, chosen: Selection) -> tuple[Section, ...]:
                 anchor=anchor,
                 label=label,
                 expected=label == EXPECTED,
-                bar=bounds_bar(claim),
+                bar=bounds_bar(claim, scales.get(claim.name)),
                 detailed=detailed,
                 plots=tuple(_plots(claim, anchor, index in chosen.pictured)) if detailed else (),
                 strips=tuple(budget.shown(strip) for strip in claim.strips) if detailed else (),
+                apart=apart[index],
+                beside=beside(claim),
             )
         )
     return tuple(found)
@@ -112,13 +117,24 @@ def _plots(claim: Claim, anchor: str, drawn: bool) -> Iterator[Plot]:
         yield Plot(histogram.title, svg, note if drawn else NOT_DRAWN, (histogram_table(histogram),))
 
 
-def bounds_bar(claim: Claim) -> Bar | None:
-    """The bar of a claim; None where nothing was estimated."""
+def _scales(claims: Iterable[Claim]) -> dict[str, tuple[float, float]]:
+    """For each kind of claim the ends of its bars, so that bars of one kind can be compared by eye."""
+    scales: dict[str, tuple[float, float]] = {}
+    for claim in claims:
+        if claim.estimate is not None and claim.name:
+            own = (claim.estimate.low, claim.estimate.value, claim.estimate.high, claim.limit)
+            start, stop = scales.get(claim.name, (0.0, 0.0))
+            scales[claim.name] = min(start, *own), max(stop, *own)
+    return scales
+
+
+def bounds_bar(claim: Claim, scale: tuple[float, float] | None = None) -> Bar | None:
+    """The bar of a claim, on the scale of its kind; None where nothing was estimated."""
     estimate = claim.estimate
     if estimate is None:
         return None
     low, value, high, limit = estimate.low, estimate.value, estimate.high, claim.limit
-    start, stop = min(0.0, low, value, high, limit), max(0.0, low, value, high, limit)
+    start, stop = scale or (min(0.0, low, value, high, limit), max(0.0, low, value, high, limit))
 
     def position(value: float) -> float:
         return MARGIN + (100.0 - 2.0 * MARGIN) * (value - start) / ((stop - start) or 1.0)

@@ -27,7 +27,7 @@ class Selection:
     """Positions of claims in the record.
 
     Attributes:
-        listed: in the verdict table.
+        listed: in the verdict table, in the order of importance.
         detailed: with a section.
         pictured: with figures in it.
         notes: what was left out, in words; empty where nothing was.
@@ -62,7 +62,7 @@ def select(run: Run) -> Selection:
         notes.append(f"Figures are drawn for the first {len(pictured)} of them; the numbers are there for all.")
     if count > MOST_ROWS:
         notes.append(f"The table of verdicts lists the first {whole(MOST_ROWS)} in the same order.")
-    return Selection(tuple(sorted(order[:MOST_ROWS])), frozenset(detailed), frozenset(pictured), tuple(notes))
+    return Selection(tuple(order[:MOST_ROWS]), frozenset(detailed), frozenset(pictured), tuple(notes))
 
 
 def _pictured(claims: Sequence[Claim], order: Sequence[int], most: int) -> list[int]:

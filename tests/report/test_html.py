@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 import pytest_diffprivacy.report
-from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.declaration import FIELDS
+from pytest_diffprivacy.evidence.records import Estimate, Family, FamilyMember, Run
+from pytest_diffprivacy.evidence.seals import record_digest
+from pytest_diffprivacy.report.apart import beside, told_apart
 from pytest_diffprivacy.report.formats.html import render as render_html
+from pytest_diffprivacy.report.plain import MOST_WORDS, plain_summary
+from pytest_diffprivacy.report.sections import bounds_bar
+from pytest_diffprivacy.report.threats import threats
+from pytest_diffprivacy.statistics import Verdict
 from tests.report.reading import Page
 
 TEMPLATES = Path(pytest_diffprivacy.report.__file__).parent / "templates"
@@ -148,10 +155,84 @@ def test_the_appendix_holds_configuration_files_glossary_and_other_texts(run, pa
     for claim in run.claims:
         for artifact in claim.artifacts:
             assert f"{artifact.path}{artifact.sha256}" in words
-    assert "EDPB Opinion 28/2024paragraphs 43, 55, 58" in words
-    assert "NIST AI 600-1MS-2.10-001" in words
-    assert "ISO/IEC 275598.2.3" in words
-    assert "copyright measure" in words
+
+
+def test_other_texts_are_mapped_claim_by_claim_with_what_is_missing(run, page):
+    words = section(page, "appendix")
+    assert "NIST AI 600-1MS-2.7-007" in words
+    for place in ("paragraph 43", "paragraph 55", "paragraph 58", "measure 1.4", "Annex XI", "8.2.3", "AML.T0024.000"):
+        assert place in words
+    kept = [c for c in run.claims if c.node_id not in run.expected_failures and c.kind == "extraction"]
+    assert f"{kept[0].verdict.value}: {kept[0].sentence}" in words
+    assert "claims about memorization" in words
+    assert "declared personal data" in words
+    assert "complies" not in page.words
+
+
+def test_the_plain_summary_says_what_was_asked_found_and_not_asked_in_120_words(run):
+    asked, found, left = plain_summary(run, threats(run))
+    assert "checkpoints/release-3" in asked
+    assert "412 member images and 409 non-member images" in asked
+    assert "Of 3 claims, 1 could not be judged, 1 is undecided and 1 holds." in found
+    assert "Taken together: ERROR." in found
+    assert "known attacks" in left
+    assert "was not declared" in left
+    crowded = tuple(c.model_copy(update={"kind": f"a kind of its own {i}"}) for i, c in enumerate(run.claims * 20))
+    for text in (run, changed(run, claims=crowded), changed(run, claims=()), changed(run, claims=crowded, tests=())):
+        assert len(" ".join(plain_summary(text, threats(text))).split()) <= MOST_WORDS
+
+
+def test_what_is_declared_is_shown_and_what_is_not_is_missing(run, page):
+    assert "Auditormissing Organisationmissing" in section(page, "tested")
+    declared = dict.fromkeys(FIELDS, "") | {"auditor": "A. Example", "training_images": "540", "base_model": "base-1"}
+    told = Page(render_html(changed(run, declared=declared)))
+    words = section(told, "tested")
+    assert "AuditorA. Example Organisationmissing" in words
+    assert "2745 (1,482,177 parameters)" in words or "2.74e+03 (1,482,177 parameters)" in words
+    assert "Whatever the base model (base-1) gives away is inherited." in section(told, "threats")
+    assert record_digest(run) != record_digest(changed(run, declared=declared))
+
+
+def test_claims_of_one_kind_are_told_apart_by_what_differs(run):
+    claim = next(c for c in run.claims if c.methods and c.methods[0].parameters)
+    name = next(iter(claim.methods[0].parameters))
+    other = claim.methods[0].model_copy(update={"parameters": claim.methods[0].parameters | {name: "77"}})
+    pair = (claim, claim.model_copy(update={"id": "other", "methods": (other, *claim.methods[1:])}))
+    first, second = told_apart(pair)
+    assert first != second
+    assert second.endswith(f"{name} 77")
+    assert told_apart(pair[:1]) == (", ".join(m.title for m in claim.methods),)
+
+
+def test_bars_of_one_kind_have_one_scale(run):
+    claim = next(c for c in run.claims if c.estimate is not None)
+    wide = claim.model_copy(update={"name": "same", "limit": 1.0})
+    narrow = claim.model_copy(update={"name": "same", "limit": 0.05})
+    bars = [bounds_bar(one, (0.0, 1.0)) for one in (wide, narrow)]
+    assert bars[0].value == bars[1].value
+    assert bars[0].limit != bars[1].limit
+
+
+def test_the_auroc_is_said_where_it_contradicts_the_impression(run):
+    def judged(verdict, low, high):
+        area = Estimate(name="AUROC", value=(low + high) / 2, low=low, high=high, confidence=0.95, counts="many")
+        fields = {"name": "mia_tpr_below", "verdict": verdict, "also_measured": (area,)}
+        return run.claims[0].model_copy(update=fields)
+
+    assert "members rank clearly above others" in beside(judged(Verdict.PASS, 0.8, 0.9))
+    assert "hardly rank above others" in beside(judged(Verdict.FAIL, 0.48, 0.55))
+    assert beside(judged(Verdict.PASS, 0.48, 0.55)) == beside(judged(Verdict.FAIL, 0.8, 0.9)) == ""
+
+
+def test_a_claim_that_the_correction_spared_says_what_settles_it(run):
+    claims = tuple(c.model_copy(update={"verdict": Verdict.FAIL}) for c in run.claims[:1])
+    member = FamilyMember(claim=claims[0].id, p_value=0.02, adjusted=0.06, refuted=False)
+    family = Family(audits=3, size=3, significance=0.05, correction="Holm", members=(member,))
+    spared = changed(run, claims=claims, tests=(), family=family)
+    assert (
+        "refuted on its own, and not after the correction for 3 claims (adjusted p = 0.06"
+        in Page(render_html(spared)).words
+    )
 
 
 def test_a_run_without_claims_is_a_page_too(run):

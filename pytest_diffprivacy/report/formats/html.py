@@ -25,8 +25,16 @@ def render(run: Run) -> str:
     """The run as one HTML document; the same run gives the same text under every locale and time zone."""
     from pytest_diffprivacy.evidence.access import Access
     from pytest_diffprivacy.evidence.seals import record_digest
+    from pytest_diffprivacy.report.declared import declared_rows, unsettled
     from pytest_diffprivacy.report.limitations import limitations
-    from pytest_diffprivacy.report.rows import comparison_rows, control_rows, family_rows, file_rows
+    from pytest_diffprivacy.report.mapping import bearings
+    from pytest_diffprivacy.report.plain import plain_summary
+    from pytest_diffprivacy.report.rows import (
+        comparison_rows,
+        control_rows,
+        family_rows,
+        file_rows,
+    )
     from pytest_diffprivacy.report.sections import sections, summary
     from pytest_diffprivacy.report.selection import select
     from pytest_diffprivacy.report.threats import threats
@@ -41,6 +49,10 @@ def render(run: Run) -> str:
             summary=summary(run),
             chosen=chosen,
             threats=known,
+            plain=plain_summary(run, known),
+            unsettled=list(unsettled(run)),
+            declared=declared_rows(run),
+            mapping=bearings(run),
             access=list(Access),
             limitations=limitations(run, known),
             controls=control_rows(run),
