@@ -40,6 +40,11 @@ from pytest_diffprivacy.membership.pian import pian
 from pytest_diffprivacy.membership.pian import pian_scores as pian_scores
 from pytest_diffprivacy.membership.quantile import quantile_attack
 from pytest_diffprivacy.membership.ranges import range_attack
+from pytest_diffprivacy.membership.ratio import log_ratio_scores as log_ratio_scores
+from pytest_diffprivacy.membership.ratio import ratio_attack
+from pytest_diffprivacy.membership.ratio_of_probabilities import population_share as population_share
+from pytest_diffprivacy.membership.ratio_of_probabilities import published_ratio_scores as published_ratio_scores
+from pytest_diffprivacy.membership.ratio_of_probabilities import ratio_scores as ratio_scores
 from pytest_diffprivacy.membership.reconstruction_similarity import (
     fitted_similarity_scores as fitted_similarity_scores,
 )
@@ -65,7 +70,7 @@ from pytest_diffprivacy.methods.registry import methods_in
 ATTACKS: Final[Mapping[str, Method]] = methods_in(
     __name__,
     Kind.MEMBERSHIP,
-    first=("loss", "secmi", "pia", "pian", "sima", "pfami", "rediffuse", "clid", "drc", "lira", "gsa"),
+    first=("loss", "secmi", "pia", "pian", "sima", "pfami", "rediffuse", "clid", "drc", "lira", "ratio", "gsa"),
 )
 
 
@@ -91,6 +96,7 @@ __all__ = [
     "pian",
     "quantile_attack",
     "range_attack",
+    "ratio_attack",
     "reconstruction",
     "rediffuse",
     "score_shadows",

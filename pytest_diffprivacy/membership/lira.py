@@ -17,12 +17,10 @@ from pytest_diffprivacy.membership.shadow import (
     Measure,
     PlannedShadows,
     ShadowScores,
-    check_asked,
-    digests_of,
 )
 from pytest_diffprivacy.methods import Access, Method, Need, Published, register
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt
-from pytest_diffprivacy.models.scoring import BATCH_SIZE, as_images
+from pytest_diffprivacy.models.scoring import BATCH_SIZE
 
 Variant = Literal["online", "offline"]
 Variance = Literal["pooled", "per_example"]
@@ -207,18 +205,7 @@ def _attack_scores(
     prompts: Sequence[Prompt] | None = None,
     **measured: Any,
 ) -> FloatArray:
-    check_asked(measured, {**given.asked.parameters, "shadows": given.digest})
-    checked = as_images(images)
-    digests = digests_of(checked)
-    places = given.positions(digests)
-    if given.prompts is not None and prompts is not None:
-        other = sum(given.prompts[place] != prompt for place, prompt in zip(places, prompts, strict=True))
-        if other:
-            raise UsageError(
-                f"`prompts` must be those that the shadow models were asked with, got {other} of {len(digests)} "
-                "others. Give pool and probes the same captions."
-            )
-    losses = given.measured(model, checked, prompts, batch_size)
+    losses, digests = given.asked_of_target(model, images, prompts, batch_size, measured)
     return lira_scores(losses, given, digests=digests, variant=variant, variance=variance)
 
 

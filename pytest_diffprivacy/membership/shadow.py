@@ -246,6 +246,32 @@ class ShadowScores:
         given = {} if prompts is None else {"prompts": prompts}
         return self.asked.function(model, images, batch_size=batch_size, **self.asked.parameters, **given)
 
+    def asked_of_target(
+        self,
+        model: Denoiser,
+        images: Tensor | ArrayLike,
+        prompts: Sequence[Prompt] | None,
+        batch_size: int,
+        given: Mapping[str, Any],
+    ) -> tuple[NDArray[np.float64], list[bytes]]:
+        """What the target says of images that the shadows were asked about, and the images' digests.
+
+        Raises:
+            UsageError: the target is a shadow, or images, prompts or parameters are not those of the shadows.
+        """
+        check_asked(given, {**self.asked.parameters, "shadows": self.digest})
+        checked = as_images(images)
+        digests = digests_of(checked)
+        places = self.positions(digests)
+        if self.prompts is not None and prompts is not None:
+            other = sum(self.prompts[place] != prompt for place, prompt in zip(places, prompts, strict=True))
+            if other:
+                raise UsageError(
+                    f"`prompts` must be those that the shadow models were asked with, got {other} of {len(digests)} "
+                    "others. Give pool and probes the same captions."
+                )
+        return self.measured(model, checked, prompts, batch_size), digests
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedShadows:

@@ -80,7 +80,7 @@ def notes_on_all(kind: Kind | str, model: Denoiser | None = None, probes: ProbeS
     notes = [f"{found[name].title} was left out: {why}." for name, why in left_out(kind, model, probes).items()]
     built = [method for method in built_methods(kind).values() if Need.SHADOW_MODELS in method.needs]
     if built:
-        titles, calls = " and ".join(m.title for m in built), " or ".join(m.built_by for m in built)
+        titles, calls = _listed([m.title for m in built], "and"), _listed([m.built_by for m in built], "or")
         notes.append(f"Not run: {titles} need shadow models: pass {calls}.")
     return notes
 
@@ -119,6 +119,10 @@ def _shared_scores(
             rows[part, column] = task.function(shared, images[part], batch_size=batch_size, **task.parameters, **given)
         rows[part, -1] = shared.evaluations / (part.stop - part.start)
     return rows
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _reason(method: Method, model: Denoiser | None, probes: ProbeSet | None) -> str:

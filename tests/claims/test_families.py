@@ -78,7 +78,7 @@ def test_all_says_what_it_left_out_and_why(population: AnalyticDenoiser, probes:
     notes = " ".join(claim.notes)
     assert "CLiD (threshold) was left out: it needs the images' prompts" in notes
     assert "DRC-style (degrade, restore, compare) was left out: it costs 1000 network evaluations" in notes
-    assert "LiRA and GSA need shadow models" in notes
+    assert "LiRA, Ratio attack (RMIA) and GSA need shadow models" in notes
     assert {"loss", "secmi", "pia", "pian", "sima", "pfami", "rediffuse"} == {m.name for m in claim.methods}
     assert claim.methods[0].parameters["draws"] == "2"
 

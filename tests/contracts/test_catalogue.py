@@ -11,7 +11,13 @@ from pytest_diffprivacy.audit.catalogue import MISSING, known_methods
 from pytest_diffprivacy.methods import Access, Kind
 
 ROWS = {(row.kind, row.name): row for row in known_methods()}
-BUILT = {"lira": "lira_attack", "gsa": "gsa_attack", "quantile": "quantile_attack", "ramia": "range_attack"}
+BUILT = {
+    "lira": "lira_attack",
+    "ratio": "ratio_attack",
+    "gsa": "gsa_attack",
+    "quantile": "quantile_attack",
+    "ramia": "range_attack",
+}
 
 
 def of(kind: str) -> set[str]:

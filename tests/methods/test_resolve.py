@@ -81,7 +81,10 @@ def test_all_leaves_out_what_cannot_run_and_says_why() -> None:
     assert set(reasons) == {"clid", "drc", "reconstruction"}
     notes = notes_on_all("membership", MODEL, NO_PROMPTS)
     assert "DRC-style (degrade, restore, compare) was left out: it costs 1000 network evaluations an image" in notes[1]
-    assert notes[-1] == ("Not run: LiRA and GSA need shadow models: pass lira_attack(shadows) or gsa_attack(shadows).")
+    assert notes[-1] == (
+        "Not run: LiRA, Ratio attack (RMIA) and GSA need shadow models: pass lira_attack(shadows), "
+        "ratio_attack(references) or gsa_attack(shadows)."
+    )
 
 
 @pytest.mark.parametrize("together", [False, True])
