@@ -46,8 +46,8 @@ def assert_no_extraction(
     generations, 0.001 after 3,440. The bounds hold whenever one stops.
 
     With `search`, many images are generated for each prompt, and the rate is that of prompts, not of generations: see
-    `PromptSearch`. Then `generations`, `max_false_match_rate`, `early_stop`, `detector` and `embedding` have no part in
-    it.
+    `PromptSearch`. They are asked in an order drawn by the seed, and the search stops at the first prompt that decides.
+    Then `generations`, `max_false_match_rate`, `detector` and `embedding` have no part in it.
 
     With a ScoreTable in the place of the model, a row is a generation and its score how alike it is to its nearest
     training image, **higher = more like a copy**; `probes` is the same of unseen images, one row each, compared with
@@ -105,7 +105,10 @@ def assert_no_extraction(
         _check_model_arguments(copy_from, delta, search, detector, embedding)
         if search is not None:
             known = None if probes is None else require_probes(probes)
-            source = PromptedCopies(auditor, model, known, search, delta=delta, steps=steps, confidence=level)
+            source = PromptedCopies(
+                auditor, model, known, search, delta=delta, steps=steps, limit=max_rate, early_stop=early_stop,
+                confidence=level,
+            )  # fmt: skip
         else:
             copying = Copying(
                 generations=generations, steps=steps, delta=delta, max_false_match_rate=max_false_match_rate,

@@ -17,11 +17,11 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.extraction import CopyRule, Extraction, calibrate_rule, filter_generations
 from pytest_diffprivacy.extraction.generate_and_filter import GENERATE_AND_FILTER
 from pytest_diffprivacy.models.protocols import Generator, require_generator
-from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
+from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.copy_figures import show_copies
-from pytest_diffprivacy.sources.generations import Request, generated
-from pytest_diffprivacy.sources.looks import kept, show_looks
+from pytest_diffprivacy.sources.generations import Request, generated, stops_early
+from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.source import Audited
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, rate
@@ -36,8 +36,6 @@ HEADLINES: Final[Mapping[Verdict, str]] = {
     Verdict.INCONCLUSIVE: "These generations do not decide how often training images come back.",
     Verdict.ERROR: "Extraction could not be judged.",
 }
-
-DECIDED: Final = (Verdict.PASS, Verdict.FAIL)
 
 
 class CopySource(Audited, Protocol):
@@ -92,13 +90,7 @@ class Copying:
         Raises:
             UsageError: it must, and the images were made elsewhere.
         """
-        stored = isinstance(generator, StoredGenerations)
-        if stored and self.early_stop:
-            raise UsageError(
-                "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, "
-                "and none are left to be made. Leave it out."
-            )
-        return self.early_stop is not False and self.detector is None and not stored
+        return stops_early(generator, self.early_stop) and self.detector is None
 
 
 @final

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings
-from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.errors import ModelError, UsageError
 from pytest_diffprivacy.models.protocols import Generator, Prompt
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,21 @@ def generated(
                     "Resize the probes as the training pipeline did."
                 )
             yield images
+
+
+def stops_early(model: object, early_stop: bool | None) -> bool:
+    """Whether generating may stop early; None: unless the images were made elsewhere.
+
+    Raises:
+        UsageError: it must, and they were.
+    """
+    stored = isinstance(model, StoredGenerations)
+    if stored and early_stop:
+        raise UsageError(
+            "`early_stop` must be False for generations made elsewhere: the first ones need not be like the rest, "
+            "and none are left to be made. Leave it out."
+        )
+    return early_stop is not False and not stored
 
 
 def evaluations_a_step(guidance_scale: float | None) -> int:

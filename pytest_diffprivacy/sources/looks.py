@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Findings
 from pytest_diffprivacy.evidence.records import Chart, Series
-from pytest_diffprivacy.statistics import decide
+from pytest_diffprivacy.statistics import Verdict, decide
 from pytest_diffprivacy.statistics.arguments import IntArray
 from pytest_diffprivacy.statistics.early_rate import EarlyRate
 from pytest_diffprivacy.statistics.statistic import Stored
+
+DECIDED: Final = (Verdict.PASS, Verdict.FAIL)
 
 
 class Looked(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, final
 
@@ -22,9 +23,11 @@ from pytest_diffprivacy.extraction.prompt_search import (
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.asked import asked
-from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated
+from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated, stops_early
+from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
-from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, rate
+from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, decide, rate
+from pytest_diffprivacy.statistics.early_plan import share_at_zero
 from pytest_diffprivacy.statistics.prompt_rate import PromptRateStatistic
 
 COMPARED: Mapping[Verdict, str] = {
@@ -53,6 +56,8 @@ class PromptedCopies:
         search: which prompts, and what makes their generations one image.
         delta: largest RMS distance of a copy.
         steps: sampling steps.
+        limit: the largest rate allowed.
+        early_stop: as in `assert_no_extraction`.
         confidence: of each bound.
     """
 
@@ -67,6 +72,8 @@ class PromptedCopies:
         *,
         delta: float,
         steps: int,
+        limit: float,
+        early_stop: bool | None,
         confidence: float,
     ) -> None:
         self._auditor, self.model, self._probes, self._search = auditor, model, probes, search
@@ -76,7 +83,14 @@ class PromptedCopies:
         self.share = f"prompts that bring {'a training image' if known else 'one and the same image'} back"
         self.terms = {"delta": delta}
         self.evaluations = search.images * steps * sum(evaluations_a_step(scale) for scale in search.guidance_scales)
-        self.statistic = PromptRateStatistic(delta=delta, confidence=confidence, compared=int(known))
+        self._limit, count = limit, self.counts[0]
+        self.statistic = PromptRateStatistic(
+            delta=delta,
+            confidence=confidence,
+            compared=int(known),
+            planned=count if stops_early(model, early_stop) else 0,
+            at_zero=share_at_zero(limit, count, confidence=confidence),
+        )
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -104,21 +118,27 @@ class PromptedCopies:
         if self._probes is not None:
             self._probes.check_split()
         scales = len(self._search.guidance_scales)
-        counts = f"{len(self._prompts)} prompts, {self._search.images} generations at each of {scales} guidances"
+        most = "at most " if self.statistic.planned else ""
+        counts = f"{most}{len(self._prompts)} prompts, {self._search.images} generations at each of {scales} guidances"
         prompts = [one.prompt for one in self._prompts]
         told = asked(self._generator, prompts, guidance=self._search.guidance_scales)
         return Subject(model=identity, probes=self._probes, counts=counts, asked=told)
 
     def measure(self, findings: Findings, limit: float) -> Measured:
-        """Search every prompt at every guidance scale, and compare the cliques."""
+        """Search prompts at every guidance scale until they decide, and compare the cliques."""
         self._describe(findings)
-        found = [self._ask(number, findings) for number in range(len(self._prompts))]
-        flagged, undecided, l2, control_l2 = (
-            np.array([[getattr(f, name) for f in row] for row in found])
-            for name in ("flagged", "undecided", "l2", "control_l2")
-        )
-        arrays = {"flagged": flagged, "undecided": undecided, "l2": l2, "control_l2": control_l2}
-        measured = findings.measure(self.statistic, {name: {name: array} for name, array in arrays.items()}, limit)
+        found = list[list[PromptFindings]]()
+        statistic = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0)
+        for number in self._order:
+            found.append(self._ask(number, findings))
+            if statistic.planned and decide(statistic.measure(kept(_named(found))), limit).verdict in DECIDED:
+                break
+        stored, arrays = _named(found), {role: named[role] for role, named in _named(found).items()}
+        if statistic.planned:
+            looks = range(1, len(self._prompts) + 1)
+            stored |= show_looks(findings, statistic, kept(stored), looks, limit, items="prompts", made=len(found))
+        measured = findings.measure(statistic, stored, limit)
+        flagged = arrays["flagged"]
         assert isinstance(measured, PromptRate)
         cliques = int(flagged.any(1).sum())
         bounds = rate(cliques, len(found), confidence=self.statistic.confidence)
@@ -127,6 +147,14 @@ class PromptedCopies:
         findings.notes += _notes(measured, self._probes is not None, cliques)
         self._show(findings, found, arrays)
         return measured
+
+    @cached_property
+    def _order(self) -> list[int]:
+        """In which order prompts are asked: drawn where the first may decide, since the most repeated lead."""
+        count = len(self._prompts)
+        if not self.statistic.planned:
+            return list(range(count))
+        return [int(i) for i in np.random.default_rng([self._auditor.seed, 4]).permutation(count)]
 
     def _ask(self, number: int, findings: Findings) -> list[PromptFindings]:
         """One prompt at every guidance scale."""
@@ -157,7 +185,7 @@ class PromptedCopies:
             "edge_threshold": search.edge_threshold,
             "clique_size": search.clique_size,
             "tile": search.tile,
-        }
+        } | ({"early_stop": "as soon as PASS or FAIL is certain"} if self.statistic.planned else {})
         findings.methods = [
             published_record(
                 PROMPTED_SEARCH,
@@ -187,7 +215,8 @@ class PromptedCopies:
             ),
             "clique_mean_distance": mean_distance,
             "nearest_member": np.array([[f.nearest for f in row] for row in found]),
-            "duplicates": np.array([asked.duplicates for asked in self._prompts]),
+            "prompt": np.array(self._order[: len(found)]),
+            "duplicates": np.array([self._prompts[number].duplicates for number in self._order[: len(found)]]),
             "guidance_scales": np.asarray(self._search.guidance_scales, dtype=np.float64),
         }
         if self._auditor.images != "none":
@@ -217,8 +246,8 @@ class PromptedCopies:
     ) -> Table:
         """Flagged prompts by the mean distance inside their clique; by number, since their texts are private."""
         rows = []
-        for number, place in _ranked(mean_distance)[:STRIPS_SHOWN]:
-            one = found[number][place]
+        for row, place in _ranked(mean_distance)[:STRIPS_SHOWN]:
+            one, number = found[row][place], self._order[row]
             distance = f"{one.l2:.4f}" if np.isfinite(one.l2) else "not compared"
             rows.append(
                 (
@@ -227,7 +256,7 @@ class PromptedCopies:
                     f"{len(one.clique.nodes)} of {self._search.images}",
                     f"{one.clique.mean_distance:.4f}",
                     distance,
-                    "yes" if self._probes is not None and hits[number].any() else "no",
+                    "yes" if self._probes is not None and hits[row].any() else "no",
                     str(self._prompts[number].duplicates or "not known"),
                 )
             )
@@ -253,8 +282,8 @@ class PromptedCopies:
     ) -> list[Strip]:
         """The image that each of these prompts brings back, beside its training image where one is known."""
         redacted, strips = self._auditor.images == "redacted", []
-        for number, place in _ranked(mean_distance)[:STRIPS_SHOWN]:
-            one, copied = found[number][place], self._probes is not None and bool(hits[number, place])
+        for row, place in _ranked(mean_distance)[:STRIPS_SHOWN]:
+            one, copied = found[row][place], self._probes is not None and bool(hits[row, place])
             if one.image is None:
                 continue
             pictures = [picture(one.image, "generation", redacted=redacted)]
@@ -266,12 +295,18 @@ class PromptedCopies:
                 ]
             distance = f", RMS distance {one.l2:.4f}" if self._probes is not None else ""
             caption = (
-                f"prompt {number}, guidance {self._search.guidance_scales[place]:g}: {len(one.clique.nodes)} of "
-                f"{self._search.images} generations are one image{distance}"
+                f"prompt {self._order[row]}, guidance {self._search.guidance_scales[place]:g}: "
+                f"{len(one.clique.nodes)} of {self._search.images} generations are one image{distance}"
             )
             mark = "match" if copied else "one image"
             strips.append(Strip(pictures=tuple(pictures), caption=caption, mark=mark, conspicuous=copied))
         return strips
+
+
+def _named(found: list[list[PromptFindings]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """What is judged of the prompts so far, (prompts, guidance scales) each."""
+    names = ("flagged", "undecided", "l2", "control_l2")
+    return {name: {name: np.array([[getattr(f, name) for f in row] for row in found])} for name in names}
 
 
 def _as_many_unseen(probes: ProbeSet, count: int, seed: int, number: int) -> ImageSet:
@@ -302,7 +337,7 @@ def _notes(measured: PromptRate, compared: bool, cliques: int) -> list[str]:
 
 
 def _ranked(mean_distance: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """(prompt, guidance) of the flagged prompts, each at its closest clique, the closest first."""
+    """(row, guidance) of the flagged prompts, each at its closest clique, the closest first."""
     best = mean_distance.argmin(1)
     closest = mean_distance[np.arange(len(best)), best]
     order = np.argsort(closest, kind="stable")

@@ -13,7 +13,7 @@ from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import IntArray, check_rule, check_significance
 from pytest_diffprivacy.statistics.dcr import split_luck
 from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after, share_at_zero
-from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, early_rate, early_rates
+from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rate, early_rates
 from pytest_diffprivacy.statistics.match_threshold import false_match_threshold, uncalibrated
 from pytest_diffprivacy.statistics.p_values import p_value_from_bounds
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts
@@ -244,7 +244,7 @@ class CopyRateStatistic(Statistic):
         """
         found = self._bounds(arrays)
         if "looks" in arrays:
-            self._check_looks(arrays)
+            check_looks(self.trajectory(arrays, only(arrays, "looks")), arrays)
         if found.low > 0.0 and self._by_luck(arrays) > check_significance(self.confidence):
             return replace(found, low=0.0)
         return found
@@ -273,14 +273,6 @@ class CopyRateStatistic(Statistic):
         if check_rule(self.rule, last=3) < 3:
             return running_copy_rate(copies, compared, false, planned=int(self.planned), confidence=self.confidence)
         return early_copy_rate(copies, compared, false, confidence=self.confidence, at_zero=self.at_zero)
-
-    def _check_looks(self, arrays: Stored) -> None:
-        """Refuse a stored course that did not happen."""
-        found = self.trajectory(arrays, only(arrays, "looks"))
-        stored = (only(arrays, role) for role in ("looks_low", "looks_high"))
-        for name, kept in zip(("low", "high"), stored, strict=True):
-            if not np.allclose(kept, [getattr(one, name) for one in found], rtol=1e-9, atol=1e-9):
-                raise UsageError(f"The {name} bounds at the looks are not those of the stored distances.")
 
     def _by_luck(self, arrays: Stored) -> float:
         """As `copying_luck`; 0 by the first rule."""

@@ -8,6 +8,7 @@ never refuted (Ville), so that no look costs confidence.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -18,6 +19,7 @@ from scipy import special
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, IntArray, check_significance
 from pytest_diffprivacy.statistics.sequential import mixture_log_capital
+from pytest_diffprivacy.statistics.statistic import Stored, only
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 SignArray: TypeAlias = NDArray[np.int8]
@@ -43,7 +45,11 @@ class EarlyRate(Bounded):
 
 
 def early_rate(
-    hits: ArrayLike, differences: ArrayLike | None, *, confidence: float = 0.95, at_zero: float = AT_ZERO
+    hits: ArrayLike,
+    differences: ArrayLike,
+    *,
+    confidence: float = 0.95,
+    at_zero: float = AT_ZERO,
 ) -> EarlyRate:
     """Bound a rate, looked at after any item.
 
@@ -69,19 +75,22 @@ def early_rate(
 
 def early_rates(
     hits: ArrayLike,
-    differences: ArrayLike | None,
+    differences: ArrayLike,
     looks: ArrayLike,
     *,
     confidence: float = 0.95,
     at_zero: float = AT_ZERO,
+    controlled: bool = True,
 ) -> list[EarlyRate]:
     """`early_rate` of the first items of these numbers, which rise.
+
+    Without a control, `controlled` is False and `differences` are 0 or 1, which allows bets on each rate.
 
     Raises:
         UsageError: as `early_rate`, or looks that do not rise from 1 to the number of items.
     """
     found = np.asarray(hits, dtype=np.bool_)
-    signs = np.asarray(found if differences is None else differences, dtype=np.int8)
+    signs = np.asarray(differences, dtype=np.int8)
     ends = np.asarray(looks, dtype=np.int64)
     if found.ndim != 1 or signs.shape != found.shape or found.size == 0:
         raise UsageError(f"`hits` must be a vector, and as long as its control, got {found.shape} and {signs.shape}.")
@@ -91,12 +100,23 @@ def early_rates(
     low, high, start = 0.0, 1.0, 0
     counts, result = np.cumsum(found, dtype=np.int64), list[EarlyRate]()
     for end in ends.tolist():
-        low = _lowest(signs, start, end, goal, controlled=differences is not None, known=low)
+        low = _lowest(signs, start, end, goal, controlled=controlled, known=low)
         high = _highest(found, counts, start, end, goal, at_zero, known=high)
         value = float(counts[end - 1]) / end
         result.append(EarlyRate(value, min(low, value), max(high, value), float(confidence), end))
         start = end
     return result
+
+
+def check_looks(found: Sequence[EarlyRate], arrays: Stored) -> None:
+    """Refuse a stored course, "looks_low" and "looks_high", that did not happen.
+
+    Raises:
+        UsageError: the bounds differ from those found.
+    """
+    for name in ("low", "high"):
+        if not np.allclose(only(arrays, f"looks_{name}"), [getattr(one, name) for one in found], rtol=1e-9, atol=1e-9):
+            raise UsageError(f"The {name} bounds at the looks are not those of the stored distances.")
 
 
 def clean_log_capital(hits: ArrayLike, items: ArrayLike, rate: float, at_zero: float = AT_ZERO) -> FloatArray:

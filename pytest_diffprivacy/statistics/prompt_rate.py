@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.arguments import check_significance
+from pytest_diffprivacy.statistics.arguments import IntArray, check_significance
 from pytest_diffprivacy.statistics.binomial import upper_bound
+from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after
+from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rates
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
 from pytest_diffprivacy.statistics.sample_size import about, both_sides
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
@@ -73,29 +75,75 @@ class PromptRateStatistic(Statistic):
     """The share of prompts that bring an image back, from the distances of each prompt's clique of generations.
 
     Arrays, (prompts, guidance scales): "flagged" (there is a clique), "undecided" (its search was given up), "l2" of
-    the clique to training images, "control_l2" to as many unseen ones.
+    the clique to training images, "control_l2" to as many unseen ones; where the search could stop early, in the order
+    of asking, with "looks", "looks_low" and "looks_high", the bounds after so many prompts.
 
     Attributes:
         delta: largest RMS distance of a copy.
         compared: whether the training images are known; 0: a clique counts as it is.
+        planned: prompts there are, where the search may stop early, their order having been drawn; 0: it may not.
+        at_zero: what of the early bounds' capital is bet on a model that brings nothing back.
     """
 
     delta: float
     confidence: float
     compared: int
+    planned: int = 0
+    at_zero: float = AT_ZERO
 
     def measure(self, arrays: Stored) -> PromptRate:
-        """`prompt_rate` of what lies within `delta`."""
+        """`prompt_rate` of what lies within `delta`, with the bounds of the last look where there are looks.
+
+        Raises:
+            UsageError: the stored bounds at the looks are not those of the stored distances.
+        """
+        hits, undecided, false = self._flags(arrays)
+        found = prompt_rate(hits, undecided, false if self.compared else None, confidence=self.confidence)
+        if not self.planned:
+            return found
+        if "looks" in arrays:
+            check_looks(self.trajectory(arrays, only(arrays, "looks")), arrays)
+        (last,) = self.trajectory(arrays, np.array([found.prompts]))
+        return replace(found, low=min(last.low, found.value), high=last.high)
+
+    def trajectory(self, arrays: Stored, looks: IntArray) -> list[EarlyRate]:
+        """The bounds at each look; an undecided prompt counts as a hit in the upper one, as none in the lower."""
+        hits, undecided, false = (flags.any(1) for flags in self._flags(arrays))
+        return early_rates(
+            hits | undecided,
+            hits.astype(np.int8) - false.astype(np.int8),
+            looks,
+            confidence=self.confidence,
+            at_zero=self.at_zero,
+            controlled=bool(self.compared),
+        )
+
+    def p_value(self, arrays: Stored, limit: float) -> float | None:
+        """That of the bounds at the last look."""
+        return Statistic.p_value(self, {r: named for r, named in arrays.items() if not r.startswith("looks")}, limit)
+
+    def expected(self, counts: tuple[int, ...], limit: float) -> int | None:
+        """Prompts after which a model that brings nothing back passes; None: all of them, or it cannot."""
+        if not self.planned:
+            return None
+        clean = passes_after(0, limit, confidence=self.confidence, at_zero=self.at_zero)
+        return clean if clean is not None and clean <= counts[0] else None
+
+    def _flags(self, arrays: Stored) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Hits, undecided ones and false matches, (prompts, guidance scales)."""
         flagged, undecided = (only(arrays, role).astype(np.bool_) for role in ("flagged", "undecided"))
         if not self.compared:
-            return prompt_rate(flagged, undecided, confidence=self.confidence)
+            return flagged, undecided, np.zeros_like(flagged)
         hits, false = (flagged & (only(arrays, role) <= float(self.delta)) for role in ("l2", "control_l2"))
-        return prompt_rate(hits, undecided, false, confidence=self.confidence)
+        return hits, undecided, false
 
     def needed(self, arrays: Stored, measured: PromptRate, limit: float) -> str:
         """Prompts that would decide, or what makes the undecided ones decided."""
         if measured.undecided:
             return f"{measured.undecided} prompts were left undecided: raise cliques_tried, or lower edge_threshold"
+        if self.planned:
+            false = (measured.false_matches or 0) / measured.prompts
+            return early_trials(measured, measured.prompts, false, limit, at_zero=self.at_zero, trials="prompts")
         if measured.false_matches is None:
             decided = trials_needed(measured.value, limit, confidence=measured.confidence)
             return f"{about(decided)} prompts would decide at the observed rate"
@@ -114,4 +162,5 @@ class PromptRateStatistic(Statistic):
             + (f"; {both_sides(*sides)}" if sides else ""),
             controls=prompts if sides else 0,
         )
-        return rate_facts(prompts, limit, self.confidence, words)
+        facts = early_facts if self.planned else rate_facts
+        return facts(prompts, limit, self.confidence, words)

@@ -61,7 +61,7 @@ def search(**changes: object) -> PromptSearch:
 
 def judged(model: object, probes: ProbeSet | None, **arguments: object) -> Auditor:
     judge = Auditor()
-    given = {"max_rate": 0.05, "steps": 2, "search": search()} | arguments
+    given = {"max_rate": 0.05, "steps": 2, "search": search(), "early_stop": False} | arguments
     try:
         assert_no_extraction(model, probes, auditor=judge, **given)
     except (PrivacyViolation, Inconclusive):
@@ -149,6 +149,32 @@ def test_every_prompt_is_asked_at_every_guidance_the_most_duplicated_first() -> 
     judged(model, captioned(), search=search(most=6))
     scales = (1.0, 7.5)
     assert model.asked == [(prompt, scale) for prompt in PROMPTS[:6] for scale in scales]
+
+
+def test_a_search_stops_at_the_prompt_that_decides_and_asks_in_a_drawn_order(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = Remembering(memorized=12)
+    judge = Auditor(run=RunFolder(tmp_path_factory.mktemp("evidence"), "run"))
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(model, captioned(), search=search(), max_rate=0.05, steps=2, auditor=judge)
+    (claim,) = judge.claims
+    asked = [prompt for prompt, scale in model.asked if scale == 1.0]
+    assert (len(asked), claim.value) == (7, 1.0)
+    assert asked == [PROMPTS[i] for i in np.random.default_rng([0, 4]).permutation(12)[:7]]
+    assert claim.notes[0].startswith("Stopped after 7 of 12 prompts, because FAIL was certain.")
+    assert {row[0] for row in claim.tables[1].rows} == {f"prompt {PROMPTS.index(prompt)}" for prompt in asked}
+    assert claim.charts[-1].series[0].x == tuple(range(1, 8))
+    assert judge.run is not None
+    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_search_that_finds_nothing_passes_early(known: bool) -> None:
+    probes, prompts = (captioned() if known else None), search(prompts=PROMPTS)
+    (claim,) = judged(Remembering(memorized=0), probes, search=prompts, max_rate=0.3, early_stop=None).claims
+    assert (claim.verdict, claim.value) == ("PASS", 0.0)
+    assert claim.notes[0].startswith("Stopped after 10 of 12 prompts, because PASS was certain.")
 
 
 def test_a_model_that_brings_nothing_back_passes() -> None:

@@ -68,7 +68,7 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         f"search = PromptSearch(edge_threshold=0.1, prompts={PROMPTS}, images=20)\n"
         "assert_no_extraction(diffusion_model, probe_set, search=search, steps=10, max_rate=0.05)",
         "Share of prompts that bring a training image back is at most 0.05",
-        ["59 prompts that bring nothing back are needed", "600 network evaluations a prompt, 54000 in all"],
+        ["68 prompts that bring nothing back are needed", "40800 if nothing leaks, at most 54000 in all"],
     ),
     (
         f"assert_no_memorized_prompts(diffusion_model, {PROMPTS}, reference={OTHERS}, reference_quantile=0.95,"

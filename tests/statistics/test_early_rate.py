@@ -52,10 +52,10 @@ def test_bets_on_copies_less_false_matches_are_fair_whatever_the_share_of_false_
 def test_bounds_of_later_looks_lie_inside_those_of_earlier_ones_and_around_the_rate(control: bool) -> None:
     hits = np.random.default_rng(1).random(900) < 0.1
     looks = [50, 100, 300, 301, 900]
-    found = early_rates(hits, hits.astype(int) if control else None, looks)
+    found = early_rates(hits, hits.astype(int), looks, controlled=control)
     for one in found:
         assert one.low <= one.value <= one.high
-        alone = early_rate(hits[: one.items], hits[: one.items].astype(int) if control else None)
+        (alone,) = early_rates(hits[: one.items], hits[: one.items].astype(int), [one.items], controlled=control)
         assert (one.low, one.high) == pytest.approx((alone.low, alone.high), abs=1e-12)
     assert 0.05 < found[-1].low < 0.1 < found[-1].high < 0.15
 
@@ -106,4 +106,4 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match=r"and as long as its control, got \(10,\) and \(9,\)"):
         early_rate(hits, hits[1:])
     with pytest.raises(UsageError, match="`looks` must rise from 1 to 10 at most, got"):
-        early_rates(hits, None, [5, 5])
+        early_rates(hits, hits, [5, 5])
