@@ -32,6 +32,7 @@ from pytest_diffprivacy.errors import (
 )
 from pytest_diffprivacy.evidence import RunFolder, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
+from pytest_diffprivacy.evidence.attempts import Attempts, Judged, attempt_notes
 from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing, why_unpaired
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.pictures import redacted_claim
@@ -60,6 +61,7 @@ class Auditor:
         policy: limits that no claim may exceed.
         last_release: what the claims are compared with; None: nothing.
         planning: whether claims are planned instead of judged.
+        attempts: "first": the first attempt at a claim has all of its error; "shared": half of it (METHODS 7.9).
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Auditor:
         policy: Policy | None = None,
         last_release: LastRelease | None = None,
         planning: bool = False,
+        attempts: str = "first",
     ) -> None:
         if seed < 0:
             raise UsageError(f"`seed` must be a whole number >= 0, got {seed!r}. Choose another.")
@@ -85,6 +88,7 @@ class Auditor:
         self.claims: list[records.Claim] = []
         self.judged, self.unjudged = 0, list[str]()  # how often a claim was judged; what raised before it was
         self._subjects: dict[str, str] = {}
+        self._declared = attempts == "shared"
 
     @classmethod
     def from_session(cls, session: options.Session) -> Auditor:
@@ -101,6 +105,7 @@ class Auditor:
             policy=session.policy,
             last_release=_last_release(settings),
             planning=bool(settings["plan"]),
+            attempts=str(settings["attempts"]),
         )
 
     def confidence(self, argument: float | None) -> float:
@@ -152,7 +157,8 @@ class Auditor:
         """
         if self._policy is not None:
             self._policy.check(claim.name, claim.bound_terms)
-        case = _Case(claim, subject, Findings())
+        case = _Case(claim, subject, Findings(), self._attempts(claim, subject))
+        case.share_error(self._run_id, self.seed)
         try:
             decision = decide(measure(case.findings), claim.limit)
         except (InsufficientProbes, BudgetSpent) as error:
@@ -194,6 +200,17 @@ class Auditor:
         needed = findings.needed() if decision.verdict is Verdict.INCONCLUSIVE else ""
         return self._record(case, decision.verdict, decision.reason, decision, needed)
 
+    @property
+    def _run_id(self) -> str:
+        return self.run.run_id if self.run else ""
+
+    def _attempts(self, claim: Claim, subject: Subject) -> Attempts | None:
+        """Those at a claim about a model; none are counted without a run's folder, or of scores made elsewhere."""
+        if self.run is None or subject.model is None:
+            return None
+        texts = running_test(), claim.kind, claim.slug, claim.sentence, subject.model.digest
+        return Attempts(self.run.root, texts, declared=self._declared)
+
     def _record(
         self, case: _Case, verdict: Verdict, reason: str, decision: Decision | None = None, needed: str = ""
     ) -> records.Claim:
@@ -209,6 +226,11 @@ class Auditor:
             update={**where, "artifacts": artifacts, "needed": needed, "line": calling_line(node_id)}
         )
         made = redacted_claim(made, case.subject.private_texts() if self.images != "full" else (), self.images)
+        if case.attempts is not None and decision is not None:
+            asked = case.asked(self.seed)
+            attempt = case.attempts.record(self._run_id, asked, case.claim.confidence)
+            case.attempts.keep(Judged(self._run_id, asked, case.subject.counts, made.verdict.value, attempt.confidence))
+            made = made.model_copy(update={"attempt": attempt, "notes": made.notes + attempt_notes(attempt)})
         if self._last_release is not None and decision is not None:
             made = self._compared(made, case, self._last_release)
         self.claims = [c for c in self.claims if c.id != made.id] + [made]
@@ -257,6 +279,22 @@ class _Case:
     claim: Claim
     subject: Subject
     findings: Findings
+    attempts: Attempts | None = None
+
+    def asked(self, seed: int) -> str:
+        """Digest of what is fixed before a claim is measured: the same again is the same attempt."""
+        sides = [images.digest for images in self.subject.image_sets]
+        sides += [prompts.digest for prompts in self.subject.prompts]
+        return hashlib.sha256(f"{sides}|{self.subject.counts}|{self.subject.asked}|{seed}".encode()).hexdigest()
+
+    def share_error(self, run: str, seed: int) -> None:
+        """Set the confidence of this attempt's bounds, and of the next one's."""
+        if self.attempts is not None:
+            attempts, number = self.attempts, self.attempts.number(run, self.asked(seed))
+            whole = self.claim.confidence
+            given = attempts.confidence(whole, number)  # a statistic that stops early has it already
+            self.findings.level = lambda c: c if c == given else attempts.confidence(c, number)
+            self.findings.next_level = lambda c: attempts.confidence(whole if c == given else c, number + 1)
 
 
 def _last_release(settings: options.Settings) -> LastRelease | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,7 @@ from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.statistic import Statistic, recorded_arguments
 
+S = TypeVar("S", bound=Statistic)
 Named: TypeAlias = Mapping[str, Mapping[str, NDArray[Any]]]
 """Role in a statistic -> name in the record -> array."""
 
@@ -97,7 +98,8 @@ class Findings:
     `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
     nothing here (ERROR in the place of PASS), `unproven` why too few probes show whether it would (INCONCLUSIVE in the
     place of PASS). `sides` are the digests of the probes that were scored, in the order of their scores, where they are
-    not all of the subject's.
+    not all of the subject's. `level` is the confidence of this attempt's bounds where that of the claim is given
+    (METHODS 7.9), `next_level` that of the attempt after it.
     """
 
     methods: list[records.Method] = field(default_factory=list)
@@ -118,6 +120,12 @@ class Findings:
     recipe: records.Recipe | None = None
     sides: Sequence[Sequence[bytes]] = ()
     work: Work = field(default_factory=Work)
+    level: Callable[[float], float] = lambda confidence: confidence
+    next_level: Callable[[float], float] = lambda confidence: confidence
+
+    def at_attempt(self, statistic: S) -> S:
+        """The statistic at the confidence of this attempt; `measure` does so too, one that stops early must before."""
+        return _at(statistic, self.level)
 
     def measure(self, statistic: Statistic, arrays: Mapping[str, Mapping[str, NDArray[Any]]], limit: float) -> Measured:
         """Measure what is judged, and keep what another person needs to measure it again.
@@ -130,6 +138,8 @@ class Findings:
         Raises:
             InsufficientProbes: the statistic is undefined for so few probes.
         """
+        later = _at(statistic, self.next_level)
+        statistic = self.at_attempt(statistic)
         for named in arrays.values():
             self.arrays |= named
         self.recipe = records.Recipe(
@@ -139,5 +149,18 @@ class Findings:
         )
         stored = {role: list(named.values()) for role, named in arrays.items()}
         measured = statistic.measure(stored)
-        self.needed = lambda: statistic.needed(stored, measured, limit)
+        self.needed = lambda: later.needed(stored, _seen_at(measured, later.confidence), limit)
         return measured
+
+
+def _seen_at(measured: Measured, confidence: float) -> Measured:
+    """The same estimate, for whoever plans at another confidence."""
+    if confidence == measured.confidence or not is_dataclass(measured):
+        return measured
+    return replace(measured, confidence=confidence)
+
+
+def _at(statistic: S, level: Callable[[float], float]) -> S:
+    """The statistic at the confidence of an attempt."""
+    confidence = level(statistic.confidence)
+    return statistic if confidence == statistic.confidence else replace(statistic, confidence=confidence)  # type: ignore[type-var]

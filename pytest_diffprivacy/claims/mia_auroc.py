@@ -137,7 +137,9 @@ def _in_groups(findings: Findings, source: Source, claim: Claim, seed: int) -> M
     pairs = len(order.members)
     if pairs < 2:
         raise InsufficientProbes(f"Cannot bound AUROC from {pairs} member and non-member: add probes.", needed=2)
-    statistic = group_sequential_auroc(claim.limit, pairs, confidence=claim.confidence)  # of what is left of the split
+    statistic = group_sequential_auroc(
+        claim.limit, pairs, confidence=findings.level(claim.confidence)
+    )  # left by the split
     # By digest, so that the order does not depend on that of the files.
     queues = orders[0][order.members], orders[1][order.nonmembers]
     scores: list[Vector] = [np.empty(0), np.empty(0)]

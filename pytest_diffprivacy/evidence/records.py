@@ -386,6 +386,15 @@ class Work(Record):
     seconds: float
 
 
+class Attempt(Record):
+    """Which attempt at a claim about this model this was, as far as the evidence folder knows."""
+
+    number: int = Field(description="From 1; the same probes, seed and counts again are the same attempt.")
+    earlier: tuple[str, ...] = Field(default=(), description="Run, verdict, confidence and counts of those before it.")
+    confidence: float = Field(description="Of this attempt's bounds.")
+    confidence_of_all: float = Field(description="That no attempt up to this one decided wrongly.")
+
+
 class Claim(Record):
     """One claim, judged."""
 
@@ -422,6 +431,7 @@ class Claim(Record):
     name: str = Field(default="", description="Of the claim in a policy, e.g. mia_tpr_below.")
     terms: dict[str, float] = Field(default={}, description="What the claim fixed that a policy may bind.")
     p_value: float | None = Field(default=None, description="Of the claim's own test against its limit.")
+    attempt: Attempt | None = Field(default=None, description="Which one; none where no evidence folder counts them.")
     comparison: Comparison | None = Field(default=None, description="With the last release, where one was given.")
     seed: int
     confidence: float

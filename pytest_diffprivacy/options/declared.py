@@ -179,6 +179,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         "0.95",
         values.fraction,
     ),
+    _choice(
+        "attempts",
+        "Error of the first attempt at a claim about one model: first (all of it; later ones add at most half as much "
+        "again) or shared (half of it, so that all attempts together keep the confidence).",
+        "first",
+        ("first", "shared"),
+    ),
     _choice("inconclusive", "What an INCONCLUSIVE claim does to its test.", "fail", ("fail", "warn", "skip")),
     _choice(
         "incomplete",

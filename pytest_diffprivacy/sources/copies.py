@@ -167,7 +167,7 @@ class ModelCopies:
             seed=self._auditor.seed,
         )  # fmt: skip
         self._describe(findings, rule)
-        looks, statistic = self._looks, self._own(rule)
+        looks, statistic = self._looks, findings.at_attempt(self._own(rule))
         requests = [
             Request(last - first, copying.steps, first=first) for first, last in itertools.pairwise([0, *looks])
         ]

@@ -25,7 +25,7 @@ from pytest_diffprivacy.statistics.arguments import (
     check_sides,
     check_significance,
 )
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, Plan, about, both_sides, search_size
+from pytest_diffprivacy.statistics.sample_size import HINT, MOST, POWER, Plan, about, both_sides, search_size
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
 
@@ -192,7 +192,7 @@ class AurocStatistic(Statistic):
 
     def needed(self, arrays: Stored, measured: Auroc, limit: float) -> str:
         """Probes a side that would decide."""
-        needed = about(probes_needed_for_auroc(measured, limit))
+        needed = about(probes_needed_for_auroc(measured, limit, power=HINT))
         return f"{needed} members and as many non-members would decide at the observed AUROC"
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:

@@ -39,7 +39,7 @@ from pytest_diffprivacy.statistics.mean_difference import (
     shown_shift,
 )
 from pytest_diffprivacy.statistics.p_values import COMBINERS, Combine, combined_p_value
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, both_sides
+from pytest_diffprivacy.statistics.sample_size import HINT, MOST, POWER, both_sides
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
@@ -257,7 +257,7 @@ class DatasetInferenceStatistic(Statistic):
 
     def needed(self, arrays: Stored, measured: DatasetInference, limit: float) -> str:
         """Images a side, controls included, that would decide."""
-        images = images_needed(measured.value, limit=limit, significance=self.significance)
+        images = images_needed(measured.value, limit=limit, significance=self.significance, power=HINT)
         if limit == 0.0:
             never = "no number of images lets it PASS: declare a max_effect above 0"
             if images is None or measured.value <= 0.0:

@@ -18,7 +18,7 @@ from scipy import special
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
 from pytest_diffprivacy.statistics.rate import Trials, rate_facts, trials_needed
-from pytest_diffprivacy.statistics.sample_size import both_sides
+from pytest_diffprivacy.statistics.sample_size import HINT, both_sides
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
@@ -255,7 +255,7 @@ def generations_needed(share: DcrShare, limit: float) -> str:
     Of n generations that have record x with probability p_x, about `n / (1 + (n - 1) s)` count as independent, with
     `s = sum p_x^2`: no more than 1 / s, however many there are.
     """
-    decided = trials_needed(share.value, limit, confidence=share.confidence)
+    decided = trials_needed(share.value, limit, confidence=share.confidence, power=HINT)
     if decided is None:
         return "at the observed share no number of generations decides"
     m = share.generations

@@ -9,7 +9,7 @@ import numpy as np
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_significance
 from pytest_diffprivacy.statistics.binomial import lower_bound, upper_bound
-from pytest_diffprivacy.statistics.sample_size import MOST
+from pytest_diffprivacy.statistics.sample_size import MOST, clears
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
@@ -209,7 +209,7 @@ class CorrectedRateStatistic(Statistic):
             count = round(n)
             hits = round(measured.observed * count)
             found = corrected_rate(hits, count, detector, confidence=measured.confidence, seed=self.seed)
-            if found.high <= limit or found.low > limit:
+            if clears(found, limit):
                 return f"about {count} generations would decide at the observed rate"
         return (
             "no number of generations decides at the observed rate, because the detector's own error leaves it open: "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from pytest_diffprivacy.statistics.arguments import check_fraction
-from pytest_diffprivacy.statistics.family import probes_needed_for_tpr, tpr_facts, tpr_pass_needs
+from pytest_diffprivacy.statistics.family import tpr_facts, tpr_hint
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.tpr import nonmembers_needed, tpr_at_fpr, tpr_p_value
 from pytest_diffprivacy.statistics.verdict import Bounded
@@ -95,14 +95,7 @@ class ExcessTprStatistic(Statistic):
         least = nonmembers_needed(self.max_fpr, self.confidence)
         if len(nonmembers) < least:
             return f"at least {least} non-members, below which no lower bound exists at this FPR"
-        decided = probes_needed_for_tpr(members, nonmembers, rate, max_fpr=self.max_fpr, confidence=self.confidence)
-        if decided is None:
-            enough = tpr_pass_needs(rate, self.max_fpr, self.confidence) or "no number"
-            return (
-                "no number of probes decides at the observed rate; a fine-tune without a leak passes with "
-                f"{enough} a side"
-            )
-        return f"about {decided} members and as many non-members would decide at the observed rate"
+        return tpr_hint(members, nonmembers, rate, self, clean=measured.low <= 0.0)
 
     def p_value(self, arrays: Stored, limit: float) -> float:
         """`tpr_p_value`, moved by what chance gives."""

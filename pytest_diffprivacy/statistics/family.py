@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +17,9 @@ from pytest_diffprivacy.statistics.exact_split import lower_split, threshold_rat
 from pytest_diffprivacy.statistics.p_values import Holm, holm
 from pytest_diffprivacy.statistics.roc import roc_curve
 from pytest_diffprivacy.statistics.sample_size import (
+    HINT,
     POWER,
     Plan,
-    about,
     search_size,
     smallest_shown,
     verdict_chance,
@@ -133,20 +134,9 @@ class FamilyTprStatistic(Statistic):
 
     def needed(self, arrays: Stored, measured: FamilyTpr, limit: float) -> str:
         """Probes a side that would decide by the worst attack; a FAIL is judged at the corrected confidence."""
-        own, several = measured.attacks[measured.worst], len(measured.attacks)
-        level = 1.0 - (1.0 - self.confidence) / several if own.value > limit else self.confidence
         scores = self._scores(arrays)[measured.worst]
-        decided = probes_needed_for_tpr(*scores, limit, max_fpr=self.max_fpr, confidence=level)
-        first, second = self.sides
-        if self.reference:
-            return f"{about(decided)} {first} and as many {second} would decide"
-        if decided is None:
-            enough = tpr_pass_needs(limit, self.max_fpr, level) or "no number"
-            return (
-                "at the observed rate no number of probes decides; a model without any leak passes with "
-                f"{enough} a side"
-            )
-        return f"about {decided} {first} and as many {second} would decide at the observed rate"
+        clean = measured.attacks[measured.worst].low <= self.max_fpr
+        return tpr_hint(*scores, limit, self, attacks=len(measured.attacks), clean=clean, sides=self.sides)
 
     def p_value(self, arrays: Stored, limit: float) -> float:
         """The smallest of the attacks' own, times their number."""
@@ -178,6 +168,51 @@ def tpr_facts(
     return {"probes": f"{first} {sides[0]}, {second} {sides[1]}{counted}"} | found.facts("share", sides[1])
 
 
+class Bound(Protocol):
+    """What is bounded: a TPR at this FPR, at this confidence."""
+
+    @property
+    def max_fpr(self) -> float:
+        """Allowed share of non-members taken for members."""
+
+    @property
+    def confidence(self) -> float:
+        """Of each bound."""
+
+
+def tpr_hint(
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    limit: float,
+    bound: Bound,
+    *,
+    attacks: int = 1,
+    clean: bool = False,
+    sides: tuple[str, str] = IMAGES,
+) -> str:
+    """What would decide a TPR with probability 0.9; where nothing need leak (`clean`), also what would then.
+
+    An estimate of few probes that did not pass lies above the truth more often than not, so its number alone would ask
+    a model without a leak for more than that needs.
+    """
+    given = {"max_fpr": bound.max_fpr, "confidence": bound.confidence, "power": HINT}
+    decided = probes_needed_for_tpr(member_scores, nonmember_scores, limit, attacks=attacks, **given)
+    enough = tpr_pass_needs(limit, bound.max_fpr, bound.confidence, power=HINT)
+    first, second = sides
+    more = enough is not None and enough > min(np.size(member_scores), np.size(nonmember_scores))
+    if clean and enough is not None and more and enough < (decided or math.inf):
+        observed = "no number decides" if decided is None else str(decided)
+        return (
+            f"about {enough} {first} and as many {second} would decide with probability {HINT:g} if nothing leaks, "
+            f"{observed} at the observed rate"
+        )
+    if decided is None:
+        return (
+            f"at the observed rate no number of probes decides; without any leak {enough or 'no number'} a side would"
+        )
+    return f"about {decided} {first} and as many {second} would decide at the observed rate"
+
+
 def probes_needed_for_tpr(
     member_scores: ArrayLike,
     nonmember_scores: ArrayLike,
@@ -186,10 +221,13 @@ def probes_needed_for_tpr(
     max_fpr: float,
     confidence: float = 0.95,
     power: float = 0.8,
+    attacks: int = 1,
 ) -> int | None:
     """Return how many members, and as many non-members, would decide a TPR at a limited FPR.
 
-    The observed ROC, its vertices joined by straight lines, is taken for the truth.
+    The observed ROC, its vertices joined by straight lines, is taken for the truth; a vertex with c of n0 false
+    positives lies at the FPR (c + 1) / (n0 + 1), which its threshold has in the mean. At c / n0 it would promise too
+    little: the TPR of few non-members is biased upwards.
 
     Args:
         member_scores: shape (n1,), finite.
@@ -198,6 +236,7 @@ def probes_needed_for_tpr(
         max_fpr: as in `tpr_at_fpr`.
         confidence: of each bound, in (0.5, 1).
         power: probability with which that many decide, in (0, 1).
+        attacks: in the family; a FAIL is corrected for their number.
 
     Returns:
         Probes a side, for a PASS if the ROC at `max_fpr` is at most the limit, else for a FAIL; None beyond
@@ -213,7 +252,8 @@ def probes_needed_for_tpr(
     now = tpr_at_fpr(member_scores, nonmember_scores, max_fpr=max_fpr, confidence=confidence, limit=allowed)
     curve = roc_curve(member_scores, nonmember_scores)
     last = np.append(np.diff(curve.fpr) > 0.0, True)  # the highest TPR of each FPR
-    fpr, tpr = curve.fpr[last], curve.tpr[last]
+    fpr = (np.rint(curve.fpr[last] * now.nonmembers) + 1.0) / (now.nonmembers + 1.0)
+    tpr = curve.tpr[last]
     undecided = decide(now, allowed).verdict is Verdict.INCONCLUSIVE
     start = min(now.members, now.nonmembers) + 1 if undecided else 1
 
@@ -221,9 +261,10 @@ def probes_needed_for_tpr(
         return np.asarray(np.interp(f, fpr, tpr), dtype=np.float64)
 
     fails = float(roc(np.array([now.max_fpr]))[0]) > allowed
+    significance = check_significance(confidence) / (check_count("attacks", attacks, least=1) if fails else 1)
 
     def chance(n: int) -> float:
-        return _chance((n, n), roc, allowed, now.max_fpr, 1.0 - now.confidence, fails=fails)
+        return _chance((n, n), roc, allowed, now.max_fpr, significance, fails=fails)
 
     return search_size(chance, power, start)
 

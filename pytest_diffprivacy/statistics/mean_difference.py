@@ -25,7 +25,7 @@ from pytest_diffprivacy.statistics.arguments import (
     check_scores,
     check_significance,
 )
-from pytest_diffprivacy.statistics.sample_size import POWER, both_sides
+from pytest_diffprivacy.statistics.sample_size import HINT, POWER, both_sides
 from pytest_diffprivacy.statistics.statistic import (
     WORDS,
     Statistic,
@@ -159,12 +159,13 @@ class MeanDifferenceStatistic(Statistic):
         return mean_difference(only(arrays, "first"), only(arrays, "second"), **recorded_arguments(self))
 
     def needed(self, arrays: Stored, measured: MeanDifference, limit: float) -> str:
-        """Images a side that would bring the nearer bound to the limit."""
+        """Images a side that would bring the nearer bound, whose distance falls with their root, behind the limit."""
         distance = abs(limit - measured.value)
         if distance == 0.0:
             return "at the observed difference no number of images decides"
-        half_width = (measured.high - measured.low) / 2.0
-        factor = max(1.0, (half_width / distance) ** 2)
+        width = measured.high - measured.value if measured.value <= limit else measured.value - measured.low
+        width *= 1.0 + float(special.ndtri(HINT) / special.ndtri(measured.confidence))
+        factor = max(1.0, (width / distance) ** 2)
         images = math.ceil(factor * max(measured.first, measured.second))
         return f"about {images} members and as many non-members would decide at the observed difference"
 

@@ -17,9 +17,9 @@ from pytest_diffprivacy.statistics.arguments import FloatArray, check_rule, chec
 from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.mean_difference import shown_shift, unit_weights
 from pytest_diffprivacy.statistics.rate import plan_rate, trials_needed
-from pytest_diffprivacy.statistics.sample_size import POWER
+from pytest_diffprivacy.statistics.sample_size import POWER, clears
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
-from pytest_diffprivacy.statistics.verdict import Bounded, Verdict, decide
+from pytest_diffprivacy.statistics.verdict import Bounded
 
 DRAWS = 4_000
 LEAST_PROMPTS = 5
@@ -235,7 +235,7 @@ class PairedStatistic(Statistic):
             if times * measured.prompts > MOST_PROMPTS:
                 break
             more = self.measure({role: [np.tile(only(arrays, role).T, times).T] for role in ("before", "after")})
-            if decide(more, limit).verdict is not Verdict.INCONCLUSIVE:
+            if clears(more, limit):
                 return f"about {times * measured.prompts} prompts like these would decide"
         return "about four times as many prompts would halve the bounds' distance"
 

@@ -13,7 +13,7 @@ from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after
 from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rates
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
-from pytest_diffprivacy.statistics.sample_size import about, both_sides
+from pytest_diffprivacy.statistics.sample_size import HINT, about, both_sides
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
@@ -145,7 +145,7 @@ class PromptRateStatistic(Statistic):
             false = (measured.false_matches or 0) / measured.prompts
             return early_trials(measured, measured.prompts, false, limit, at_zero=self.at_zero, trials="prompts")
         if measured.false_matches is None:
-            decided = trials_needed(measured.value, limit, confidence=measured.confidence)
+            decided = trials_needed(measured.value, limit, confidence=measured.confidence, power=HINT)
             return f"{about(decided)} prompts would decide at the observed rate"
         return more_trials(measured, measured.false_matches / measured.prompts, limit, trials="prompts")
 

@@ -9,7 +9,15 @@ import numpy as np
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction, check_significance
 from pytest_diffprivacy.statistics.binomial import check_counts, lower_bound, upper_bound
-from pytest_diffprivacy.statistics.sample_size import POWER, Plan, about, search_size, smallest_shown, verdict_chance
+from pytest_diffprivacy.statistics.sample_size import (
+    HINT,
+    POWER,
+    Plan,
+    about,
+    search_size,
+    smallest_shown,
+    verdict_chance,
+)
 from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded, Measured
 
@@ -124,7 +132,7 @@ def more_trials(
 
     `remedy`: what to do about a control that explains what is above the limit.
     """
-    decided = excess_trials_needed(measured.value, control, limit, confidence=measured.confidence)
+    decided = excess_trials_needed(measured.value, control, limit, confidence=measured.confidence, power=HINT)
     if decided is None and control > 0.0 and measured.value > limit >= measured.value - control:
         return (
             f"no number of {trials} decides at the observed rates: {control:.3g} of them match unseen images, which "

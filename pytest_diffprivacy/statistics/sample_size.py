@@ -14,11 +14,14 @@ from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_fraction
 from pytest_diffprivacy.statistics.ranks import find_ranks
+from pytest_diffprivacy.statistics.verdict import Measured
 
 MOST = 10_000_000
 """No plan looks further than this."""
 POWER = 0.8
 """Probability with which a plan wants its verdict."""
+HINT = 0.9
+"""Probability with which the number that an undecided claim asks for decides, if the estimate is the truth."""
 BISECTIONS = 50
 
 
@@ -92,6 +95,17 @@ def verdict_chance(n: int, rates: FloatArray, limit: float, significance: float,
     if fails:
         return float(special.betainc(ranks.high, n + 1 - ranks.high, rates).mean()) if ranks.high else 0.0
     return float(special.betainc(n + 1 - ranks.low, ranks.low, 1.0 - rates).mean()) if ranks.low else 0.0
+
+
+def clears(measured: Measured, limit: float) -> bool:
+    """Whether bounds decide with probability `HINT` where they come out as these in the middle of all samples.
+
+    They decide in every second sample if they touch the limit; the farther quantile of the value takes them as much
+    farther apart as the quantiles of `HINT` and of the confidence are together above that of the confidence.
+    """
+    apart = 1.0 + float(special.ndtri(HINT) / special.ndtri(measured.confidence))
+    above = measured.value + (measured.high - measured.value) * apart
+    return above <= limit or measured.value - (measured.value - measured.low) * apart > limit
 
 
 def about(count: int | None) -> str:
