@@ -59,10 +59,6 @@ MISSING: Final = (
         "Tong et al. 2025", REFERENCES,
     ),
     _absent(
-        Kind.EXTRACTION, "finextract", "Extraction from a fine-tune (FineXtract)", Kind.EXTRACTION.question,
-        "Wu et al. 2025", "the base model",
-    ),
-    _absent(
         PRIVACY, "one-run-f-dp", "One-run bound of a trade-off curve",
         "How large is the epsilon of the training at least?", "Mahloujifar et al. 2025",
         CANARIES,

@@ -10,6 +10,7 @@ from pytest_diffprivacy.claims.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.claims.epsilon import assert_epsilon_lower_bound_below
 from pytest_diffprivacy.claims.extraction import assert_no_extraction
 from pytest_diffprivacy.claims.finetune import assert_finetune_adds_no_leak
+from pytest_diffprivacy.claims.finetune_extraction import assert_finetune_not_extractable
 from pytest_diffprivacy.claims.memorized_prompts import assert_no_memorized_prompts
 from pytest_diffprivacy.claims.mia_auroc import assert_mia_auroc_below
 from pytest_diffprivacy.claims.mia_tpr import assert_mia_tpr_below
@@ -25,6 +26,7 @@ __all__ = [
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
     "assert_finetune_adds_no_leak",
+    "assert_finetune_not_extractable",
     "assert_mia_auroc_below",
     "assert_mia_tpr_below",
     "assert_mitigation_keeps_alignment",

@@ -56,6 +56,7 @@ from pytest_diffprivacy.statistics.ranks import values_needed as values_needed
 from pytest_diffprivacy.statistics.rate import RateEstimate as RateEstimate
 from pytest_diffprivacy.statistics.rate import excess_rate, rate, trials_needed
 from pytest_diffprivacy.statistics.rate import excess_trials_needed as excess_trials_needed
+from pytest_diffprivacy.statistics.recovered_share import RecoveredShareStatistic as RecoveredShareStatistic
 from pytest_diffprivacy.statistics.roc import roc_band, roc_curve, score_histogram
 from pytest_diffprivacy.statistics.sequential import PairOrder as PairOrder
 from pytest_diffprivacy.statistics.sequential import SequentialTest, sequential_mean

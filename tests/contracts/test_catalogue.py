@@ -48,7 +48,7 @@ def test_every_sharpness_statistic_and_every_detector_has_a_row() -> None:
 
 
 def test_extraction_reconstruction_closeness_and_epsilon_have_rows() -> None:
-    assert of("extraction") == {"extraction", "extraction-prompted", "reconstruction", "replication"}
+    assert of("extraction") == {"extraction", "extraction-prompted", "finextract", "reconstruction", "replication"}
     assert of("differential privacy") == {"epsilon"}
 
 
