@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,9 +41,10 @@ def diffusion_model() -> Any:
 
 
 @pytest.fixture(scope="session")
-def probe_set() -> ProbeSet:
+def probe_set(request: pytest.FixtureRequest) -> ProbeSet:
     """What the audit asks about: images of `diffprivacy_members` and `_nonmembers`, prompts of `diffprivacy_prompts`.
 
+    A class-conditional model is asked for the classes beside the images, unless `diffprivacy_captions` says otherwise.
     Override it to bring arrays or other sources: return a ProbeSet.
     """
     settings = _settings()
@@ -51,8 +53,11 @@ def probe_set() -> ProbeSet:
     if members is None and prompts is None:
         raise UsageError(_unset("members", "probe_set", "an image folder, .npz or .safetensors file"))
     from pytest_diffprivacy.probes import ProbeSet
+    from pytest_diffprivacy.probes.tables import CLASSES
 
     captions = settings["captions"]
+    if captions is None and members is not None and _has_classes(settings.text("model"), request):
+        captions = CLASSES
     return ProbeSet(
         members,
         settings.text("nonmembers"),
@@ -69,6 +74,18 @@ def diffprivacy() -> Auditor:
     from pytest_diffprivacy.audit import current_auditor
 
     return current_auditor()
+
+
+def _has_classes(source: str | None, request: pytest.FixtureRequest) -> bool:
+    """Whether the model under audit is class-conditional; one of the hub is loaded for that, as its audit needs it."""
+    from pytest_diffprivacy.models.planned import classes_of
+    from pytest_diffprivacy.models.prompts import class_labels
+
+    if source is None:
+        return False
+    if source.startswith("hub:"):
+        return class_labels(request.getfixturevalue("diffusion_model")) is not None
+    return classes_of(Path(source))[0] is not None
 
 
 def _settings() -> options.Settings:

@@ -127,7 +127,7 @@ class Auditor:
         *,
         steps: int,
         work: Work,
-        prompt: Prompt | None = None,
+        prompt: Prompt | tuple[Prompt, ...] | None = None,
         guidance_scale: float | None = None,
         label: str = "generations",
         first: int = 0,

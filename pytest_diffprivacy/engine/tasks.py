@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,7 +84,7 @@ class GenerationTask:
     Attributes:
         seeds: one an image.
         steps: sampling steps.
-        prompt: of all of these images; None: none.
+        prompt: of all of these images; a tuple: one for each; None: none.
         guidance_scale: of classifier-free guidance; None: the model's own default.
         label: what events and progress call it; never holds the prompt.
         first: number of the first of them in it.
@@ -92,16 +92,16 @@ class GenerationTask:
 
     seeds: range
     steps: int
-    prompt: Prompt | None = None
+    prompt: Prompt | tuple[Prompt, ...] | None = None
     guidance_scale: float | None = None
     label: str = "generations"
     first: int = 0
 
-    @property
-    def conditions(self) -> dict[str, Any]:
-        """Everything besides the seeds that the images depend on."""
+    def conditions(self, part: slice) -> dict[str, Any]:
+        """Everything besides the seeds that some of the images depend on."""
         guidance = None if self.guidance_scale is None else float(self.guidance_scale)
-        conditions = {"steps": self.steps, "prompt": self.prompt, "guidance_scale": guidance}
+        told = {"prompts": list(self.prompt[part])} if isinstance(self.prompt, tuple) else {"prompt": self.prompt}
+        conditions = {"steps": self.steps, **told, "guidance_scale": guidance}
         return {name: value for name, value in conditions.items() if value is not None}
 
 
@@ -109,10 +109,10 @@ def generation_units(task: GenerationTask) -> list[Unit]:
     """One unit for every 256 seeds: its arrays are {"images": uint8 (seeds, channels, height, width)}."""
     units = []
     for part in in_batches(len(task.seeds), UNIT_IMAGES):
-        seeds = task.seeds[part]
-        depends = {"method": "generate", "version": 1, **task.conditions, "seeds": [seeds.start, seeds.stop]}
+        seeds, conditions = task.seeds[part], task.conditions(part)
+        depends = {"method": "generate", "version": 1, **conditions, "seeds": [seeds.start, seeds.stop]}
         label = f"{task.label} {task.first + part.start}-{task.first + part.stop - 1}"
-        units.append(Unit(label, depends, partial(_generate_part, seeds, task.conditions), len(seeds)))
+        units.append(Unit(label, depends, partial(_generate_part, seeds, conditions), len(seeds)))
     return units
 
 
@@ -131,15 +131,24 @@ def _score_part(images: ImageSet, start: int, stop: int, task: ScoreTask, model:
 
 
 def _generate_part(seeds: range, conditions: Mapping[str, Any], model: Generator, batch_size: int) -> Arrays:
-    options = {name: value for name, value in conditions.items() if name != "prompt"}
+    return {"images": generate(model, seeds, conditions, batch_size)}
+
+
+def generate(
+    model: Generator, seeds: Sequence[int], conditions: Mapping[str, Any], batch_size: int
+) -> NDArray[np.uint8]:
+    """Images (seeds, channels, height, width), under the conditions of a task."""
+    options = {name: value for name, value in conditions.items() if name not in ("prompt", "prompts")}
     parts = []
     for part in in_batches(len(seeds), batch_size):
         batch = list(seeds[part])
         if "prompt" in conditions:
             options["prompts"] = [conditions["prompt"]] * len(batch)
+        if "prompts" in conditions:
+            options["prompts"] = conditions["prompts"][part]
         images = checked_images(model.generate(batch, **options), len(batch))
         parts.append((images.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy())
-    return {"images": np.concatenate(parts)}
+    return np.concatenate(parts)
 
 
 def checked_images(images: Any, count: int, maker: str = "The model") -> torch.Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +86,26 @@ class PromptSearch:
             )
         if isinstance(self.prompts, str):
             raise UsageError(f"`prompts` must be a list of prompts, got the text {self.prompts!r}. Put it into a list.")
-        if self.prompts is not None and (not self.prompts or len(set(self.prompts)) < len(self.prompts)):
-            raise UsageError("`prompts` must be different prompts, at least one. Leave out those that are repeated.")
+        if self.prompts is not None:
+            object.__setattr__(self, "prompts", tuple(_prompt(one) for one in self.prompts))
+            if not self.prompts or len(set(self.prompts)) < len(self.prompts):
+                raise UsageError(
+                    "`prompts` must be different prompts, at least one. Leave out those that are repeated."
+                )
+
+
+def _prompt(given: Any) -> Prompt:
+    """A text, or a class index of Python, NumPy or torch.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        if not isinstance(given, bool):
+            return str(given) if isinstance(given, str) else index(given)
+    except TypeError:
+        pass
+    raise UsageError(f"`prompts` must be texts or class indices, got {given!r}. Write a class as a whole number.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,8 @@ def planned_model(source: str | Path, null_label: int | None = None) -> PlannedM
     index = Path(source) / "model_index.json"
     if not index.is_file():
         raise ModelError(f"{str(source)!r} holds no model_index.json, so it is no diffusers pipeline.")
-    unet = Path(source) / "unet" / "config.json"
-    classes = read_json(unet).get("num_class_embeds") if unet.is_file() else None
+    classes, null = classes_of(Path(source))
+    null_label = null if null_label is None else null_label
     facts = {}
     if classes is not None:
         facts["classes"] = f"{classes}, null label {null_label}"
@@ -47,3 +47,15 @@ def planned_model(source: str | Path, null_label: int | None = None) -> PlannedM
                 f"{classes} and no null label: every image is asked for with its class, without guidance; {NULL_REMEDY}"
             )
     return PlannedModel(Path(source).resolve().name, str(read_json(index).get("_class_name", "")), facts)
+
+
+def classes_of(folder: Path) -> tuple[int | None, int | None]:
+    """How many classes a folder's model has, and which label says "no class" where its kind tells; None: none."""
+    index = folder / "model_index.json"
+    transformer = index.is_file() and read_json(index).get("_class_name") == "DiTPipeline"
+    part, key = ("transformer", "num_embeds_ada_norm") if transformer else ("unet", "num_class_embeds")
+    path = folder / part / "config.json"
+    count = read_json(path).get(key) if path.is_file() else None
+    if count is None:
+        return None, None
+    return int(count), int(count) if transformer else None

@@ -24,6 +24,10 @@ SHOWN = 3
 
 
 LABELS = "class_labels"
+CLASSES_REMEDY = (
+    "Give the images' class indices: a column `label` or `class` beside them with diffprivacy_captions = label, or "
+    "ProbeSet(..., captions='label')"
+)
 NULL_REMEDY = (
     'where one of its classes was trained as "no class", name it: load_model(..., null_label=...) or the option '
     "diffprivacy_null_label."
@@ -97,7 +101,7 @@ class ClassLabels:
         else:
             raise ModelError(
                 f"The model has {self.classes} classes and no null label: every image needs its class index as "
-                f"its prompt. Pass prompts; {NULL_REMEDY}"
+                f"its prompt. {CLASSES_REMEDY}; {NULL_REMEDY}"
             )
         bad = [label for label in labels if prompts is not None and not 0 <= label < self.classes]
         if bad or len(labels) != count:
@@ -106,6 +110,12 @@ class ClassLabels:
                 + (f" with {bad[0]!r} among them." if bad else ".")
             )
         return Conditioning({LABELS: torch.tensor(labels, device=self.device)})
+
+
+def class_labels(model: object) -> ClassLabels | None:
+    """The classes of one of our class-conditional models; None for any other model."""
+    labels = getattr(getattr(model, "condition", None), "__self__", None)
+    return labels if isinstance(labels, ClassLabels) and labels.classes is not None else None
 
 
 def _class_index(prompt: Prompt) -> int:

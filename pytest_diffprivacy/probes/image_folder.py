@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.probes.image_files import FileReader
-from pytest_diffprivacy.probes.tables import FILE_COLUMN, captioned_rows, captions_of, prompt_of, some
+from pytest_diffprivacy.probes.tables import CLASSES, FILE_COLUMN, captioned_rows, captions_of, prompt_of, some
 
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 CAPTION_SUFFIXES: Final = (".txt", ".caption")
@@ -163,6 +163,8 @@ def _captions(
             f"{str(folder)!r} holds captions in {some([p.name for p, _ in named.values()])} and in text files beside "
             "images, and training may have used either. Remove one, or name the column: ProbeSet(..., captions='text')."
         )
+    if column == CLASSES and not named:
+        return None
     if not named:
         return [_caption_beside(image, beside) for image in images] if beside else None
     found: list[Prompt] = []

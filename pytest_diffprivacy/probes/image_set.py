@@ -22,6 +22,7 @@ from pytest_diffprivacy.probes.file_catalogue import Catalogue, bytes_of_one, co
 from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
 from pytest_diffprivacy.probes.sizing import Sizing
 from pytest_diffprivacy.probes.sources import DatasetReader, ImageReader, open_images
+from pytest_diffprivacy.probes.tables import CLASSES
 from pytest_diffprivacy.slices import in_batches
 
 FEATURE_BLOCK = 64
@@ -78,7 +79,8 @@ class ImageSet:
             source: names the images.
             role: "member" or "non-member".
             prompts: one an image; None: none.
-            captions: take them from beside the images; a text: from the column of this name.
+            captions: take them from beside the images; a text: from the column of this name; CLASSES: the class
+                indices, if there are any.
             sizing: how images are brought to the model's size; None: they have it.
 
         Raises:
@@ -91,7 +93,7 @@ class ImageSet:
         reader = open_images(source)
         if captions:
             prompts = reader.captions(captions if isinstance(captions, str) else None)
-            if prompts is None:
+            if prompts is None and captions != CLASSES:
                 raise ProbeError(
                     f"The {role} images must have captions beside them, got none in {reader.origin}. "
                     "Add a metadata file or a caption column, or give the prompts."
@@ -185,6 +187,11 @@ class ImageSet:
         prompts = self.prompts(range(start, stop))
         digest.update(b"" if prompts is None else repr(prompts).encode())
         return digest.hexdigest()
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the images have prompts."""
+        return self._prompts is not None
 
     def prompts(self, indices: Sequence[int]) -> list[Prompt] | None:
         """The prompts of images (of a repeated image its first one); None where the set has none."""

@@ -30,7 +30,8 @@ class ProbeSet:
             in [0, 1]; (n, h, w), (n, c, h, w) or (n, h, w, c). None where only prompts are audited.
         nonmembers: images of the same kind and size that were not trained on; None where a claim needs none.
         member_prompts: the captions or class indices of the members, in the order of their source; None: unconditional.
-        nonmember_prompts: the same for the non-members.
+        nonmember_prompts: the same for the non-members. Extraction by prompts needs none; a claim that compares both
+            sides asks both alike, and refuses prompts of one side alone.
         captions: take these prompts from beside the images: from the metadata.csv, .jsonl or .parquet of the folder and
             its subfolders, text files named like the images, the table, or the dataset's items. True: from the only
             column caption, text or prompt, or without one from label or class (class indices); a text: from the column
@@ -67,8 +68,6 @@ class ProbeSet:
     ) -> None:
         if members is None and prompts is None:
             raise ProbeError("A ProbeSet must have members or prompts, got neither.")
-        if nonmembers is not None and (member_prompts is None) != (nonmember_prompts is None):
-            raise ProbeError("`member_prompts` and `nonmember_prompts` must be given together, got one of them.")
         self.near, self.embedding = near, embedding
         if captions and (member_prompts is not None or nonmember_prompts is not None):
             raise ProbeError("`captions` must be left out where prompts are given, got both.")
@@ -142,6 +141,21 @@ class ProbeSet:
     def validity(self) -> SplitValidity:
         """Near-copies across the split and the blind baseline; takes seconds, once."""
         return split_validity(self.members, self.nonmembers, near=self.near, embedding=self.embedding)
+
+    def check_prompts(self) -> None:
+        """Refuse prompts of one side alone: a model that is asked differently about either answers differently.
+
+        Raises:
+            ProbeError: one side has prompts, and the other has none.
+        """
+        told = {images.role: images.has_prompts for images in (self.members, self.nonmembers)}
+        if len(set(told.values())) > 1:
+            (given,), (none,) = ([role for role in told if told[role] is has] for has in (True, False))
+            raise ProbeError(
+                f"The {given}s have prompts and the {none}s have none, so the model would be asked differently about "
+                f"them. Give `{none.replace('-', '')}_prompts` (or the column of captions or classes beside their "
+                "images) as well, or leave both out."
+            )
 
     def without(self, found: SplitValidity) -> ProbeSet:
         """The probes without what stands on both sides or repeats another of its side; themselves where nothing does.

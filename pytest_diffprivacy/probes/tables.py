@@ -16,6 +16,8 @@ from pytest_diffprivacy.models.protocols import Prompt
 
 CAPTION_COLUMNS: Final = ("caption", "text", "prompt")
 LABEL_COLUMNS: Final = ("label", "class")
+CLASSES: Final = " or ".join(LABEL_COLUMNS)
+"""In the place of a column: the one that holds class indices, if there is one."""
 FILE_COLUMN = "file_name"
 SHOWN = 3
 
@@ -91,16 +93,16 @@ def caption_column(names: Sequence[str], where: str, column: str | None = None) 
     Args:
         names: the columns that there are.
         where: what a message calls the table.
-        column: the user's choice; None: the only one.
+        column: the user's choice; None: the only one; CLASSES: the only one of class indices.
 
     Raises:
         ProbeError: there is no such column, or two that training may have used.
     """
-    if column is not None:
+    if column not in (None, CLASSES):
         if column not in names:
             raise ProbeError(f"{where} must have the column {column!r}, got {', '.join(names) or 'none of it'}.")
         return column
-    for kind in (CAPTION_COLUMNS, LABEL_COLUMNS):
+    for kind in (LABEL_COLUMNS,) if column == CLASSES else (CAPTION_COLUMNS, LABEL_COLUMNS):
         found = [name for name in kind if name in names]
         if len(found) > 1:
             raise ProbeError(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pytest_diffprivacy.evidence.records import Asked
 from pytest_diffprivacy.models.network import NetworkDenoiser
-from pytest_diffprivacy.models.prompts import ClassLabels
+from pytest_diffprivacy.models.prompts import class_labels
 from pytest_diffprivacy.models.protocols import Prompt, PromptedDenoiser
 from pytest_diffprivacy.probes import ImageSet
 
@@ -21,8 +21,8 @@ def asked(model: object, prompts: Sequence[Prompt] | None, *, guidance: Sequence
         prompts: texts or class indices; None: none, which a conditional model takes for its unconditional branch.
         guidance: scales of classifier-free guidance; none: there is no guidance, or the model's own.
     """
-    labels = getattr(getattr(model, "condition", None), "__self__", None)
-    classes = labels.classes if isinstance(labels, ClassLabels) else None
+    labels = class_labels(model)
+    classes = None if labels is None else labels.classes
     if prompts is None:
         return Asked(conditioning=_unconditional(model, classes), guidance=tuple(guidance), classes=classes)
     given = sorted(set(prompts), key=str)

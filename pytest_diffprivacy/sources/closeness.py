@@ -19,8 +19,9 @@ from pytest_diffprivacy.probes import ImageSet, ProbeSet, ScoreTable
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.closeness_metrics import measure_also, permutation_note
 from pytest_diffprivacy.sources.controls import ELSEWHERE, no_positive_control
-from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated
+from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, generated, unprompted
 from pytest_diffprivacy.sources.method_records import external_method, published_record
+from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited, Pair, Vector, as_scores
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split, no_split_control
 from pytest_diffprivacy.statistics.dcr import DcrCountsStatistic, DcrShare, DcrShareStatistic
@@ -92,6 +93,12 @@ class ModelCloseness:
         return judged_split(self._auditor, self._probes)
 
     @cached_property
+    def _asked(self) -> list[Request]:
+        """The requests, as the model can answer them."""
+        members, seed = self._split.probes.members, self._auditor.seed
+        return [unprompted(self._generator, members, request, seed) for request in self._requests]
+
+    @cached_property
     def _sides(self) -> tuple[ImageSet, ImageSet]:
         return equal_sides(self._split.probes, seed=self._auditor.seed)
 
@@ -101,10 +108,10 @@ class ModelCloseness:
         identity = self._generator.identity
         training, holdout = self._sides
         counts = f"{self._total} generations, {len(training)} training and {len(holdout)} unseen images"
-        prompts = [request.prompt for request in self._requests if request.prompt is not None]
-        guidance = {request.guidance_scale for request in self._requests if request.guidance_scale is not None}
-        told = asked(self._generator, prompts or None, guidance=sorted(guidance))
-        return Subject(model=identity, probes=self._split.probes, counts=counts, asked=told)
+        told = [prompt for request in self._asked for prompt in request.prompts]
+        guidance = {request.guidance_scale for request in self._asked if request.guidance_scale is not None}
+        own = asked(self._generator, told or None, guidance=sorted(guidance))
+        return Subject(model=identity, probes=self._split.probes, counts=counts, asked=own)
 
     def measure(self, findings: Findings, limit: float) -> DcrShare:
         """Generate, find the nearest records, and measure the other metrics as well."""
@@ -115,7 +122,8 @@ class ModelCloseness:
         ]
         self._split.note(findings)
         training, holdout = self._sides
-        images = generated(self._auditor, self._generator, self._requests, self._split.probes, findings)
+        seed_control(self._auditor, self._generator, self._asked[0], findings)
+        images = generated(self._auditor, self._generator, self._asked, self._split.probes, findings)
         found = measure_replication(images, training, holdout, embedding=self._embedding, seed=self._auditor.seed)
         ours, unseen = found.generations, found.unseen
         findings.arrays |= {

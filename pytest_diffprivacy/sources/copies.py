@@ -20,9 +20,10 @@ from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.copy_figures import show_copies
-from pytest_diffprivacy.sources.generations import Request, generated, stops_early
+from pytest_diffprivacy.sources.generations import Request, generated, stops_early, unasked, unprompted
 from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
+from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, rate
 from pytest_diffprivacy.statistics.copies import CopyRateStatistic
@@ -144,6 +145,11 @@ class ModelCopies:
             at_zero=share_at_zero(self._limit, copying.generations, confidence=level),
         )
 
+    @cached_property
+    def _request(self) -> Request:
+        request = Request(self._copying.generations, self._copying.steps)
+        return unprompted(self._generator, self._probes.members, request, self._auditor.seed)
+
     @property
     def statistic(self) -> Statistic:
         """What is judged."""
@@ -157,7 +163,8 @@ class ModelCopies:
         self._probes.check_split()
         most = "at most " if self._early else ""
         counts = f"{most}{self._copying.generations} generations, {len(self._probes.members)} members"
-        return Subject(model=identity, probes=self._probes, counts=counts, asked=asked(self._generator, None))
+        told = asked(self._generator, self._request.prompts or None)
+        return Subject(model=identity, probes=self._probes, counts=counts, asked=told)
 
     def measure(self, findings: Findings, limit: float) -> Measured:
         """Calibrate the rule, generate, and find the copies."""
@@ -167,10 +174,10 @@ class ModelCopies:
             seed=self._auditor.seed,
         )  # fmt: skip
         self._describe(findings, rule)
+        seed_control(self._auditor, self._generator, self._request, findings)
+        findings.notes += unasked(self._generator, self._request.prompts)
         looks, statistic = self._looks, findings.at_attempt(self._own(rule))
-        requests = [
-            Request(last - first, copying.steps, first=first) for first, last in itertools.pairwise([0, *looks])
-        ]
+        requests = [self._request.part(first, last) for first, last in itertools.pairwise([0, *looks])]
         images = generated(self._auditor, self._generator, requests, probes, findings)
         found = filter_generations(
             images, probes.members, rule, looks=looks if self._early else (),
@@ -198,13 +205,15 @@ class ModelCopies:
     def _describe(self, findings: Findings, rule: CopyRule) -> None:
         """The method and its rule, fixed before any generation was seen."""
         threshold, copying = rule.threshold, self._copying
-        parameters = {
+        parameters: dict[str, float | str] = {
             "generations": copying.generations,
             "steps": copying.steps,
             "delta": rule.delta,
             "adaptive_threshold": threshold.threshold,
             "max_false_match_rate": threshold.max_false_match_rate,
         }
+        if self._request.prompt is not None:
+            parameters["classes"] = "drawn as often as the members have them"
         findings.methods = [
             published_record(
                 GENERATE_AND_FILTER,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.errors import ModelError, UsageError
+from pytest_diffprivacy.models.prompts import CLASSES_REMEDY, NULL_REMEDY, class_labels
 from pytest_diffprivacy.models.protocols import Generator, Prompt
-from pytest_diffprivacy.probes import ProbeSet, StoredGenerations
+from pytest_diffprivacy.probes import ImageSet, ProbeSet, StoredGenerations
+from pytest_diffprivacy.probes.tables import some
+
+CLASSES_STREAM = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Request:
     Attributes:
         count: how many.
         steps: sampling steps.
-        prompt: of all of them; None: none.
+        prompt: of all of them; a tuple: one for each; None: none.
         guidance_scale: of classifier-free guidance; None: the model's own default.
         label: what events and progress call them; never holds the prompt.
         first: number of the first of them; a request is not begun before the one before it was taken.
@@ -29,10 +33,58 @@ class Request:
 
     count: int
     steps: int
-    prompt: Prompt | None = None
+    prompt: Prompt | tuple[Prompt, ...] | None = None
     guidance_scale: float | None = None
     label: str = "generations"
     first: int = 0
+
+    def part(self, first: int, last: int) -> Request:
+        """The generations from number `first` to before `last`."""
+        prompt = self.prompt[first:last] if isinstance(self.prompt, tuple) else self.prompt
+        return replace(self, count=last - first, prompt=prompt, first=first)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """The prompts, each once or oftener; none where there is none."""
+        return self.prompt if isinstance(self.prompt, tuple) else () if self.prompt is None else (self.prompt,)
+
+
+def unprompted(model: object, members: ImageSet, request: Request, seed: int) -> Request:
+    """A request without a prompt, as a model can answer it.
+
+    A class-conditional model without a null label has no other images than those of its classes: each is asked for with
+    the class of a member, drawn as often as the training set holds it.
+
+    Raises:
+        ModelError: there is no null label, and the members have no classes.
+    """
+    labels = class_labels(model)
+    if labels is None or labels.null is not None or request.prompt is not None:
+        return request
+    classes = members.prompts(range(len(members)))
+    if classes is None:
+        raise ModelError(
+            f"The model has {labels.classes} classes and no null label, and the members have no classes to generate "
+            f"from. {CLASSES_REMEDY}; {NULL_REMEDY}"
+        )
+    shares = members.repetitions / members.repetitions.sum()
+    drawn = np.random.default_rng([seed, CLASSES_STREAM]).choice(len(members), size=request.count, p=shares)
+    return replace(request, prompt=tuple(classes[place] for place in drawn), guidance_scale=1.0)
+
+
+def unasked(model: object, prompts: Sequence[Prompt]) -> list[str]:
+    """What a reader must know of the classes that a model has and that no member has."""
+    labels = class_labels(model)
+    if labels is None or labels.classes is None or not prompts:
+        return []
+    never = sorted(set(range(labels.classes)) - {int(prompt) for prompt in prompts})
+    if not never:
+        return []
+    return [
+        f"{len(never)} of the model's {labels.classes} classes were not generated from, for no member has them "
+        f'({some([str(one) for one in never])}). If one of them was trained as "no class", name it by the option '
+        "diffprivacy_null_label."
+    ]
 
 
 def generated(

@@ -140,6 +140,7 @@ def judged_split(judge: Auditor, probes: ProbeSet) -> JudgedSplit:
         ProbeError: an image stands on both sides, or the sides have two image sizes.
     """
     probes.check_split()
+    probes.check_prompts()
     (arrays,) = judge.engine.run(_NoModel(), [_unit(probes)], title="checking the split", work=Work())
     found = SplitValidity.from_arrays(arrays)
     sides = ((probes.members, found.removed_members), (probes.nonmembers, found.removed_nonmembers))

@@ -191,7 +191,9 @@ def test_extraction_is_charted_against_repetitions_and_outlierness(few_members: 
     assert table.rows[2] == ("4 to 9", "5")  # each extracted image and its seven repetitions
 
 
-def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_not_if_it_is_none(few_members: ProbeSet) -> None:
+def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_else_passes_nothing(
+    few_members: ProbeSet,
+) -> None:
     always = {
         "member": few_members.members.load([3])[0],
         "grey": np.full((1, 6, 6), 0.5, dtype=np.float32),
@@ -205,7 +207,9 @@ def test_one_image_for_ever_is_extracted_if_it_is_a_training_image_and_not_if_it
                 assert_no_extraction(model, few_members, auditor=judge, **FEW)
             assert "1 of 20 distinct training images" in " ".join(judge.claims[0].notes)
         else:
-            assert assert_no_extraction(model, few_members, auditor=judge, **FEW).value == 0.0
+            with pytest.raises(AuditError, match="one and the same image for 8 different seeds"):
+                assert_no_extraction(model, few_members, auditor=judge, **FEW)
+            assert (judge.claims[0].value, judge.claims[0].verdict) == (0.0, "ERROR")
         noted = "68 of 68 generations are equally far from all" in " ".join(judge.claims[0].notes)
         assert noted is (kind != "member")
 

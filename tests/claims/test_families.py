@@ -198,5 +198,5 @@ def test_a_prompt_for_every_image_is_needed() -> None:
     images = np.zeros((4, 1, 8, 8))
     with pytest.raises(UsageError, match=re.escape("member prompts must be one for each of the 4 images, got 3")):
         ProbeSet(images, images, member_prompts=[1, 2, 3], nonmember_prompts=[0] * 4)
-    with pytest.raises(UsageError, match="must be given together"):
-        ProbeSet(images, images, member_prompts=[1, 2, 3, 4])
+    with pytest.raises(UsageError, match="Give `nonmember_prompts`"):
+        ProbeSet(images, images, member_prompts=[1, 2, 3, 4]).check_prompts()

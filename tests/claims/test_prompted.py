@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy import Auditor, Inconclusive, PrivacyViolation, ProbeSet, UsageError, assert_no_extraction
-from pytest_diffprivacy.errors import ModelError, ProbeError
+from pytest_diffprivacy import (
+    Auditor,
+    Inconclusive,
+    PrivacyViolation,
+    ProbeSet,
+    UsageError,
+    assert_mia_auroc_below,
+    assert_no_extraction,
+)
+from pytest_diffprivacy.errors import AuditError, ModelError, ProbeError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.verify import verify_claim
 from pytest_diffprivacy.extraction import PromptSearch, choose_prompts
-from pytest_diffprivacy.models import CallableGenerator
+from pytest_diffprivacy.models import CallableGenerator, ideal_denoiser
 from pytest_diffprivacy.probes import StoredGenerations
 
 SIDE = 8
@@ -106,13 +114,14 @@ def test_the_image_stands_beside_its_training_image(leaking: Auditor) -> None:
 
 
 class TwoImages(Remembering):
-    """Half of a memorized prompt's generations are one grey image, a third its training image."""
+    """Half of a memorized prompt's generations are one grey image, a sixth another training image."""
 
     def generate(self, seeds, *, prompts=None, steps=50, guidance_scale=1.0):
         images = super().generate(seeds, prompts=prompts, guidance_scale=guidance_scale)
         if PROMPTS.index(prompts[0]) < self.memorized:
-            images[: len(images) // 2] = 0.5
-            images[-(len(images) // 6) :] = torch.from_numpy(pictures(9, len(images) // 6))
+            place = np.array(seeds) % 30
+            images[place < 15] = 0.5
+            images[place >= 25] = torch.from_numpy(pictures(9, 5)).to(images)[place[place >= 25] - 25]
         return images
 
 
@@ -148,7 +157,8 @@ def test_every_prompt_is_asked_at_every_guidance_the_most_duplicated_first() -> 
     model = Remembering()
     judged(model, captioned(), search=search(most=6))
     scales = (1.0, 7.5)
-    assert model.asked == [(prompt, scale) for prompt in PROMPTS[:6] for scale in scales]
+    assert model.asked[:2] == [(PROMPTS[0], 1.0)] * 2  # whether the same seed gives the same image
+    assert model.asked[2:] == [(prompt, scale) for prompt in PROMPTS[:6] for scale in scales]
 
 
 def test_a_search_stops_at_the_prompt_that_decides_and_asks_in_a_drawn_order(
@@ -159,7 +169,7 @@ def test_a_search_stops_at_the_prompt_that_decides_and_asks_in_a_drawn_order(
     with pytest.raises(PrivacyViolation):
         assert_no_extraction(model, captioned(), search=search(), max_rate=0.05, steps=2, auditor=judge)
     (claim,) = judge.claims
-    asked = [prompt for prompt, scale in model.asked if scale == 1.0]
+    asked = [prompt for prompt, scale in model.asked[2:] if scale == 1.0]  # the first two show that seeds are heard
     assert (len(asked), claim.value) == (7, 1.0)
     assert asked == [PROMPTS[i] for i in np.random.default_rng([0, 4]).permutation(12)[:7]]
     assert claim.notes[0].startswith("Stopped after 7 of 12 prompts, because FAIL was certain.")
@@ -215,12 +225,12 @@ def test_without_any_training_image_a_clique_is_evidence_and_is_called_what_it_i
     assert claim.probes == ()
 
 
-def test_a_generator_of_one_image_for_ever_is_flagged_at_every_prompt() -> None:
+def test_a_generator_of_one_image_for_ever_is_flagged_at_every_prompt_and_passes_nothing() -> None:
     model = CallableGenerator(lambda _, seeds: np.zeros((len(seeds), 1, SIDE, SIDE)), name="grey", version="1")
     claim = judged(model, None, search=search(prompts=PROMPTS, guidance_scales=(1.0,))).claims[0]
     assert claim.value == 1.0
-    claim = judged(model, captioned(), search=search(guidance_scales=(1.0,)), max_rate=0.25).claims[0]
-    assert (claim.also_measured[0].value, claim.value, claim.verdict) == (1.0, 0.0, "PASS")
+    with pytest.raises(AuditError, match="one and the same image for 8 different seeds"):
+        judged(model, captioned(), search=search(guidance_scales=(1.0,)), max_rate=0.25)
 
 
 def test_prompts_that_are_left_undecided_pass_nothing() -> None:
@@ -293,3 +303,33 @@ def test_a_search_without_captions_says_where_prompts_may_come_from() -> None:
         judged(Remembering(), ProbeSet(TRAINING, UNSEEN))
     with pytest.raises(UsageError, match="must be a ProbeSet where no prompts are searched, got None"):
         judged(Remembering(), None, search=None)
+
+
+@pytest.mark.parametrize("prompts", [[3, 7], np.array([3, 7]), torch.tensor([3, 7]), range(3, 8, 4)])
+def test_classes_are_searched_without_prompts_of_the_nonmembers(prompts) -> None:
+    images = pictures(5, 24)
+    probes = ProbeSet(images[:12], images[12:], member_prompts=[3] * 6 + [7] * 6)
+    model = CallableGenerator(
+        lambda told, seeds: (
+            np.stack([images[told[0]] for _ in seeds])
+            + 1e-3 * np.random.default_rng(seeds).random((len(seeds), 1, SIDE, SIDE))
+        ),
+        name="classes",
+        version=None,
+    )
+    claim = judged(model, probes, search=search(prompts=prompts, guidance_scales=(1.0,))).claims[0]
+    assert claim.asked is not None
+    assert (claim.asked.conditioning, claim.asked.prompts) == ("class", 2)
+
+
+def test_prompts_of_another_kind_are_refused() -> None:
+    for bad in ([1.5], [True], [None], [("a", "b")]):
+        with pytest.raises(UsageError, match="must be texts or class indices"):
+            search(prompts=bad)
+
+
+def test_a_claim_that_compares_both_sides_refuses_prompts_of_one_of_them() -> None:
+    images = pictures(5, 24)
+    probes = ProbeSet(images[:12], images[12:], member_prompts=[3] * 12)
+    with pytest.raises(ProbeError, match="The members have prompts and the non-members have none"):
+        assert_mia_auroc_below(ideal_denoiser(torch.from_numpy(images[:12])), probes, limit=0.6, auditor=Auditor())

@@ -143,7 +143,7 @@ def test_prompts_are_shared_out_among_the_generations(population: AnalyticDenois
             model, probes, generations=23, steps=4, prompts=["a", "b", "c"], guidance_scale=3.0, auditor=judge
         )
     counts = {prompt: sum(asked == prompt for asked, _, _ in model.asked) for prompt in "abc"}
-    assert counts == {"a": 8, "b": 8, "c": 7}
+    assert counts == {"a": 8 + 4, "b": 8, "c": 7}  # four show that the same seed gives the same image
     assert {guidance for _, _, guidance in model.asked} == {3.0}
     (claim,) = judge.claims
     assert claim.methods[0].parameters["prompts"] == "3 of the caller's"
