@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.evidence.access import Access
+from pytest_diffprivacy.methods import Kind, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
@@ -18,6 +20,16 @@ from pytest_diffprivacy.statistics.arguments import as_number, check_count
 
 Last: TypeAlias = Literal["clean", "published"]
 VERSION: Final = 1
+
+FINEXTRACT: Final = Published(
+    name="finextract",
+    title="Extraction from a fine-tune (FineXtract)",
+    access=Access.GREY_BOX,
+    source="Wu, Zhang and Wu 2025; cliques exact and in a fixed order",
+    kind=Kind.EXTRACTION,
+    built_by="assert_finetune_not_extractable(base, tuned, probes)",
+)
+register(FINEXTRACT)
 
 
 @torch.no_grad()

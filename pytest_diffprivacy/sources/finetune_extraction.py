@@ -14,9 +14,8 @@ from pytest_diffprivacy.audit import Auditor, Findings, Subject
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
-from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.extraction import ContrastedGenerator, SimilarityCliques, similarity_cliques
-from pytest_diffprivacy.methods import Kind, Published, register
+from pytest_diffprivacy.extraction.contrasted_guidance import FINEXTRACT
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.planted import PlantedGenerator
 from pytest_diffprivacy.models.protocols import Denoiser, Generator, Prompt, require_denoiser
@@ -31,15 +30,6 @@ from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics import planted_found
 from pytest_diffprivacy.statistics.controls import LEAST, LEAST_AREA
 
-FINEXTRACT: Final = Published(
-    name="finextract",
-    title="Extraction from a fine-tune (FineXtract)",
-    access=Access.GREY_BOX,
-    source="Wu, Zhang and Wu 2025; cliques exact and in a fixed order",
-    kind=Kind.EXTRACTION,
-    built_by="assert_finetune_not_extractable(base, tuned, probes)",
-)
-register(FINEXTRACT)
 A_IMAGE: Final = 50
 """Generations for each fine-tuning image."""
 
