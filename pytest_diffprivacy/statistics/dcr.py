@@ -17,17 +17,14 @@ from scipy import special
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_count, check_scores, check_significance
-from pytest_diffprivacy.statistics.rate import Trials, rate_facts, trials_needed
-from pytest_diffprivacy.statistics.sample_size import HINT, both_sides
+from pytest_diffprivacy.statistics.rate import trials_needed
+from pytest_diffprivacy.statistics.sample_size import HINT
+from pytest_diffprivacy.statistics.shared_records import share_facts
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, recorded_arguments, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 PERMUTATIONS = 9_999
 CHUNK_VALUES = 2**22
-INDEPENDENT = (
-    "each generation has a nearest image of its own; those that share one count as fewer, and how many is undefined "
-    "before they are drawn"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +200,8 @@ class NearestRecord(Statistic):
         return generations_needed(measured, limit)
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """As if each generation had a nearest record of its own."""
-        generations, members, nonmembers = counts
-        words = Trials(
-            name="generations",
-            clean="of which half are nearer",
-            unleaked=0.5,
-            beside=both_sides(members, nonmembers),
-            given=INDEPENDENT,
-        )
-        return rate_facts(max(1, generations), limit, self.confidence, words)
+        """Between records that are nearest equally often, and hubs."""
+        return share_facts(counts, limit, self.confidence)
 
 
 @statistic("dcr_share")

@@ -107,4 +107,4 @@ class ExcessTprStatistic(Statistic):
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (members, non-members)."""
-        return tpr_facts(counts, limit + self.max_fpr, self.max_fpr, self.confidence)
+        return tpr_facts(counts, limit + self.max_fpr, self)

@@ -150,22 +150,12 @@ class FamilyTprStatistic(Statistic):
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for the numbers of both sides."""
-        return tpr_facts(counts, limit, self.max_fpr, self.confidence, self.sides)
+        return tpr_facts(counts, limit, self, self.sides, attacks=max(1, len(self.attacks)))
 
     def _scores(self, arrays: Stored) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
         pairs = list(zip(arrays["members"], arrays["nonmembers"], strict=True))
         names = self.attacks or tuple(str(number) for number in range(len(pairs)))
         return dict(zip(names, pairs, strict=True))
-
-
-def tpr_facts(
-    counts: tuple[int, ...], limit: float, max_fpr: float, confidence: float, sides: tuple[str, str] = IMAGES
-) -> dict[str, str]:
-    """What sides of these numbers can show about the share of the first beyond a threshold that the second sets."""
-    first, second = counts
-    counted = ", duplicates counted" if sides == IMAGES else ""
-    found = plan_tpr(first, second, limit=limit, max_fpr=max_fpr, confidence=confidence)
-    return {"probes": f"{first} {sides[0]}, {second} {sides[1]}{counted}"} | found.facts("share", sides[1])
 
 
 class Bound(Protocol):
@@ -178,6 +168,16 @@ class Bound(Protocol):
     @property
     def confidence(self) -> float:
         """Of each bound."""
+
+
+def tpr_facts(
+    counts: tuple[int, ...], limit: float, bound: Bound, sides: tuple[str, str] = IMAGES, *, attacks: int = 1
+) -> dict[str, str]:
+    """What sides of these numbers can show about the share of the first beyond a threshold that the second sets."""
+    first, second = counts
+    counted = ", duplicates counted" if sides == IMAGES else ""
+    found = plan_tpr(first, second, limit=limit, max_fpr=bound.max_fpr, confidence=bound.confidence, attacks=attacks)
+    return {"probes": f"{first} {sides[0]}, {second} {sides[1]}{counted}"} | found.facts("share", sides[1])
 
 
 def tpr_hint(
@@ -197,7 +197,7 @@ def tpr_hint(
     """
     given = {"max_fpr": bound.max_fpr, "confidence": bound.confidence, "power": HINT}
     decided = probes_needed_for_tpr(member_scores, nonmember_scores, limit, attacks=attacks, **given)
-    enough = tpr_pass_needs(limit, bound.max_fpr, bound.confidence, power=HINT)
+    enough = tpr_pass_needs(limit, bound.max_fpr, bound.confidence, power=HINT, attacks=attacks)
     first, second = sides
     more = enough is not None and enough > min(np.size(member_scores), np.size(nonmember_scores))
     if clean and enough is not None and more and enough < (decided or math.inf):
@@ -269,8 +269,12 @@ def probes_needed_for_tpr(
     return search_size(chance, power, start)
 
 
-def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, power: float = 0.8) -> int | None:
+def tpr_pass_needs(
+    limit: float, max_fpr: float, confidence: float = 0.95, *, power: float = 0.8, attacks: int = 1
+) -> int | None:
     """Return how many members, and as many non-members, let a model without any leak pass; None: no number does.
+
+    Several attacks must all pass; their scores are taken for independent.
 
     Source: Implements METHODS 7.13, rows "no leak" (without a leak TPR = FPR).
     """
@@ -278,30 +282,44 @@ def tpr_pass_needs(limit: float, max_fpr: float, confidence: float = 0.95, *, po
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     if allowed <= x:
         return None
-    return search_size(lambda n: _chance((n, n), lambda f: f, allowed, x, significance, fails=False), power)
+    each = check_fraction("power", power) ** (1.0 / check_count("attacks", attacks, least=1))
+    return search_size(lambda n: _chance((n, n), lambda f: f, allowed, x, significance, fails=False), each)
 
 
 def plan_tpr(
-    members: int, nonmembers: int, *, limit: float, max_fpr: float, confidence: float = 0.95, power: float = POWER
+    members: int,
+    nonmembers: int,
+    *,
+    limit: float,
+    max_fpr: float,
+    confidence: float = 0.95,
+    power: float = POWER,
+    attacks: int = 1,
 ) -> Plan:
     """Plan a TPR at a limited FPR by so many members and non-members; leaks are those of two normal distributions.
+
+    Of several attacks, all must pass, and one that leaks must fail at the corrected confidence.
 
     Source: Implements METHODS 7.13 for the bounds of 7.2 (exact split), the threshold's distribution by 64 quantiles.
     """
     sizes = check_count("members", members, least=1), check_count("nonmembers", nonmembers, least=1)
     x, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     significance, goal = check_significance(confidence), check_fraction("power", power)
+    strict = significance / check_count("attacks", attacks, least=1)
 
     def fails(tpr: float) -> float:
         shift = float(special.ndtri(tpr) - special.ndtri(x))
-        return _chance(sizes, lambda f: special.ndtr(special.ndtri(f) + shift), allowed, x, significance, fails=True)
+        return _chance(sizes, lambda f: special.ndtr(special.ndtri(f) + shift), allowed, x, strict, fails=True)
 
+    one = _chance(sizes, lambda f: f, allowed, x, significance, fails=False)
     return Plan(
-        pass_chance=_chance(sizes, lambda f: f, allowed, x, significance, fails=False),
-        pass_needs=tpr_pass_needs(allowed, x, confidence, power=goal),
-        fail_needs=nonmembers_needed(x, confidence),
+        pass_chance=one**attacks,
+        pass_needs=tpr_pass_needs(allowed, x, confidence, power=goal, attacks=attacks),
+        fail_needs=nonmembers_needed(x, 1.0 - strict),
         smallest=smallest_shown(fails, max(x, allowed), goal),
         power=goal,
+        attacks=attacks,
+        pass_most=one if attacks > 1 else None,
     )
 
 

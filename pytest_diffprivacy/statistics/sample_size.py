@@ -35,6 +35,9 @@ class Plan:
         smallest: the smallest leak that fails with probability `power`; None: not even the largest one does.
         power: the probability of both.
         fail_needs: probes without which no claim can fail.
+        attacks: how many are judged together; `pass_chance` and `pass_needs` are those of attacks whose scores are
+            independent, the least favourable case.
+        pass_most: chance that a model without a leak passes where all attacks agree; None: of one attack.
     """
 
     pass_chance: float
@@ -42,6 +45,8 @@ class Plan:
     smallest: float | None
     power: float
     fail_needs: int = 1
+    attacks: int = 1
+    pass_most: float | None = None
 
     def facts(self, quantity: str, fewest: str, when: str = "") -> dict[str, str]:
         """The plan of two sides in words.
@@ -52,13 +57,19 @@ class Plan:
             when: the probes are judged, if that must be said, e.g. "at one look ".
         """
         enough = f"{self.pass_needs} of each pass with probability {self.power:g}"
+        chance, several = f"{self.pass_chance:.2f}", ""
+        if self.pass_most is not None:
+            chance = f"{self.pass_chance:.2f}, if its {self.attacks} attacks have nothing in common, to "
+            chance += f"{self.pass_most:.2f}, if they agree"
+            several = " by one of them"
         smallest = (
             "these can show none"
             if self.smallest is None
-            else f"the smallest {quantity} that these show {when}with probability {self.power:g} is {self.smallest:.3g}"
+            else f"the smallest {quantity} that these show {when}with probability {self.power:g}{several} is "
+            f"{self.smallest:.3g}"
         )
         return {
-            "to pass": f"{when}a model without a leak passes with probability {self.pass_chance:.2f}; "
+            "to pass": f"{when}a model without a leak passes with probability {chance}; "
             + (enough if self.pass_needs else "no number passes"),
             "to fail": f"at least {self.fail_needs} {fewest}; {smallest}",
         }

@@ -94,7 +94,11 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
     (
         "assert_not_closer_to_members(diffusion_model, probe_set, generations=400, limit=0.6)",
         "Share of generations nearer to the training set than to as many unseen images is at most 0.6",
-        ["400 generations, 80 members, 90 non-members", "of which half are nearer are needed", "how many is undefined"],
+        [
+            "400 generations, 80 members, 90 non-members",
+            "a model without a leak passes with probability",
+            "as 114 if all records are nearest",
+        ],
     ),
     (
         "assert_dataset_not_inferable(diffusion_model, probe_set, max_effect=0.5)",
