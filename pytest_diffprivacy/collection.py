@@ -27,16 +27,19 @@ class Audits:
     Attributes:
         expected: node id of every audit -> "selected" or why not; so for files that may hold some.
         uncollected: files that could not be collected.
+        excused: node ids of tests that could judge and are declared to be no audits.
     """
 
     def __init__(self, config: pytest.Config, worker: bool) -> None:
         self.config, self.worker = config, worker
         self.expected: dict[str, str] = {}
         self.uncollected: dict[str, str] = {}
+        self.excused: set[str] = set()
         self._offered: list[pytest.Item | pytest.Collector] = []
         self._opened: set[object] = set()
         self._items: list[pytest.Item] = []
         self._reached: set[Path] = set()
+        self._modules: list[pytest.Module] = []
         self._counted = False
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -46,6 +49,7 @@ class Audits:
         self._opened.add(collector)
         if isinstance(collector, pytest.Module) and report.passed and getattr(collector, "_obj", None) is not None:
             self._reached.add(collector.path)
+            self._modules.append(collector)
         if isinstance(collector, (pytest.Module, pytest.Class)):
             self._offered += report.result
         return report
@@ -64,28 +68,52 @@ class Audits:
         """Add the audits that the run could have collected and did not."""
         if self._counted or (not self.worker and self.config.getoption("dist", "no") != "no"):
             return  # with xdist the workers collect
-        from pytest_diffprivacy.inventory import files_left_out
+        from pytest_diffprivacy.inventory import changed_selection, files_left_out
 
         self._counted = True
-        known, todo = set(self._items), list(self._offered)
+        self.expected |= dict.fromkeys(changed_selection(self.config), "changes which tests there are")
+        known, todo, offered = set(self._items), list(self._offered), list[pytest.Item | pytest.Collector]()
         while todo:
             node = todo.pop()
+            offered.append(node)
             if isinstance(node, pytest.Class) and node not in self._opened:
                 todo += node.collect()
             elif isinstance(node, pytest.Item) and node not in known and self.holds(node):
                 self.expected.setdefault(node.nodeid, "not selected")
+        for holder in (*self._modules, *(node for node in offered if isinstance(node, pytest.Class))):
+            self._add_unoffered(holder, offered)
         for path in files_left_out(self.config, self._reached):
             place = Path(os.path.relpath(path, self.config.rootpath)).as_posix()
             self.expected.setdefault(place, "not collected")
+
+    def _add_unoffered(
+        self, holder: pytest.Module | pytest.Class, offered: list[pytest.Item | pytest.Collector]
+    ) -> None:
+        """What is a test by its name, and what nothing made a test of: a hook, an attribute, an option."""
+        from pytest_diffprivacy.inventory import named_like_tests
+
+        def of_holder(node: Any) -> bool:  # a test of a class that inherits it is made of it as well
+            above = holder.obj if isinstance(holder, pytest.Class) else None
+            return node is holder or bool(above and isinstance(node, pytest.Class) and issubclass(node.obj, above))
+
+        names = {getattr(node, "originalname", node.name) for node in offered if of_holder(node.parent)}
+        classes = [node.obj for node in offered if isinstance(node, pytest.Class)]
+        for name, thing in named_like_tests(holder.obj):
+            inherited = isinstance(thing, type) and any(issubclass(found, thing) for found in classes)
+            if name not in names and not inherited and self._reach.judges([thing]):
+                self.expected.setdefault(f"{holder.nodeid}::{name}", "not collected")
 
     def holds(self, item: pytest.Item) -> bool:
         """Whether a test judges a claim, or could."""
         from pytest_diffprivacy.inventory import test_roots, uses_our_fixtures
 
         marks = declared(item)
-        if marks is not None:
-            return bool(marks.get("audit", True))
-        return uses_our_fixtures(item) or self._reach.judges(test_roots(item))
+        if marks is not None and marks.get("audit", True):
+            return True
+        found = uses_our_fixtures(item) or self._reach.judges(test_roots(item))
+        if found and marks is not None:
+            self.excused.add(item.nodeid)
+        return found and marks is None
 
     @cached_property
     def _reach(self) -> Reach:

@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -24,6 +25,8 @@ import pytest_diffprivacy
 OURS: Final = "pytest_diffprivacy"
 ASSERTIONS: Final = frozenset(name for name in dir(pytest_diffprivacy) if name.startswith("assert_"))
 MENTIONED: Final = re.compile(rf"\b({'|'.join(sorted(ASSERTIONS))}|diffprivacy|from {OURS} import \*)(?!\w)")
+SELECTING: Final = ("python_files", "python_functions", "python_classes", "norecursedirs", "collect_imported_tests")
+"""Ini keys of pytest that say which tests there are."""
 BEFORE_A_TEST: Final = ("setUp", "setUpClass", "setup_method", "setup_class")
 MOST_VISITED: Final = 5000
 
@@ -37,16 +40,17 @@ class Reach:
 
     def judges(self, roots: Iterable[Any]) -> bool:
         """Whether an assertion is reached from functions, classes, names or containers of them."""
-        todo, seen = list(roots), dict[int, Any]()
+        todo, seen = deque(roots), dict[int, Any]()  # the nearest first: a test's own calls before a project's depths
         while todo and len(seen) < MOST_VISITED:
-            thing = todo.pop()
+            thing = todo.popleft()
             if id(thing) in seen or id(thing) in self._silent:
                 continue
             seen[id(thing)] = thing
             if _is_assertion(thing):
                 return True
             todo += _uses(thing)
-        self._silent |= seen
+        if not todo:
+            self._silent |= seen
         return False
 
 
@@ -64,6 +68,27 @@ def uses_our_fixtures(item: Any) -> bool:
     """Whether a test uses a fixture as it is defined here; one of the same name in a project says nothing."""
     known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
     return any(_is_ours(definitions[-1].func.__module__) for definitions in known.values())
+
+
+def named_like_tests(holder: Any) -> Iterator[tuple[str, Any]]:
+    """Functions and classes of a module or class that are tests by pytest's usual names, or unittest's."""
+    module = holder.__module__ if isinstance(holder, type) else holder.__name__
+    for name, thing in list(vars(holder).items()):
+        if getattr(thing, "__module__", None) != module or hasattr(thing, "_pytestfixturefunction"):
+            continue
+        if isinstance(thing, type):
+            above = {f"{base.__module__}.{base.__name__}" for base in thing.__mro__}
+            if name.startswith("Test") or "unittest.case.TestCase" in above:
+                yield name, thing
+        elif isinstance(thing, FunctionType) and name.startswith("test"):
+            yield name, thing
+
+
+def changed_selection(config: Any) -> Iterator[str]:
+    """What the command line, or PYTEST_ADDOPTS, says instead of the ini file about which tests there are."""
+    for given in config.option.override_ini or ():
+        if given.partition("=")[0].strip() in SELECTING:
+            yield f"-o {given}"
 
 
 def _is_assertion(thing: Any) -> bool:
@@ -153,6 +178,11 @@ def files_left_out(config: Any, reached: set[Path]) -> Iterator[Path]:
                 yield path
 
 
+def places(config: Any) -> list[Path]:
+    """The folders in which a run looks for tests."""
+    return [path for path, _ in sorted(_places(config))]
+
+
 def _places(config: Any) -> set[tuple[Path, bool]]:
     """Folders, and whether those below them belong to it."""
     given = [Path(config.invocation_params.dir, arg.partition("::")[0]) for arg in config.args]
@@ -160,7 +190,12 @@ def _places(config: Any) -> set[tuple[Path, bool]]:
 
 
 def _test_files(folder: Path, below: bool, patterns: Sequence[str], excluded: Sequence[str]) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
+    visited = set[str]()  # pytest follows links to folders
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in visited:
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(root))
         kept = (name for name in folders if not any(fnmatch(name, pattern) for pattern in excluded))
         folders[:] = (
             [n for n in kept if n != "__pycache__" and not Path(root, n, "pyvenv.cfg").exists()] if below else []

@@ -27,6 +27,7 @@ from pytest_diffprivacy.errors import (
     UsageError,
 )
 from pytest_diffprivacy.fixtures import diffprivacy, diffusion_model, probe_set
+from pytest_diffprivacy.inventory import places
 from pytest_diffprivacy.options.outputs import take_away, take_away_outputs, typed_reports, withdraw_card
 from pytest_diffprivacy.options.redo import Redo, called, option_words
 from pytest_diffprivacy.policy import find_policy
@@ -35,7 +36,7 @@ from pytest_diffprivacy.visible import visible
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
-RUN_KEY, REDO_KEY = "diffprivacy_run", "diffprivacy_redo"
+RUN_KEY, REDO_KEY, EXCUSED_KEY = "diffprivacy_run", "diffprivacy_redo", "diffprivacy_excused"
 OUTER_SESSION = pytest.StashKey[options.Session | None]()
 
 
@@ -68,7 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     several = config.getoption("dist", "no") != "no" and config.getoption("tx", None)  # xdist turns -n into these
     try:
-        policy, declared = find_policy(ini_dir, config.rootpath), find_declaration(ini_dir, config.rootpath)
+        folders = ini_dir, config.rootpath, *places(config)
+        policy, declared = find_policy(*folders), find_declaration(*folders)
         settings = options.resolve(flags, ini, invocation_dir=Path(config.invocation_params.dir), ini_dir=ini_dir)
         settings.check(several_processes=bool(worker or several))
     except UsageError as error:
@@ -132,6 +134,7 @@ class _AuditRun:
         """xdist: which audits did the workers collect, and was one lost?"""
         output = getattr(node, "workeroutput", {})
         self.audits.expected.update(output.get(RUN_KEY, {}))
+        self.audits.excused.update(output.get(EXCUSED_KEY, ()))
         if error:
             self.happened.append(f"Worker {node.gateway.id} was lost: {error}")
             self.lost_workers = True
@@ -254,7 +257,8 @@ class _AuditRun:
         if self._has_records() or any(found.get("unjudged") for found in self.outcomes.values()):
             self.audits.count()
         if self.worker:
-            session.config.workeroutput[RUN_KEY] = self.audits.expected  # type: ignore[attr-defined]
+            output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
+            output[RUN_KEY], output[EXCUSED_KEY] = self.audits.expected, sorted(self.audits.excused)
             return
         raised = any(found.get("unjudged") for found in self.outcomes.values())
         typed = self.settings.origin("report") == "command line"
@@ -333,7 +337,8 @@ class _AuditRun:
             text for text in self.happened if text.startswith("Worker ") or text.split(" ")[0] in self.audits.expected
         }
         repeated = ["Only tests that failed in an earlier run were run (--last-failed)."]
-        return (repeated if self.config.getoption("lf", False) else []) + sorted(mine)
+        excused = (f"{name} could judge a claim and is declared to be no audit." for name in self.audits.excused)
+        return (repeated if self.config.getoption("lf", False) else []) + sorted(mine) + sorted(excused)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The INCONCLUSIVE claims in full, then a line a claim, and last where the report is."""

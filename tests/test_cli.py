@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -141,6 +142,10 @@ def test_a_gate_pins_what_it_expects(run, tmp_path, capsys):
     for option, (value, text) in wrong.items():
         assert main(["verdict", str(path), option, value]) == 4
         assert f"UNEXPECTED    {text}" in capsys.readouterr().out
+    later = sealed(run, claims=run.claims[:1], tests=run.tests[:1], started=datetime(2999, 1, 1, tzinfo=UTC))
+    path.write_text(record_json(later))
+    assert main(["verdict", str(path), "--newer-than", "2025-03-14T09:00"]) == 4
+    assert "UNEXPECTED    run of 2999-01-01T00:00:00+00:00, which is still to come" in capsys.readouterr().out
     both = claim.model_copy(update={"id": "other", "model": claim.model.model_copy(update={"digest": "1" * 64})})
     path.write_text(record_json(sealed(run, claims=(claim, both), tests=run.tests[:1], policy=None)))
     assert main(["verdict", str(path), "--model-digest", claim.model.digest]) == 4

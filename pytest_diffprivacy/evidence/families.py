@@ -31,6 +31,22 @@ def repeated_claims(folder: RunFolder) -> tuple[Attempts, ...]:
     )
 
 
+def declared_apart(
+    tests: Sequence[TestOutcome], claims: Sequence[Claim]
+) -> tuple[tuple[TestOutcome, ...], tuple[str, ...]]:
+    """The tests, less what is no demonstration although it is declared one, and the names of those.
+
+    A model that other tests audit is under audit: what is refuted of it stays refuted, whatever a test declares.
+    """
+    shown = {test.node_id for test in tests if test.expected_failure}
+    audited = {claim.model.digest for claim in claims if claim.model and claim.node_id not in shown}
+    both = {c.node_id for c in claims if c.model and c.node_id in shown and c.model.digest in audited}
+    kept = tuple(t.model_copy(update={"expected_failure": False}) if t.node_id in both else t for t in tests)
+    return kept, tuple(
+        f"{name} is declared a demonstration, of a model that is under audit here: it counts." for name in sorted(both)
+    )
+
+
 def accusing(claims: Sequence[Claim], tests: Sequence[TestOutcome]) -> list[Claim]:
     """The claims that may accuse a model: all but the refutations that a demonstration is for."""
     shown = {test.node_id for test in tests if test.expected_failure}

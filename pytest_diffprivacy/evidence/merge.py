@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.evidence.families import WORST_FIRST, run_family
+from pytest_diffprivacy.evidence.families import WORST_FIRST, declared_apart, run_family
 from pytest_diffprivacy.evidence.records import Attempts, Claim, Policy, Run, TestOutcome
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import record_digest
@@ -28,7 +28,7 @@ def merge_runs(runs: Sequence[Run]) -> Run:
     _check(runs)
     parts = sorted(runs, key=lambda run: (run.started, run.run_id))
     claims, attempts = _claims(parts), _attempts(parts)
-    tests = _tests(parts)
+    tests, no_demonstrations = declared_apart(_tests(parts), claims)
     missing = tuple(dict.fromkeys(text for part in parts for text in part.missing if not _made_up(text, part, parts)))
     gone = _in_all([part.gone for part in parts])
     policy = parts[0].policy
@@ -51,7 +51,10 @@ def merge_runs(runs: Sequence[Run]) -> Run:
             "gone": gone,
             "family": family,
             "policy": policy,
-            "incidents": (f"Merged from the runs {joined}.", *dict.fromkeys(chain(*(p.incidents for p in parts)))),
+            "incidents": (
+                f"Merged from the runs {joined}.",
+                *dict.fromkeys(chain(no_demonstrations, *(p.incidents for p in parts))),
+            ),
             "seals": {f"claims/{claim.id}.json": record_digest(claim) for claim in claims},
         }
     )

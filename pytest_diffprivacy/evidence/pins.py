@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.records import Claim, Run
+
+SKEW: Final = timedelta(minutes=5)
+"""By how much the clocks of two machines may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Pins:
             yield f"run id {run.run_id}, expected {self.run_id}"
         if self.newer_than and run.started <= self.newer_than:
             yield f"run of {run.started.isoformat()}, expected one after {self.newer_than.isoformat()}"
+        if self.newer_than and run.started > datetime.now(UTC) + SKEW:
+            yield f"run of {run.started.isoformat()}, which is still to come"
         policy = run.policy.sha256 if run.policy else "none"
         if self.policy_sha256 and policy != _bare(self.policy_sha256):
             yield f"policy {policy}, expected {_bare(self.policy_sha256)}"

@@ -14,7 +14,14 @@ from typing import Any
 from pytest_diffprivacy import policy as limits
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.baseline import claims_gone, read_baseline
-from pytest_diffprivacy.evidence.families import accusing, counted_verdict, incidents, repeated_claims, run_family
+from pytest_diffprivacy.evidence.families import (
+    accusing,
+    counted_verdict,
+    declared_apart,
+    incidents,
+    repeated_claims,
+    run_family,
+)
 from pytest_diffprivacy.evidence.records import (
     Attempts,
     Claim,
@@ -83,7 +90,7 @@ def conclude_run(
     raised = _raised(seen.outcomes)
     crashed = {node for node, found in seen.outcomes.items() if found.get("detail") == CRASHED}
     nodes = sorted({claim.node_id for claim in claims if claim.node_id} | expected.keys() | raised.keys() | crashed)
-    tests = tuple(_outcome(node, seen.outcomes.get(node, {})) for node in nodes)
+    tests, no_demonstrations = declared_apart([_outcome(node, seen.outcomes.get(node, {})) for node in nodes], claims)
     missing = tuple(_missing(tests, claims, expected | raised))
     attempts = repeated_claims(folder)
     significance = round(1.0 - settings.number("confidence"), 12)
@@ -113,6 +120,7 @@ def conclude_run(
         policy=bound,
         incidents=(
             *seen.incidents,
+            *no_demonstrations,
             *(f"A claim of the last release was not judged: {claim}" for claim in gone),
             *(policy.above if policy else ()),
             *_unsealed(settings),

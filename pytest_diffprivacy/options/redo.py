@@ -70,9 +70,9 @@ def option_words(flags: Mapping[str, object], folder: Path) -> Iterator[str]:
 
 
 def _shown(option: Option, text: str, folder: Path) -> str:
-    """A path as it can be typed in the same folder; of training data elsewhere the last part only."""
+    """A path as it can be typed in the same folder; of what lies elsewhere the last part only, for a report is shown."""
     if not option.is_path or not Path(text).is_absolute():
         return text
     if Path(text).is_relative_to(folder):
         return Path(text).relative_to(folder).as_posix()
-    return Path(text).name if option.name in PRIVATE_PATHS else text
+    return Path(text).name

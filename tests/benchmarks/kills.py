@@ -3,9 +3,9 @@
 SIGKILL, SIGTERM and SIGINT in turn; every third run has two workers. The moment is some time after the start, or after
 the n-th of four claims was recorded. What is left is asked as a gate does: exit code, `verify`, `verdict`.
 
-Targets: no run is released, and no report says PASS, unless every audit of it was judged; the earlier report is gone as
-soon as the plugin is loaded. And that it is a test at all: every signal hit a run that was judging, and some runs left a
-report of their own.
+Targets: no run is released, and no report says PASS, unless every audit of it was judged; the earlier report is gone
+as soon as the plugin is loaded. And that it is a test at all: every signal hit a run that was judging, and some runs
+left a report of their own.
 
     python -m tests.benchmarks.kills --json PATH
 """

@@ -1,10 +1,10 @@
-"""Does a plugin beside ours lose a claim? Fresh environments, real runs, and what was judged beside what is recorded.
+"""Does a plugin beside ours lose a claim? Fresh environments, real runs; what was judged beside what is recorded.
 
-Every environment has one pytest and the plugins of one row. Three projects run in it: one whose audits all hold (PASS is
-due), one that also has a refuted, an undecided, a swallowed and an unfinished audit (FAIL is due), and one audit that is
-refuted at its first try only. Each audit writes down every assertion that it calls and what came of it; the record must
-hold the same verdicts, each as often, and must name every audit. pytest's exit code must fit. A plugin that this pytest
-cannot load is said to be so, and judged no further.
+Every environment has one pytest and the plugins of one row. Three projects run in it: one whose audits all hold (PASS
+is due), one that also has a refuted, an undecided, a swallowed and an unfinished audit (FAIL is due), and one audit
+that is refuted at its first try only. Each audit writes down every assertion that it calls and what came of it; the
+record must hold the same verdicts, each as often, and must name every audit. pytest's exit code must fit. A plugin that
+this pytest cannot load is said to be so, and judged no further.
 
 Target: no claim lost and none doubled, no audit unnamed, no green for anything but the first project.
 
@@ -194,7 +194,7 @@ class Found:
 
 
 def environment(folder: Path, base: Path, pytest: str, row: Row, wheel: Path) -> Path | str:
-    """A new environment with the dependencies of `base`, one pytest and the plugins; its Python, or why there is none."""
+    """A new environment with the dependencies of `base`, one pytest and the plugins; its Python, or why none."""
     _output([base, "-m", "venv", "--without-pip", folder])
     python = folder / "bin" / "python"
     (site,) = (folder / "lib").glob("python3.*/site-packages")
@@ -206,7 +206,11 @@ def environment(folder: Path, base: Path, pytest: str, row: Row, wheel: Path) ->
         return f"cannot be installed together: {done.stderr.strip().splitlines()[-1]}"
     _output([*pip, "--no-deps", wheel])
     usual = _run([python, "-m", "pytest", "--version", *row.options], folder)
-    return python if usual.returncode == 0 else f"cannot be loaded: {usual.stderr.strip().splitlines()[-1]}"
+    if usual.returncode:
+        return f"cannot be loaded: {usual.stderr.strip().splitlines()[-1]}"
+    (folder / "test_plain.py").write_text("def test_plain(): assert True\n")
+    alone = _run([python, "-m", "pytest", "-p", "no:diffprivacy", *row.options, folder / "test_plain.py"], folder)
+    return python if alone.returncode in (0, 5) else "fails a plain test by itself, without this package"
 
 
 DEPENDENCIES: Final = """
@@ -239,7 +243,7 @@ def run_project(kind: str, row: Row, python: Path, folder: Path) -> Found:
     record = folder / "audit0.json"
     if row.shards:
         records = [f"audit{number}.json" for number in range(1 + len(row.shards))]
-        command = [python, "-m", "pytest_diffprivacy", "merge", *records, "--output", "audit.json"]
+        command = [python, "-m", "pytest_diffprivacy", "merge", *records, "--report", "audit.json"]
         done = _run(command, folder)
         record = folder / "audit.json"
         (folder / "merged.txt").write_text(done.stdout + done.stderr)
