@@ -70,7 +70,7 @@ def option_words(flags: Mapping[str, object], folder: Path) -> Iterator[str]:
 
 
 def _shown(option: Option, text: str, folder: Path) -> str:
-    """A path as it can be typed in the same folder; of what lies elsewhere the last part only, for a report is shown."""
+    """A path as it can be typed in the same folder; of what lies elsewhere the last part only: reports are shown."""
     if not option.is_path or not Path(text).is_absolute():
         return text
     if Path(text).is_relative_to(folder):

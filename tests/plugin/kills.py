@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -99,7 +98,13 @@ class Killings:
 
     def _start(self, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "pytest", "-q", "--diffprivacy-report=audit.json", *options]
-        return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        )
 
     def _reached(self, known: set[Path], claims: int) -> bool:
         """Whether the report was taken away (-1), the run has a folder (0), or so many claims."""
@@ -126,8 +131,6 @@ class Killings:
             for command in gate
         )
         claims = sum(_claims(self._runs / name) for name in own)
-        for name in own:
-            shutil.rmtree(self._runs / name)
         return Killed(sent, hit, exit_code, claims, report, complete, released)
 
 

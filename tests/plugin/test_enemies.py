@@ -117,7 +117,8 @@ DECLARED = """
 
     @pytest.fixture
     def clean_model():
-        return ideal_denoiser(torch.from_numpy(np.random.default_rng(9).random((600, 1, 4, 4)).astype(np.float32)), name="clean")
+        others = np.random.default_rng(9).random((600, 1, 4, 4)).astype(np.float32)
+        return ideal_denoiser(torch.from_numpy(others), name="clean")
 """
 
 
