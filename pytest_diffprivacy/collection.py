@@ -86,9 +86,7 @@ class Audits:
             place = Path(os.path.relpath(path, self.config.rootpath)).as_posix()
             self.expected.setdefault(place, "not collected")
 
-    def _add_unoffered(
-        self, holder: pytest.Module | pytest.Class, offered: list[pytest.Item | pytest.Collector]
-    ) -> None:
+    def _add_unoffered(self, holder: Any, offered: list[pytest.Item | pytest.Collector]) -> None:
         """What is a test by its name, and what nothing made a test of: a hook, an attribute, an option."""
         from pytest_diffprivacy.inventory import named_like_tests
 
