@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
 from pytest_diffprivacy.claims.claim import assertion, conclude, of
@@ -28,6 +29,7 @@ from pytest_diffprivacy.statistics import (
 )
 from pytest_diffprivacy.statistics.arguments import check_fraction
 from pytest_diffprivacy.statistics.family import FamilyTprStatistic
+from pytest_diffprivacy.statistics.two_looks import TwoLooksTpr, TwoLooksTprStatistic, two_looks_tpr
 
 HEADLINES: Mapping[Verdict, str] = {
     Verdict.PASS: "Members are recognised no more often than allowed.",
@@ -48,6 +50,7 @@ def assert_mia_tpr_below(
     max_fpr: float = 0.01,
     limit: float,
     unit: CountedUnit = "image",
+    sequential: bool = False,
     confidence: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     auditor: Auditor | None = None,
@@ -72,6 +75,9 @@ def assert_mia_tpr_below(
         limit: allowed share of members recognised.
         unit: what TPR, FPR and every bound count: "image", or "subject": all images of one person are one probe, whose
             score is their mean (`ProbeSet(..., subjects=...)`).
+        sequential: whether to score a part of the probes first, in an order drawn by the seed, and the rest only if it
+            does not decide; the looks share one significance. For one attack and images as units. Where a part would
+            seldom decide, all are judged at one look.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}; by attack for
             several, e.g. {"secmi": {"timestep": 100}}. A list, e.g. {"timestep": [50, 100]}, makes a family of them.
@@ -101,21 +107,30 @@ def assert_mia_tpr_below(
     names = tuple(source.titles)
     if combine and len(names) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
+    if sequential and (len(names) > 1 or unit != "image"):
+        raise UsageError("`sequential` must be False for a family of attacks, and where subjects are counted.")
     statistic = FamilyTprStatistic(
         max_fpr=max_fpr, confidence=level, limit=limit, attacks=("combined",) if combine else names, sides=groups.sides
     )
     claim = Claim(
         kind="membership",
         name="mia_tpr_below",
-        slug=f"mia-{source.slug}",
+        slug=f"mia-{source.slug}" + ("-sequential" if sequential else ""),
         sentence=of(
-            f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}", source.title + (", combined" if combine else "")
+            f"TPR at FPR <= {max_fpr:.4g} is at most {limit:.4g}",
+            source.title + (", combined" if combine else "") + (", judged in two looks" if sequential else ""),
         ),
         limit=limit,
         headlines=HEADLINES,
         confidence=level,
         terms={"max_fpr": max_fpr},
     )
+
+    if sequential:
+        looks = two_looks_tpr(*source.counts, max_fpr=max_fpr, limit=limit, confidence=level)
+        return conclude(
+            auditor, claim, source, looks, lambda findings: _in_looks(findings, source, looks, claim, auditor.seed)
+        )
 
     def measure(findings: Findings) -> Measured:
         source.describe(findings)
@@ -125,6 +140,40 @@ def assert_mia_tpr_below(
         return _measured(findings, scores, source, statistic, claim, groups, auditor.seed)
 
     return conclude(auditor, claim, source, statistic, measure, units=images_of(probes, source.counts))
+
+
+def _in_looks(
+    findings: Findings, source: Source, planned: TwoLooksTprStatistic, claim: Claim, seed: int
+) -> TwoLooksTpr:
+    """A part of both sides in an order drawn by the seed, and the rest where it does not decide."""
+    source.describe(findings)
+    sizes = [len(order) for order in source.orders]
+    statistic = two_looks_tpr(*sizes, max_fpr=planned.max_fpr, limit=claim.limit, confidence=claim.confidence)
+    # By digest, so that the order does not depend on that of the files.
+    stream = np.random.default_rng([seed, 5, *sizes])
+    queues = [order[stream.permutation(len(order))] for order in source.orders]
+    scores: list[NDArray[np.float64]] = [np.empty(0), np.empty(0)]
+    for look in statistic.looks:
+        for side, (queue, size) in enumerate(zip(queues, (look.members, look.nonmembers), strict=True)):
+            part = queue[len(scores[side]) : size].tolist()
+            scores[side] = np.concatenate([scores[side], source.side(findings, side, part)])
+        if statistic.decided({"members": [scores[0]], "nonmembers": [scores[1]]}):
+            break
+    ((name, title),) = source.titles.items()
+    pair, groups = (scores[0], scores[1]), Groups()
+    _check(findings, {name: pair}, {name: title}, seed)
+    groups.add_auroc(findings, pair, claim.confidence)
+    groups.add_histogram(findings, pair)
+    groups.add_roc(findings, pair, WorkingPoint(statistic.max_fpr, claim.limit, claim.confidence))
+    findings.notes.append(
+        f"Scored were {len(pair[0])} of {sizes[0]} members and {len(pair[1])} of {sizes[1]} non-members, in an order "
+        f"that the seed fixed beforehand, in {len(statistic.looks)} look(s) at the most. The bounds hold at all looks "
+        "at once."
+    )
+    arrays = {"members": {"member_scores": pair[0]}, "nonmembers": {"nonmember_scores": pair[1]}}
+    measured = findings.measure(statistic, arrays, claim.limit)
+    assert isinstance(measured, TwoLooksTpr)
+    return measured
 
 
 def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:

@@ -37,6 +37,8 @@ PAIRED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Statistic -> roles of its values by probe: what takes part in a comparison."""
 UNPAIRED: Final[Mapping[str, str]] = {
+    "group_sequential_auroc": "a sequential test stops where it decides, so two releases score different probes",
+    "two_looks_tpr": "a sequential test stops where it decides, so two releases score different probes",
     "sequential_mean": "a sequential test stops where it decides, so two releases score different pairs",
     "dataset_inference": "dataset inference gives one p-value for all probes, and no score of each",
     "alike_rate": "generations that were made elsewhere have no seed by which two releases' could be paired",

@@ -138,7 +138,10 @@ def _incomparable(old: Standing | None, new: Standing | None, unpaired: str) -> 
         return "the last release left flags of its prompts, and prompts are compared by their scores: make it anew"
     sizes = [(set(s.ranked), len(s.copies), len(s.flagged)) for s in (old, new)]
     if sizes[0] != sizes[1]:
-        return "the attacks or the number of generations are not the same as in the last release"
+        return (
+            "the attacks or the number of generations are not the same as in the last release; "
+            "`early_stop=False` makes all generations"
+        )
     return ""
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from pytest_diffprivacy import (
     Verdict,
     assert_mia_tpr_below,
 )
-from pytest_diffprivacy.models import AnalyticDenoiser
+from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.statistics import tpr_at_fpr
 
 
@@ -174,3 +175,21 @@ def test_a_bad_argument_is_named_with_its_value(
 def test_scores_that_are_no_vector_of_numbers_are_refused(bad: list[object]) -> None:
     with pytest.raises(UsageError, match="non-member scores must be"):
         assert_mia_tpr_below(np.arange(5.0), bad, max_fpr=0.05, limit=0.2)
+
+
+def test_two_looks_score_no_more_than_decides_and_the_record_tells_it() -> None:
+    for shift, verdict in ((3.0, Verdict.FAIL), (0.0, Verdict.PASS)):
+        judge = Auditor(seed=3)
+        with contextlib.suppress(PrivacyViolation):
+            assert_mia_tpr_below(*scores(shift, 900, 900), limit=0.05, sequential=True, auditor=judge)
+        (claim,) = judge.claims
+        assert claim.verdict is verdict
+        assert "Scored were 450 of 900 members and 450 of 900 non-members" in " ".join(claim.notes)
+        assert claim.recipe is not None
+        assert claim.recipe.statistic == "two_looks_tpr"
+    images = np.random.default_rng(1).random((20, 1, 2, 2))
+    with pytest.raises(UsageError, match="`sequential` must be False for a family"):
+        assert_mia_tpr_below(
+            ideal_denoiser(torch.from_numpy(images[:10])), ProbeSet(images[:10], images[10:]),
+            attack=["loss", "sima"], limit=0.05, sequential=True, auditor=Auditor(),
+        )  # fmt: skip
