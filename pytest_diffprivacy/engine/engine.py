@@ -61,7 +61,7 @@ class Engine:
     def run(self, model: Identified, units: Sequence[Unit], *, title: str, work: Work) -> Iterator[Arrays]:
         """The results of the units, in their order, each stored as soon as it is finished.
 
-        What is brief, and what cannot be sent to another process, is computed in this one.
+        What is brief or asks no model, and what cannot be sent to another process, is computed in this one.
 
         Args:
             model: what the units are computed with.
@@ -89,7 +89,7 @@ class Engine:
 
     def _executor(self, call: _Call, units: Sequence[Unit]) -> _Started:
         """What computes these units; workers are started when they are needed first, and serve one call at a time."""
-        if self._start is None or all(unit.brief for unit in units):
+        if self._start is None or all(unit.brief or unit.here for unit in units):
             return self._this_process()
         if self._latest is not None:
             self._latest.finish()

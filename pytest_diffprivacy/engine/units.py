@@ -30,6 +30,7 @@ class Unit:
         compute: (model, batch size) -> arrays; must not depend on the batch size beyond rounding.
         items: images in it, for progress.
         brief: whether it takes seconds and asks no model, so that it is done even when the audit's time is over.
+        here: whether this process computes it, because it asks no model and holds what is dear to send.
         bundle: units in a row with the same bundle go to one worker, one after the other, because they share what is
             dear to make, such as a model that is trained first; None: it stands alone.
     """
@@ -39,6 +40,7 @@ class Unit:
     compute: Callable[[Any, int], Arrays]
     items: int
     brief: bool = False
+    here: bool = False
     bundle: str | None = None
 
     @property

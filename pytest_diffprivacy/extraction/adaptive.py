@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,12 @@ class AdaptiveMatches:
     neighbours: int
 
 
+Search: TypeAlias = Callable[[Pixels | ImageSet, ImageSet], AdaptiveMatches]
+"""`adaptive_distances` of queries to a training set, or what answers in its place."""
+
+
 def adaptive_distances(
-    queries: Pixels,
+    queries: Pixels | ImageSet,
     training: ImageSet,
     *,
     neighbours: int = NEIGHBOURS,
@@ -52,7 +56,7 @@ def adaptive_distances(
     """The adaptive distance of each query to a training set.
 
     Args:
-        queries: (n, channels, height, width), uint8 or in [0, 1].
+        queries: (n, channels, height, width), uint8 or in [0, 1]; or a set.
         training: the training images; exact duplicates are already counted in its repetitions.
         neighbours: size of the neighbourhood S.
         alpha: the paper's factor.
@@ -69,6 +73,8 @@ def adaptive_distances(
         raise UsageError(
             f"The adaptive distance needs at least 3 distinct training images, got {distinct}. Add training images."
         )
+    if isinstance(queries, ImageSet):
+        queries = queries.pixels(range(len(queries)))
     size = min(neighbours, distinct - 1)
     adaptive, literal, l2 = np.empty((3, len(queries)))
     nearest = np.empty(len(queries), dtype=np.int64)

@@ -13,7 +13,7 @@ from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
-from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, adaptive_distances, joined
+from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, Search, adaptive_distances, joined
 from pytest_diffprivacy.methods import Access, Kind, Published, register
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.slices import in_batches
@@ -65,6 +65,7 @@ def calibrate_rule(
     confidence: float,
     seed: int,
     ceiling: float = PAPER_THRESHOLD,
+    search: Search = adaptive_distances,
 ) -> CopyRule:
     """Fix the copy rule on unseen images, before any generation is seen.
 
@@ -83,7 +84,7 @@ def calibrate_rule(
     calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
     null = np.concatenate(
         [
-            adaptive_distances(calibration.pixels(range(part.start, part.stop)), probes.members).adaptive
+            search(calibration.subset(range(part.start, part.stop)), probes.members).adaptive
             for part in in_batches(len(calibration), query_rows(calibration))
         ]
     )
@@ -162,6 +163,7 @@ def filter_generations(
     examples: int = EXAMPLES,
     looks: Sequence[int] = (),
     enough: Callable[[Extraction], bool] = lambda _: False,
+    search: Search = adaptive_distances,
 ) -> Extraction:
     """Compare generations with all members and with the control images, a memory's fill at a time.
 
@@ -172,6 +174,7 @@ def filter_generations(
         examples: how many generations to keep for showing, one for each nearest member at the most.
         looks: numbers of generations after which to look whether they are enough, rising.
         enough: called at each look with what was found so far; True ends the search.
+        search: finds the nearest images.
 
     Raises:
         UsageError: there are no generations.
@@ -181,7 +184,7 @@ def filter_generations(
     found: Extraction | None = None
     most = query_rows(members)
     for block in interim_blocks(generations, most=most, looks=looks):
-        part = Extraction(rule, adaptive_distances(block, members), adaptive_distances(block, rule.control), [])
+        part = Extraction(rule, search(block, members), search(block, rule.control), [])
         shown = _most_conspicuous(found, part, block, examples)
         parts = [part] if found is None else [found, part]
         matches, control = joined([p.matches for p in parts]), joined([p.control_matches for p in parts])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from pytest_diffprivacy.distances.bounds import Pixels, features_of
 from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.distances.squares import floats_of
 from pytest_diffprivacy.errors import ProbeError, UsageError
-from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, adaptive_distances, joined
+from pytest_diffprivacy.extraction.adaptive import DUPLICATE_DELTA, Search, adaptive_distances, joined
 from pytest_diffprivacy.extraction.generate_and_filter import interim_blocks
 from pytest_diffprivacy.extraction.space import Space, distance_to_others, pooled, pooled_images
 from pytest_diffprivacy.methods import Access, Kind, Published, register
@@ -119,6 +120,7 @@ def measure_replication(
     duplicate_delta: float = DUPLICATE_DELTA,
     cells: int = CELLS,
     seed: int = 0,
+    search: Search = adaptive_distances,
 ) -> Replication:
     """Place generations, and unseen images in their place, among the training images.
 
@@ -131,6 +133,7 @@ def measure_replication(
             only equal vectors are.
         cells: cells of the training set for C_T, formed in its 64 principal components.
         seed: of k-means.
+        search: finds the nearest images in pixels.
 
     Raises:
         ProbeError: the two sets differ in size.
@@ -141,6 +144,7 @@ def measure_replication(
     if len(training) != len(holdout):
         raise ProbeError(f"`holdout` must hold as many images as `training` ({len(training)}), got {len(holdout)}.")
     here = _Training(training, embedding, duplicate_delta, cells, seed)
+    here.search = search if duplicate_delta == DUPLICATE_DELTA else here.search
     elsewhere = Space(holdout, embedding)
     parts, others = [], []
     for block in interim_blocks(generations, most=query_rows(training), looks=()):
@@ -173,6 +177,7 @@ class _Training:
         self, images: ImageSet, embedding: Embedding | None, duplicate_delta: float, cells: int, seed: int
     ) -> None:
         self._images, self._duplicate_delta = images, duplicate_delta
+        self.search: Search = partial(adaptive_distances, duplicate_delta=duplicate_delta)
         self._space = Space(images, embedding)
         self._cells = Cells(self._space, images, cells=cells, components=COMPONENTS, seed=seed)
         self.similarity = embedding or pixel_embedding()
@@ -181,7 +186,7 @@ class _Training:
 
     def against(self, block: Pixels) -> Against:
         """How a block of images lies to them."""
-        matches = adaptive_distances(block, self._images, duplicate_delta=self._duplicate_delta)
+        matches = self.search(block, self._images)
         distances, nearest = matches.l2, matches.nearest
         if self._space.embedding is not None:
             found = self._space.nearest(block)

@@ -24,6 +24,7 @@ from pytest_diffprivacy.sources.method_records import external_method, published
 from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited, Pair, Vector, as_scores
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split, no_split_control
+from pytest_diffprivacy.sources.without_model import stored_search
 from pytest_diffprivacy.statistics.dcr import DcrCountsStatistic, DcrShare, DcrShareStatistic
 
 LISTED = 20
@@ -124,7 +125,10 @@ class ModelCloseness:
         training, holdout = self._sides
         seed_control(self._auditor, self._generator, self._asked[0], findings)
         images = generated(self._auditor, self._generator, self._asked, self._split.probes, findings)
-        found = measure_replication(images, training, holdout, embedding=self._embedding, seed=self._auditor.seed)
+        found = measure_replication(
+            images, training, holdout, embedding=self._embedding, seed=self._auditor.seed,
+            search=stored_search(self._auditor, findings.work),
+        )  # fmt: skip
         ours, unseen = found.generations, found.unseen
         findings.arrays |= {
             "authentic": ours.authentic,

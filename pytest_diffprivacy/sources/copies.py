@@ -25,6 +25,7 @@ from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited
+from pytest_diffprivacy.sources.without_model import stored_search
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, rate
 from pytest_diffprivacy.statistics.copies import CopyRateStatistic
 from pytest_diffprivacy.statistics.detector import CorrectedRateStatistic, Detector
@@ -169,9 +170,10 @@ class ModelCopies:
     def measure(self, findings: Findings, limit: float) -> Measured:
         """Calibrate the rule, generate, and find the copies."""
         copying, probes, level = self._copying, self._probes, self._confidence
+        search = stored_search(self._auditor, findings.work)
         rule = calibrate_rule(
             probes, delta=copying.delta, max_false_match_rate=copying.max_false_match_rate, confidence=level,
-            seed=self._auditor.seed,
+            seed=self._auditor.seed, search=search,
         )  # fmt: skip
         self._describe(findings, rule)
         seed_control(self._auditor, self._generator, self._request, findings)
@@ -180,7 +182,7 @@ class ModelCopies:
         requests = [self._request.part(first, last) for first, last in itertools.pairwise([0, *looks])]
         images = generated(self._auditor, self._generator, requests, probes, findings)
         found = filter_generations(
-            images, probes.members, rule, looks=looks if self._early else (),
+            images, probes.members, rule, looks=looks if self._early else (), search=search,
             enough=lambda found: decide(statistic.measure(kept(_stored(found))), limit).verdict in DECIDED,
         )  # fmt: skip
         show_copies(findings, self._auditor, probes, found, level, embedding=copying.embedding)

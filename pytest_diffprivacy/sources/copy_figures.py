@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,9 @@ from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Chart, Series, Strip, Table
 from pytest_diffprivacy.extraction import CopyRule, Extraction, eidetic_counts, outlierness
 from pytest_diffprivacy.extraction.space import pooled
-from pytest_diffprivacy.probes import ProbeSet
+from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.score_figures import histogram_record
+from pytest_diffprivacy.sources.without_model import stored
 from pytest_diffprivacy.statistics import RateEstimate, rate
 
 OUTLIER_GROUPS = 5
@@ -40,8 +42,7 @@ def show_copies(
     extracted = rate(len(found.extracted), len(members), confidence=confidence)
     counts = f"{len(found.extracted)} of {len(members)} distinct images"
     findings.also_measured.append(estimate("Training images: share extracted", extracted, counts))
-    nearness = outlierness(members, embedding=embedding) if len(found.extracted) else None
-    eidetic = eidetic_counts(members, found.extracted, rule.delta)
+    nearness, eidetic = _of_extracted(findings, auditor, members, found, embedding)
     findings.charts.append(_by_repetition(members.repetitions, found, confidence))
     if nearness is not None:
         where = embedding.name if embedding else POOLED if pooled(members.image_shape) else "pixels"
@@ -71,6 +72,32 @@ def show_copies(
     if auditor.images != "none":
         findings.strips_title = "Generations beside their nearest training images"
         findings.strips += _strips(auditor, probes, found)
+
+
+def _of_extracted(
+    findings: Findings, auditor: Auditor, members: ImageSet, found: Extraction, embedding: Embedding | None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.int64]]:
+    """How far each training image lies from the others, and near-copies of each extracted one; nothing without any."""
+    if not len(found.extracted):
+        return None, np.zeros(0, dtype=np.int64)
+    depends = {
+        "method": "extracted images",
+        "version": 1,
+        "members": members.digest,
+        "extracted": found.extracted.tolist(),
+        "delta": float(found.rule.delta),
+        "embedding": embedding.digest if embedding else "",
+    }
+
+    def compute() -> dict[str, NDArray[Any]]:
+        return {
+            "outlierness": outlierness(members, embedding=embedding),
+            "eidetic": eidetic_counts(members, found.extracted, found.rule.delta),
+        }
+
+    label = f"near-copies of {len(found.extracted)} extracted images"
+    arrays = stored(auditor, findings.work, label, depends, compute, len(found.extracted))
+    return arrays["outlierness"], arrays["eidetic"]
 
 
 def _notes(rule: CopyRule, found: Extraction, members: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.engine import Unit, Work
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Table
-from pytest_diffprivacy.models.identity import ModelIdentity
 from pytest_diffprivacy.probes import BlindBaseline, ProbeSet, SplitValidity
+from pytest_diffprivacy.sources.without_model import NoModel
 from pytest_diffprivacy.statistics import auroc_difference
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -30,15 +30,6 @@ DONE: Final = (
     "to tell members from non-members; the best was judged against 199 shuffles of the labels, the whole procedure run "
     "again for each."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _NoModel:
-    """Stands where a model stands: what is asked about a split depends on none."""
-
-    identity: ModelIdentity = field(
-        default_factory=lambda: ModelIdentity("no model", "none", "", 0, "float64", "cpu", "none")
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +132,7 @@ def judged_split(judge: Auditor, probes: ProbeSet) -> JudgedSplit:
     """
     probes.check_split()
     probes.check_prompts()
-    (arrays,) = judge.engine.run(_NoModel(), [_unit(probes)], title="checking the split", work=Work())
+    (arrays,) = judge.engine.run(NoModel(), [_unit(probes)], title="checking the split", work=Work())
     found = SplitValidity.from_arrays(arrays)
     sides = ((probes.members, found.removed_members), (probes.nonmembers, found.removed_nonmembers))
     removed = [images.ids()[position] for images, gone in sides for position in gone.tolist()]

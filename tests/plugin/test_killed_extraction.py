@@ -7,7 +7,7 @@ import pytest
 
 from tests.plugin.conftest import MODEL, Project
 
-STEPS, UNITS = 4, 8
+STEPS, UNITS = 4, 12  # eight of generations; calibration, two searches and what came back beside them
 
 AUDIT = f"""
     from pytest_diffprivacy import assert_no_extraction
