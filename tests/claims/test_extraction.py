@@ -266,7 +266,10 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was_and_stops_where_it_would_ha
         assert_no_extraction(Tired(), few_members, auditor=Auditor(engine=Engine(Store(kept))), **given)
     again = assert_no_extraction(population, few_members, auditor=Auditor(engine=Engine(Store(kept))), **given)
     at_once = assert_no_extraction(population, few_members, **given)
-    assert (again.work.units_reused, again.work.units_computed) == (10, 6)  # generations and the searches after each look
+    assert (again.work.units_reused, again.work.units_computed) == (
+        10,
+        6,
+    )  # generations and the searches after each look
     assert (again.estimate, again.notes[0]) == (at_once.estimate, at_once.notes[0])
 
 
