@@ -85,7 +85,7 @@ def mean_difference(
         AuditError: no number differs from the others of its group: there is nothing to estimate an error from.
 
     Source: Implements Welch (1947); with a range the bound of Gaffke (2005) for a mean, here for the difference of two;
-    METHODS 7.6.
+    METHODS 7.6. No proof of it is known: it is used as far as it was simulated.
     """
     significance = check_significance(confidence)
     a, b = check_scores("first", first), check_scores("second", second)
@@ -175,19 +175,63 @@ class MeanDifferenceStatistic(Statistic):
         facts = {"probes": both_sides(first, second)}
         if min(counts) < LEAST:
             return facts | dict.fromkeys(("to pass", "to fail"), f"at least {LEAST} images a side are needed")
-        gap = shown_shift(first, second, confidence=self.confidence)
-        facts["to pass"] = (
-            f"a model without a leak passes with probability {POWER:g} if the {self.of} spread by at most "
-            f"{limit / gap:.3g} RMS; twice the spread needs four times the images"
-            if limit
-            else "no number of images passes: no sample shows that a difference is 0; allow one above 0"
-        )
-        facts["to fail"] = (
-            f"at least {LEAST} images a side; the smallest difference that these show with probability {POWER:g} is "
-            f"the limit and {gap:.3g} standard deviations of the {self.of}; in RMS it is undefined until they are "
-            "measured"
-        )
+        facts["to pass"], facts["to fail"] = self._shown(first, second, limit)
         return facts
+
+    def _shown(self, first: int, second: int, limit: float) -> tuple[str, str]:
+        """What lets a model without a leak pass, and what is shown."""
+        gap, span = shown_shift(first, second, confidence=self.confidence), max(0.0, self.most - self.least)
+        hidden = _hidden(first, second, 1.0 - self.confidence) * (span if math.isfinite(span) else 0.0)
+        unseen = f" and {hidden:.3g} RMS, which images that were not seen may hide," if hidden else ""
+        to_fail = (
+            f"at least {LEAST} images a side; the smallest difference that these show with probability {POWER:g} is "
+            f"about the limit{unseen} and {gap:.3g} standard deviations of the {self.of}; in RMS it is undefined until "
+            "they are measured"
+        )
+        if not limit:
+            return "no number of images passes: no sample shows that a difference is 0; allow one above 0", to_fail
+        if hidden >= limit:
+            return (
+                f"these pass no model: images that were not seen may hide {hidden:.3g} RMS; about "
+                f"{math.ceil(min(first, second) * hidden / limit)} a side are needed, and more the more the {self.of} "
+                "spread",
+                to_fail,
+            )
+        spread = _allowed_spread(first, second, 1.0 - self.confidence, limit, span if hidden else 0.0)
+        return (
+            f"a model without a leak passes with probability {POWER:g} if the {self.of} spread by at most {spread:.3g} "
+            "RMS; more spread needs more images",
+            to_fail,
+        )
+
+
+def _hidden(first: int, second: int, significance: float) -> float:
+    """How far a bound lies from the value where nothing varies: a share of the range, the value being in its middle."""
+    return float(np.quantile(_unseen(first, second)[0], 1.0 - significance))
+
+
+def _unseen(first: int, second: int) -> tuple[FloatArray, FloatArray]:
+    """Half the weights of both images that were not seen, and normal numbers: (draws,) each."""
+    stream = np.random.default_rng(0)
+    weights = stream.beta(1.0, first, DRAWS) + stream.beta(1.0, second, DRAWS)
+    return weights / 2.0, stream.standard_normal(DRAWS)
+
+
+def _allowed_spread(first: int, second: int, significance: float, limit: float, span: float) -> float:
+    """The largest standard deviation of a group with which the upper bound is at most the limit, with chance `POWER`.
+
+    Source: Implements METHODS 7.13: the bound's draws as a normal number and what is hidden.
+    """
+    (weights, normal), error = _unseen(first, second), math.sqrt(1.0 / first + 1.0 / second)
+    if not span:
+        return limit / shown_shift(first, second, confidence=1.0 - significance)
+    low, high = 0.0, limit / error
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        above = float(np.quantile(middle * error * normal + span * weights, 1.0 - significance))
+        fits = above + float(special.ndtri(POWER)) * middle * error <= limit
+        low, high = (middle, high) if fits else (low, middle)
+    return low
 
 
 @dataclass(frozen=True, slots=True)
