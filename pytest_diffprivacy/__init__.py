@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.audit import Auditor as Auditor
     from pytest_diffprivacy.claims import assert_dataset_not_inferable as assert_dataset_not_inferable
     from pytest_diffprivacy.claims import assert_epsilon_lower_bound_below as assert_epsilon_lower_bound_below
+    from pytest_diffprivacy.claims import assert_erased as assert_erased
     from pytest_diffprivacy.claims import assert_finetune_adds_no_leak as assert_finetune_adds_no_leak
     from pytest_diffprivacy.claims import assert_finetune_not_extractable as assert_finetune_not_extractable
     from pytest_diffprivacy.claims import assert_mia_auroc_below as assert_mia_auroc_below

@@ -8,6 +8,7 @@ again from the record alone, by `python -m pytest_diffprivacy verify` and in tes
 from pytest_diffprivacy.claims.closeness import assert_not_closer_to_members
 from pytest_diffprivacy.claims.dataset import assert_dataset_not_inferable
 from pytest_diffprivacy.claims.epsilon import assert_epsilon_lower_bound_below
+from pytest_diffprivacy.claims.erasure import assert_erased
 from pytest_diffprivacy.claims.extraction import assert_no_extraction
 from pytest_diffprivacy.claims.finetune import assert_finetune_adds_no_leak
 from pytest_diffprivacy.claims.finetune_extraction import assert_finetune_not_extractable
@@ -25,6 +26,7 @@ from pytest_diffprivacy.claims.sharpness import assert_sharpness_below
 __all__ = [
     "assert_dataset_not_inferable",
     "assert_epsilon_lower_bound_below",
+    "assert_erased",
     "assert_finetune_adds_no_leak",
     "assert_finetune_not_extractable",
     "assert_mia_auroc_below",

@@ -23,6 +23,7 @@ from pytest_diffprivacy.statistics.detector import CorrectedRate as CorrectedRat
 from pytest_diffprivacy.statistics.detector import Detector, corrected_rate
 from pytest_diffprivacy.statistics.epsilon import epsilon_lower_bound, gaussian_epsilon
 from pytest_diffprivacy.statistics.epsilon import largest_provable_epsilon as largest_provable_epsilon
+from pytest_diffprivacy.statistics.erasure import ErasureStatistic as ErasureStatistic
 from pytest_diffprivacy.statistics.excess_tpr import ExcessTpr as ExcessTpr
 from pytest_diffprivacy.statistics.excess_tpr import excess_tpr
 from pytest_diffprivacy.statistics.family import FamilyTpr as FamilyTpr

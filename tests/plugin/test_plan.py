@@ -148,6 +148,11 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         ["at least 59 non-members", "40 network evaluations an image, 6800 in all"],
     ),
     (
+        "assert_erased(diffusion_model, forget=probe_set.members, never_seen=probe_set.nonmembers)",
+        "Forgotten images are as unknown as images never seen, within 0.1 (Denoising loss)",
+        ["80 images to be forgotten, 90 never seen", "20 network evaluations an image, 3400 in all"],
+    ),
+    (
         "assert_finetune_not_extractable(diffusion_model, diffusion_model, probe_set, limit=0.1)",
         "Share of fine-tuning images that can be drawn out is at most 0.1",
         ["80 fine-tuning images, 90 others as control", "100 network evaluations a generation, 400000 in all"],
