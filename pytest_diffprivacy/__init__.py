@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_diffprivacy.claims import assert_no_reconstruction as assert_no_reconstruction
     from pytest_diffprivacy.claims import assert_not_closer_to_members as assert_not_closer_to_members
     from pytest_diffprivacy.claims import assert_sharpness_below as assert_sharpness_below
+    from pytest_diffprivacy.claims import assert_usage_share_below as assert_usage_share_below
     from pytest_diffprivacy.claims import compare_mitigations as compare_mitigations
     from pytest_diffprivacy.errors import AuditError as AuditError
     from pytest_diffprivacy.errors import DiffPrivacyError as DiffPrivacyError

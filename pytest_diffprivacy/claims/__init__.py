@@ -22,6 +22,7 @@ from pytest_diffprivacy.claims.mitigation import (
 )
 from pytest_diffprivacy.claims.reconstruction import assert_no_reconstruction
 from pytest_diffprivacy.claims.sharpness import assert_sharpness_below
+from pytest_diffprivacy.claims.usage_share import assert_usage_share_below
 
 __all__ = [
     "assert_dataset_not_inferable",
@@ -38,5 +39,6 @@ __all__ = [
     "assert_no_reconstruction",
     "assert_not_closer_to_members",
     "assert_sharpness_below",
+    "assert_usage_share_below",
     "compare_mitigations",
 ]

@@ -64,6 +64,8 @@ from pytest_diffprivacy.membership.sima import sima_scores as sima_scores
 from pytest_diffprivacy.membership.trimmed_mean import Trim as Trim
 from pytest_diffprivacy.membership.trimmed_mean import trimmed_mean as trimmed_mean
 from pytest_diffprivacy.membership.trimmed_mean import tune_trim as tune_trim
+from pytest_diffprivacy.membership.usage_share import matched_scores as matched_scores
+from pytest_diffprivacy.membership.usage_share import usage_share as usage_share
 from pytest_diffprivacy.methods import Kind, Method
 from pytest_diffprivacy.methods.registry import methods_in
 

@@ -78,7 +78,8 @@ def notes_on_all(kind: Kind | str, model: Denoiser | None = None, probes: ProbeS
     """What a record says of "all": which methods were left out and why, and which must be built by a call."""
     found = methods_of(kind)
     notes = [f"{found[name].title} was left out: {why}." for name, why in left_out(kind, model, probes).items()]
-    built = [method for method in built_methods(kind).values() if Need.SHADOW_MODELS in method.needs]
+    shadowed = [method for method in built_methods(kind).values() if Need.SHADOW_MODELS in method.needs]
+    built = [method for method in shadowed if not method.claim]
     if built:
         titles, calls = _listed([m.title for m in built], "and"), _listed([m.built_by for m in built], "or")
         notes.append(f"Not run: {titles} need shadow models: pass {calls}.")

@@ -19,6 +19,7 @@ from pytest_diffprivacy import (
     assert_no_reconstruction,
     assert_not_closer_to_members,
     assert_sharpness_below,
+    assert_usage_share_below,
     plant_canaries,
 )
 from pytest_diffprivacy.audit.catalogue import known_methods
@@ -28,6 +29,7 @@ from pytest_diffprivacy.evidence.records import Claim
 from pytest_diffprivacy.evidence.verify import verify_claim
 from pytest_diffprivacy.statistics import Detector, Verdict
 from tests.claims.conftest import mixture, smooth_images
+from tests.claims.test_usage_share import losses as suspect_losses
 
 CLAIMS: dict[str, Callable[..., Claim]] = {
     "one attack": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.05, limit=0.2, auditor=a),
@@ -66,6 +68,9 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
         claimed_epsilon=0.2,
         delta=1e-5,
         auditor=a,
+    ),
+    "usage share": lambda m, p, a: assert_usage_share_below(
+        suspect_losses(0.1)[0], None, references=suspect_losses(0.1)[1], limit=0.4, auditor=a
     ),
     "dataset": lambda m, p, a: assert_dataset_not_inferable(
         *(np.random.default_rng([2, side]).normal(side, 1.0, (60, 5)) for side in (0, 1)), max_effect=0.2, auditor=a

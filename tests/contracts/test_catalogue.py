@@ -29,7 +29,7 @@ def test_no_method_is_listed_twice() -> None:
 
 
 def test_every_membership_attack_has_a_row() -> None:
-    assert of("membership") == set(membership.ATTACKS) | set(BUILT) | {"cdi", "finetune"}
+    assert of("membership") == set(membership.ATTACKS) | set(BUILT) | {"cdi", "finetune", "usage_share"}
     assert all(getattr(membership, function) for function in BUILT.values())
 
 
