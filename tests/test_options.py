@@ -60,7 +60,7 @@ BAD = {
     "inconclusive": ("ignore", "one of fail, warn, skip"),
     "fresh": ("perhaps", "true or false"),
     "cache-limit": ("20", "a size such as 500MB or 20GB"),
-    "report": ("audit.pdf", "a path that ends in .html, .json, .sarif, .md or .intoto.json"),
+    "report": ("audit.docx", "a path that ends in .html, .json, .sarif, .md, .intoto.json or .pdf"),
     "images": ("all", "one of none, redacted, full"),
     "compare-fail": ("worse:2", "never, worse or undecided, and perhaps a margin below 1 such as worse:0.02"),
     "plan": ("perhaps", "true or false"),

@@ -43,13 +43,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_new_format_is_listed_behind_the_others_and_taken_by_the_option(folder: Path) -> None:
-    assert list(formats()) == [".html", ".json", ".sarif", ".md", ".intoto.json", ".verdict.txt"]
+    assert list(formats()) == [".html", ".json", ".sarif", ".md", ".intoto.json", ".pdf", ".verdict.txt"]
     option = BY_NAME["report"]
     assert option.help.startswith("Write a report; the format follows the extension (.html, .json, ")
-    assert ".intoto.json, .verdict.txt)" in option.help
+    assert ".intoto.json, .pdf, .verdict.txt)" in option.help
     assert option.read("audit.verdict.txt", option.flag) == "audit.verdict.txt"
-    with pytest.raises(ValueError, match=r"that ends in .*\.intoto\.json or \.verdict\.txt, got 'a\.pdf'"):
-        option.read("a.pdf", option.flag)
+    with pytest.raises(ValueError, match=r"that ends in .*\.pdf or \.verdict\.txt, got 'a\.docx'"):
+        option.read("a.docx", option.flag)
 
 
 def test_a_new_format_is_shown_by_the_helps(folder: Path, project: Project, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
@@ -72,7 +72,8 @@ def test_without_it_the_extension_is_refused(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "audit.json").write_text(record_json(finished_run()))
     assert main(["render", str(tmp_path / "audit.json"), str(tmp_path / "audit.verdict.txt"), "--unverified"]) == 4
     assert (
-        "must end in one of .html, .json, .sarif, .md, .intoto.json, got 'audit.verdict.txt'" in capsys.readouterr().err
+        "must end in one of .html, .json, .sarif, .md, .intoto.json, .pdf, got 'audit.verdict.txt'"
+        in capsys.readouterr().err
     )
 
 
@@ -82,4 +83,4 @@ def test_finding_the_formats_loads_nothing_heavy(tmp_path: Path) -> None:
         f"print(*formats()); print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [".html .json .sarif .md .intoto.json", "[]"]
+    assert done.stdout.splitlines() == [".html .json .sarif .md .intoto.json .pdf", "[]"]

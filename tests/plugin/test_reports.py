@@ -62,10 +62,10 @@ def test_the_record_carries_the_catalogue_and_the_page_says_what_did_not_run(
 
 def test_a_report_with_an_unknown_extension_is_refused_before_anything_is_collected(project: Project) -> None:
     project.write("test_release.py", "raise RuntimeError('collected')")
-    seen = project.run("--diffprivacy-report=audit.pdf")
+    seen = project.run("--diffprivacy-report=audit.docx")
     assert seen.exit_code == 4
     assert "ERROR: --diffprivacy-report must be a path that ends in .html, .json, .sarif, " in seen.errors
-    assert ".md or .intoto.json, got 'audit.pdf'." in seen.errors
+    assert ".intoto.json or .pdf, got 'audit.docx'." in " ".join(seen.errors.split())
     assert "collected" not in seen.text + seen.errors
     assert not (project.path / ".diffprivacy").exists()
 

@@ -95,6 +95,17 @@ def test_sarif_holds_only_what_is_refuted_or_undecided(run):
     assert location["logicalLocations"][0]["fullyQualifiedName"] == "audits/test_release.py::test_members_hidden"
 
 
+def test_results_name_the_technique_of_mitre_atlas_where_there_is_one(run):
+    (part,) = sarif(changed(run, {0: Verdict.INCONCLUSIVE, 1: Verdict.INCONCLUSIVE, 3: Verdict.INCONCLUSIVE}, "FAIL"))
+    known = {taxon["id"] for taxon in part["taxonomies"][0]["taxa"]}
+    named = {claim["ruleId"]: [taxon["id"] for taxon in claim.get("taxa", [])] for claim in part["results"]}
+    assert named["diffprivacy/extraction"] == ["AML.T0024.001"]
+    assert named["diffprivacy/membership"] == ["AML.T0024.000"]
+    assert named["diffprivacy/sharpness"] == []
+    assert known == {"AML.T0024.000", "AML.T0024.001"}
+    assert part["tool"]["driver"]["supportedTaxonomies"] == [{"name": "MITRE ATLAS"}]
+
+
 @pytest.mark.parametrize("kind", ["a new kind", *RULES])
 def test_every_rule_is_described_as_github_asks_for(run, kind):
     claims = tuple(claim.model_copy(update={"kind": kind}) for claim in run.claims)

@@ -26,6 +26,7 @@ HELP: Final = (
     "no alert"
 )
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+TAXONOMY: Final = "MITRE ATLAS"
 LEVELS: Final[Mapping[str, str]] = {"FAIL": "error", "INCONCLUSIVE": "warning"}
 RULES: Final[Mapping[str, tuple[str, str]]] = {
     "extraction": (
@@ -90,21 +91,27 @@ def render(run: Run) -> str:
 def _run(run: Run, claims: Sequence[Claim]) -> dict[str, Any]:
     """The run as far as it is about one model."""
     from pytest_diffprivacy.evidence.seals import record_digest
+    from pytest_diffprivacy.report.mapping import ATLAS
 
     found = [claim for claim in claims if claim.verdict in LEVELS and not _demonstrated(claim, run)]
     kinds = sorted({claim.kind for claim in found})
-    driver = {
+    driver: dict[str, Any] = {
         "name": "pytest-diffprivacy",
         "version": visible(run.versions.get("pytest-diffprivacy", "unknown")),
         "rules": [_rule(kind) for kind in kinds],
     }
     judged = run.verdict in ("PASS", "FAIL", "INCONCLUSIVE")
+    taxa = dict(ATLAS[kind] for kind in kinds if kind in ATLAS)
+    if taxa:
+        driver["supportedTaxonomies"] = [{"name": TAXONOMY}]
+    listed = [{"id": taxon, "name": name} for taxon, name in taxa.items()]
     return {
         "tool": {"driver": driver},
         "invocations": [
             {"executionSuccessful": judged, "toolExecutionNotifications": list(_notifications(run, claims))}
         ],
         "results": list(_results(run, found, kinds)),
+        **({"taxonomies": [{"name": TAXONOMY, "taxa": listed}]} if listed else {}),
         "properties": {
             "run": visible(run.run_id),
             "verdict": visible(run.verdict),
@@ -138,9 +145,19 @@ def _results(run: Run, claims: Sequence[Claim], kinds: Sequence[str]) -> Iterato
             "kind": "fail",
             "message": {"text": visible(reason + (f" Needed: {claim.needed}." if claim.needed else ""))},
             "locations": [_location(run, claim)],
+            **_taxa(claim),
             "partialFingerprints": {"primaryLocationLineHash": f"{fingerprint}:{seen[fingerprint]}"},
             "properties": {"claim": visible(claim.id), "limit": claim.limit, "redo": visible(claim.redo)},
         }
+
+
+def _taxa(claim: Claim) -> dict[str, Any]:
+    """The technique of MITRE ATLAS that the claim is evidence about, where there is one."""
+    from pytest_diffprivacy.report.mapping import ATLAS
+
+    if claim.kind not in ATLAS:
+        return {}
+    return {"taxa": [{"id": ATLAS[claim.kind][0], "toolComponent": {"name": TAXONOMY}}]}
 
 
 def _location(run: Run, claim: Claim) -> dict[str, Any]:
