@@ -16,6 +16,7 @@ BLACK, GREY = Access.BLACK_BOX, Access.GREY_BOX
 PRIVACY: Final = "differential privacy"
 ABSENT: Final = "not in this package, as of 2026-11-30"
 REFERENCES: Final = "reference models"
+UNCHECKED: Final = "known by name only; the paper was not checked"
 CANARIES: Final = "canaries that were planted by coin before training"
 
 CLAIMS: Final = (
@@ -71,6 +72,25 @@ MISSING: Final = (
         "model inversion", "model-inversion", "Model inversion",
         "Can a picture of a class or person be made from outputs?", "Fredrikson et al. 2015",
     ),
+    _absent(Kind.MEMBERSHIP, "mofit", "Membership without captions (MoFit)", MEMBER, UNCHECKED),
+    _absent(
+        Kind.MEMBERSHIP, "t-mc-cal", "Calibrated complexity of flows (T_mc_cal)", MEMBER,
+        UNCHECKED, "a rectified-flow model",
+    ),
+    _absent(
+        Kind.MEMBERSHIP, "distilled-students", "Distributional tests of distilled students",
+        "Was a set used to train the teacher of this one-step model?", "Li et al. 2025, arXiv 2502.02970",
+        "generations of the student",
+    ),
+    _absent(
+        Kind.MEMBERSHIP, "autoregressive", "Attacks on autoregressive image models", MEMBER, "Kowalczuk et al. 2025",
+        "an autoregressive model",
+    ),
+    _absent(Kind.MEMBERSHIP, "video", "Attacks on video diffusion models", MEMBER, UNCHECKED, "a video model"),
+    _absent(
+        Kind.EXTRACTION, "lora-weights", "Images from the weights of a LoRA alone",
+        "Can training images be read off an adapter without running it?", UNCHECKED,
+    ).model_copy(update={"access": Access.WHITE_BOX}),
 )  # fmt: skip
 """Published methods without an implementation here."""
 

@@ -18,7 +18,7 @@ from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, pair_order
-from pytest_diffprivacy.statistics.arguments import check_fraction
+from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 from pytest_diffprivacy.statistics.auroc import AurocStatistic
 from pytest_diffprivacy.statistics.group_sequential import GroupSequentialAuroc, group_sequential_auroc
 
@@ -40,6 +40,7 @@ def assert_mia_auroc_below(
     limit: float,
     unit: CountedUnit = "image",
     sequential: bool = False,
+    own_generations: int = 0,
     confidence: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     auditor: Auditor | None = None,
@@ -60,6 +61,8 @@ def assert_mia_auroc_below(
         unit: what the area and its bounds count: "image", or "subject": all images of one person are one probe, whose
             score is their mean (`ProbeSet(..., subjects=...)`).
         sequential: whether to stop as soon as the scores so far decide.
+        own_generations: images of the model's own, scored as if they were members, as a control against likelihood: an
+            attack that takes them for members measures how likely an image is, and the record says so.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults.
         auditor: who judges; the session's by default.
@@ -83,7 +86,7 @@ def assert_mia_auroc_below(
         raise UsageError(f"`limit` must be at least 0.5, got {limit!r}. 0.5 is what no leak gives.")
     wanted = Wanted(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
-        confidence=level,
+        confidence=level, own_generations=check_count("own_generations", own_generations, least=0),
     )  # fmt: skip
     source = by_unit(scores_of(auditor, model, probes, wanted), unit, probes)
     if sequential and unit != "image":
@@ -112,7 +115,7 @@ def assert_mia_auroc_below(
     return conclude(
         auditor, claim, source, once,
         lambda findings: _at_once(findings, source, once, claim, Groups(names=NAMES[unit]), auditor.seed),
-        units=images_of(probes, source.counts),
+        units=images_of(probes, source.counts), at_least=own_generations > 0,
     )  # fmt: skip
 
 

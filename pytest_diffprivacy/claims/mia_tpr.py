@@ -27,7 +27,7 @@ from pytest_diffprivacy.statistics import (
     epsilon_lower_bound,
     nonmembers_needed,
 )
-from pytest_diffprivacy.statistics.arguments import check_fraction
+from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 from pytest_diffprivacy.statistics.family import FamilyTprStatistic
 from pytest_diffprivacy.statistics.two_looks import TwoLooksTpr, TwoLooksTprStatistic, two_looks_tpr
 
@@ -51,6 +51,7 @@ def assert_mia_tpr_below(
     limit: float,
     unit: CountedUnit = "image",
     sequential: bool = False,
+    own_generations: int = 0,
     confidence: float | None = None,
     parameters: Mapping[str, Any] | None = None,
     auditor: Auditor | None = None,
@@ -78,6 +79,8 @@ def assert_mia_tpr_below(
         sequential: whether to score a part of the probes first, in an order drawn by the seed, and the rest only if it
             does not decide; the looks share one significance. For one attack and images as units. Where a part would
             seldom decide, all are judged at one look.
+        own_generations: images of the model's own, scored as if they were members, as a control against likelihood: an
+            attack that takes them for members measures how likely an image is, and the record says so.
         confidence: of each one-sided bound; the session's by default.
         parameters: arguments of the attack that differ from its defaults, e.g. {"timestep": 100}; by attack for
             several, e.g. {"secmi": {"timestep": 100}}. A list, e.g. {"timestep": [50, 100]}, makes a family of them.
@@ -101,7 +104,7 @@ def assert_mia_tpr_below(
     max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     wanted = Wanted(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
-        confidence=level,
+        confidence=level, own_generations=check_count("own_generations", own_generations, least=0),
     )  # fmt: skip
     source, groups = by_unit(scores_of(auditor, model, probes, wanted), unit, probes), Groups(names=NAMES[unit])
     names = tuple(source.titles)
@@ -139,7 +142,9 @@ def assert_mia_tpr_below(
             scores = _combined(scores, auditor.seed, findings)
         return _measured(findings, scores, source, statistic, claim, groups, auditor.seed)
 
-    return conclude(auditor, claim, source, statistic, measure, units=images_of(probes, source.counts))
+    return conclude(
+        auditor, claim, source, statistic, measure, units=images_of(probes, source.counts), at_least=own_generations > 0
+    )
 
 
 def _in_looks(

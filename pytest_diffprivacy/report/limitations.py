@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.evidence.records import Claim, ComparisonOutcome, ControlOutcome, Run
 from pytest_diffprivacy.report.text import percent, plural
 from pytest_diffprivacy.report.threats import Threat
 from pytest_diffprivacy.statistics.verdict import Verdict
+
+DISTILLED: Final = ("consistency", "lcm", "turbo", "lightning", "distill")
+"""In the name or family of a model, or of its adapter, that samples in one or a few steps."""
 
 
 def limitations(run: Run, known: Sequence[Threat]) -> Iterator[str]:
@@ -51,12 +55,25 @@ def limitations(run: Run, known: Sequence[Threat]) -> Iterator[str]:
             "Extraction counts copies among the images that were generated, against the probe images only. More "
             "generations, another sampler or other prompts may bring back more."
         )
+    yield from _distilled(claims)
     yield from _unwired(claims)
     yield from _never_asked(claims)
     if any(c.comparison and c.comparison.outcome is ComparisonOutcome.UNDECIDED for c in claims):
         yield "Where the comparison with the last release is undecided, it says neither better nor worse."
     if run.images != "full":
         yield f"Images in this report are {run.images}: a reader cannot judge likeness by eye from it."
+
+
+def _distilled(claims: Sequence[Claim]) -> Iterator[str]:
+    """Membership claims on models of one or a few steps, on which attacks on single images are weak."""
+    models = [c.model for c in claims if c.model is not None and c.kind == "membership"]
+    told = [(m.name, m.family, *(a.name for a in m.adapters)) for m in models]
+    known = {words[0] for words in told if any(sign in " ".join(words).lower() for sign in DISTILLED)}
+    if known:
+        yield (
+            f"{', '.join(sorted(known))} makes an image in one or a few steps, as distilled and consistency models do: "
+            "membership attacks on single images are weak there, so that a PASS means little. Audit the teacher too."
+        )
 
 
 def _unwired(claims: Sequence[Claim]) -> Iterator[str]:

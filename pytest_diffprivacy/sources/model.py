@@ -14,6 +14,7 @@ from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, requ
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.controls import SILENCE, positive_control, stop
+from pytest_diffprivacy.sources.likelihood import likelihood_control
 from pytest_diffprivacy.sources.method_records import method_record
 from pytest_diffprivacy.sources.source import Pair, Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
@@ -145,6 +146,11 @@ class ModelScores:
             )
         for one in self.chosen:
             self._show(findings, one, scores[one.key])
+            if self._wanted.own_generations:
+                likelihood_control(
+                    self._auditor, self.denoiser, self._judged, one, scores[one.key], self._wanted.own_generations,
+                    findings,
+                )  # fmt: skip
         return scores
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:

@@ -44,6 +44,7 @@ class Wanted:
         reference: what non-members are to the claim, behind their number.
         members_only: whether a model's scores are compared with no non-members.
         single: whether a table may have no more than one column judged.
+        own_generations: how many images of the model's own are scored as a control against likelihood.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Wanted:
     reference: str = ""
     members_only: bool = False
     single: bool = False
+    own_generations: int = 0
 
 
 class Audited(Protocol):

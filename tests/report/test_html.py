@@ -149,6 +149,14 @@ def test_limitations_are_those_of_this_run(run, page):
     )
 
 
+def test_a_membership_claim_on_a_distilled_model_is_said_to_mean_little(run, page):
+    assert "means little" not in section(page, "limitations")
+    (first, *rest) = run.claims
+    model = first.model.model_copy(update={"family": "LatentConsistencyModelPipeline"})
+    changed_claims = (first.model_copy(update={"kind": "membership", "model": model}), *rest)
+    assert "a PASS means little" in section(Page(render_html(changed(run, claims=changed_claims))), "limitations")
+
+
 def test_the_appendix_holds_configuration_files_glossary_and_other_texts(run, page):
     words = section(page, "appendix")
     assert "modelcheckpoints/release-3ini file" in words
