@@ -4,7 +4,7 @@ Scores are Gaussian: members shifted by 0 (no leak) or 1 (a leak), so the true T
 a side, at an FPR of 0.1, 1 and 5 % (as far as the non-members show it). Each recipe bounds the TPR twice, one-sided
 at 95 %:
 
-- ours: order statistic of the non-members and Clopper-Pearson, half of the significance each;
+- ours: order statistic of the non-members and Clopper-Pearson, split exactly for the limit (here: the truth);
 - plug-in: Clopper-Pearson at the threshold that the non-members' ROC gives, as if it were known;
 - bootstrap: 5 and 95 % percentiles of 199 resamples of both sides with the threshold picked again.
 
@@ -69,9 +69,9 @@ def plug_in(members: Vector, others: Vector, x: float) -> Bounds:
     return Bounds(lower_bound(hits, n, SIGNIFICANCE), upper_bound(hits, n, SIGNIFICANCE))
 
 
-def ours(members: Vector, others: Vector, x: float) -> Bounds:
+def ours(members: Vector, others: Vector, x: float, limit: float) -> Bounds:
     """What every claim uses."""
-    found = tpr_bounds(members, others, x, SIGNIFICANCE)
+    found = tpr_bounds(members, others, x, SIGNIFICANCE, limit=limit)
     return Bounds(found.low, found.high)
 
 
@@ -93,7 +93,7 @@ def case(others: int, members: int, x: float, shift: float) -> list[dict[str, An
     found: dict[str, list[Bounds]] = {"ours": [], "plug-in": [], "bootstrap": []}
     for run in range(RUNS):
         inside, outside = stream.normal(shift, 1.0, members), np.sort(stream.normal(size=others))[::-1]
-        found["ours"].append(ours(inside, outside, x))
+        found["ours"].append(ours(inside, outside, x, truth))
         found["plug-in"].append(plug_in(inside, outside, x))
         if run < RESAMPLED:
             found["bootstrap"].append(bootstrap(inside, outside, x, stream))

@@ -1,0 +1,11 @@
+"""Each claim at its edges, in seconds: the cases of the benchmark `edge_calibration` with few runs."""
+
+import pytest
+
+from tests.benchmarks.edge_calibration import CASES, allowed
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.claim}: {case.edge}" for case in CASES])
+def test_a_claim_is_wrong_at_most_as_often_as_it_says(case):
+    runs = max(20, case.runs // 20)
+    assert max(case.errors(runs, seed=2)) <= allowed(runs)
