@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from pytest_diffprivacy.errors import DiffPrivacyError, UsageError
 from pytest_diffprivacy.visible import visible
@@ -78,6 +78,13 @@ def _say(text: str, file: TextIO | None = None) -> None:
     print(visible(text), file=file)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors, which repeat what was typed, hold nothing that a terminal acts on either."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 RECORD: Final = _argument("record", type=Path, help="a JSON report, or a run's folder (.diffprivacy/runs/...)")
 EVIDENCE: Final = _argument(
     "--evidence", type=Path, help="the evidence folder; default: .diffprivacy, or the run's own"
@@ -96,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: the command's own, or 4 where it could not do its work.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m pytest_diffprivacy", description="Work with the record of a finished audit. Loads no model."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
