@@ -118,6 +118,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     recipe: records.Recipe | None = None
+    recognised: list[records.Recognised] = field(default_factory=list)
     sides: Sequence[Sequence[bytes]] = ()
     work: Work = field(default_factory=Work)
     level: Callable[[float], float] = lambda confidence: confidence

@@ -53,6 +53,7 @@ def claim_record(
         notes=tuple(findings.notes),
         incidents=tuple(work.incidents),
         recipe=findings.recipe,
+        recognised=tuple(findings.recognised),
         name=claim.name,
         terms=claim.bound_terms,
         p_value=_p_value(claim, findings) if decision else None,

@@ -15,6 +15,7 @@ from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Scores, Source, Vector, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
+from pytest_diffprivacy.sources.recognised import note_recognised
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, pair_order
@@ -126,6 +127,7 @@ def _at_once(
     source.describe(findings)
     ((name, pair),) = source.scores(findings).items()
     _show(findings, source, {name: pair}, claim, groups, seed)
+    note_recognised(findings, source, {name: pair})
     if source.split is not None:
         source.split.compare(findings, "", *pair)
     arrays = {"members": {"member_scores": pair[0]}, "nonmembers": {"nonmember_scores": pair[1]}}

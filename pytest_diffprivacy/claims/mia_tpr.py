@@ -17,6 +17,7 @@ from pytest_diffprivacy.membership.combine import cross_fitted_scores
 from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Pair, Scores, Source, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
+from pytest_diffprivacy.sources.recognised import note_recognised
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import (
@@ -218,6 +219,7 @@ def _measured(
         role: {f"{key} {name}" if several else key: pair[side] for name, pair in scores.items()}
         for side, (role, key) in enumerate((("members", "member_scores"), ("nonmembers", "nonmember_scores")))
     }
+    note_recognised(findings, source, scores)
     measured = findings.measure(statistic, arrays, claim.limit)
     assert isinstance(measured, FamilyTpr)
     if several:

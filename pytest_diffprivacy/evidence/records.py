@@ -267,6 +267,15 @@ class Control(Record):
     estimate: Estimate | None = None
 
 
+class Recognised(Record):
+    """The members that one attack of a claim scores above every non-member: recognised at an observed FPR of 0."""
+
+    attack: str
+    ids: tuple[str, ...]
+    members: int
+    nonmembers: int
+
+
 class ComparisonOutcome(StrEnum):
     """What a paired comparison with the last release showed."""
 
@@ -428,6 +437,9 @@ class Claim(Record):
     incidents: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     recipe: Recipe | None = None
+    recognised: tuple[Recognised, ...] = Field(
+        default=(), description="Of each attack on membership the members above every non-member, by id."
+    )
     name: str = Field(default="", description="Of the claim in a policy, e.g. mia_tpr_below.")
     terms: dict[str, float] = Field(default={}, description="What the claim fixed that a policy may bind.")
     p_value: float | None = Field(default=None, description="Of the claim's own test against its limit.")

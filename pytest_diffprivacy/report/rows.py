@@ -15,6 +15,7 @@ from pytest_diffprivacy.evidence.records import (
     Run,
     Table,
 )
+from pytest_diffprivacy.evidence.worst_case import worst_cases
 from pytest_diffprivacy.report.text import NOTHING, number, percent, plural, whole
 
 MOST: Final = 200
@@ -34,6 +35,22 @@ class Rows:
 
     rows: tuple[tuple[str, ...], ...]
     note: str
+
+
+def recognised_rows(run: Run) -> Rows:
+    """For each model and set of probes the members that any attack of the run recognises, by id."""
+    rows = []
+    for case in worst_cases(run.claims):
+        share, shown = case.share, ", ".join(case.ids[:MOST])
+        more = f" and {len(case.ids) - MOST} more" if len(case.ids) > MOST else ""
+        bounds = f"{percent(share.value)} [{percent(share.low)}, {percent(share.high)}]"
+        rows.append(
+            (
+                case.model or "scores made elsewhere", plural(len(case.attacks), "attack"), share.counts, bounds,
+                percent(case.fpr), (shown + more) or NOTHING,
+            )
+        )  # fmt: skip
+    return Rows(tuple(rows), "")
 
 
 def control_rows(run: Run) -> Rows:

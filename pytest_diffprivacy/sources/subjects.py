@@ -46,6 +46,15 @@ def images_of(probes: object, counts: tuple[int, ...]) -> int:
     return probes.members.source_count + probes.nonmembers.source_count
 
 
+def _of_some(side: SubjectIndex, images: IntArray, scores: Vector) -> tuple[Vector, IntArray]:
+    """Mean of each subject over those of its images that have a score, and the places of the subjects that have one."""
+    owners = side.of_image[images]
+    counts = np.bincount(owners, minlength=len(side))
+    seen = np.flatnonzero(counts)
+    sums = np.bincount(owners, weights=scores, minlength=len(side))
+    return np.asarray(sums[seen] / counts[seen], dtype=np.float64), seen
+
+
 @final
 class SubjectScores:
     """What another source says of images, as the mean of each subject.
@@ -82,8 +91,9 @@ class SubjectScores:
         if inner is None or inner.found.baseline is None:
             return inner
         blind, (members, nonmembers) = inner.found.baseline, self._sides
-        inside, outside = members.means(blind.member_scores), nonmembers.means(blind.nonmember_scores)
-        baseline = replace(blind, member_scores=inside, nonmember_scores=outside)
+        inside, seen = _of_some(members, blind.members, blind.member_scores)
+        outside, others = _of_some(nonmembers, blind.nonmembers, blind.nonmember_scores)
+        baseline = replace(blind, member_scores=inside, nonmember_scores=outside, members=seen, nonmembers=others)
         return replace(inner, found=replace(inner.found, baseline=baseline))
 
     @property
@@ -93,6 +103,11 @@ class SubjectScores:
         images = [int(side.sizes.sum()) for side in self._sides]
         each = [f"{len(side)} {name}" for side, name in zip(self._sides, NAMES["subject"], strict=True)]
         return replace(inner, counts=f"{each[0]} ({images[0]} images), {each[1]} ({images[1]} images)")
+
+    @property
+    def member_ids(self) -> list[str]:
+        """Names of the member subjects for records, in the order of their scores."""
+        return self._sides[0].ids()
 
     @property
     def orders(self) -> tuple[IntArray, ...]:

@@ -34,6 +34,7 @@ def render(run: Run) -> str:
         control_rows,
         family_rows,
         file_rows,
+        recognised_rows,
     )
     from pytest_diffprivacy.report.sections import sections, summary
     from pytest_diffprivacy.report.selection import select
@@ -58,6 +59,7 @@ def render(run: Run) -> str:
             controls=control_rows(run),
             family=family_rows(run),
             comparisons=comparison_rows(run),
+            recognised=recognised_rows(run),
             files=file_rows(run),
             digest=record_digest(run),
         )
