@@ -13,7 +13,14 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.memorization import PromptSampling
 from pytest_diffprivacy.probes import ScoreTable
-from pytest_diffprivacy.sources import ArrayScores, PromptScores, PromptSource, TablePrompts, prompt_sides
+from pytest_diffprivacy.sources import (
+    ArrayScores,
+    PromptScores,
+    PromptSource,
+    TablePrompts,
+    images_beside,
+    prompt_sides,
+)
 from pytest_diffprivacy.sources.source import is_array
 from pytest_diffprivacy.statistics import FamilyTpr, Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
@@ -98,7 +105,8 @@ def assert_no_memorized_prompts(
         source = TablePrompts(model, prompt_sides(prompts, reference), column)
     else:
         words = f"{reference_quantile:g} quantile of the reference prompts' scores"
-        source = PromptScores(auditor, model, prompt_sides(prompts, reference), detector, parameters, sampling, words)
+        sides, images = prompt_sides(prompts, reference), images_beside(prompts)
+        source = PromptScores(auditor, model, sides, detector, parameters, sampling, words, images)
     sentence = f"Share of prompts above the {reference_quantile:g} quantile of reference prompts is at most {limit:.4g}"
     claim = Claim(
         kind="memorization",

@@ -16,7 +16,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.memorization import PromptSampling
 from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
-from pytest_diffprivacy.sources import PromptScores, Source, Wanted, prompt_sides, scores_of
+from pytest_diffprivacy.sources import PromptScores, Source, Wanted, images_beside, prompt_sides, scores_of
 from pytest_diffprivacy.sources.source import is_array
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
@@ -126,7 +126,8 @@ def assert_sharpness_below(
     _check_prompted(detector, timestep, reference, sharp_above)
     sampling = PromptSampling(images_per_prompt, seed=auditor.seed)
     words = threshold.of("the reference prompts' sharpness")
-    source = PromptScores(auditor, model, prompt_sides(probes, reference), detector, None, sampling, words)
+    sides, images = prompt_sides(probes, reference), images_beside(probes)
+    source = PromptScores(auditor, model, sides, detector, None, sampling, words, images)
     return _judge(auditor, source, threshold, PROMPTS, limit, level)
 
 

@@ -9,7 +9,7 @@ from pytest_diffprivacy.probes import ProbeSet, ScoreTable
 from pytest_diffprivacy.sources.arrays import ArrayScores
 from pytest_diffprivacy.sources.black_box import GeneratorScores, black_box_methods
 from pytest_diffprivacy.sources.model import ModelScores
-from pytest_diffprivacy.sources.prompts import PromptScores, prompt_sides
+from pytest_diffprivacy.sources.prompts import PromptScores, images_beside, prompt_sides
 from pytest_diffprivacy.sources.source import Pair, PromptSource, Scores, Source, Vector, Wanted, is_array
 from pytest_diffprivacy.sources.table import TablePrompts, TableScores
 
@@ -70,6 +70,7 @@ __all__ = [
     "TableScores",
     "Vector",
     "Wanted",
+    "images_beside",
     "prompt_sides",
     "require_probes",
     "scores_of",

@@ -25,6 +25,7 @@ from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited
+from pytest_diffprivacy.sources.wiring import generator_wiring
 from pytest_diffprivacy.sources.without_model import stored_search
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, rate
 from pytest_diffprivacy.statistics.copies import CopyRateStatistic
@@ -177,6 +178,7 @@ class ModelCopies:
         )  # fmt: skip
         self._describe(findings, rule)
         seed_control(self._auditor, self._generator, self._request, findings)
+        generator_wiring(self._auditor, self._generator, probes.nonmembers, findings)
         findings.notes += unasked(self._generator, self._request.prompts)
         looks, statistic = self._looks, findings.at_attempt(self._own(rule))
         requests = [self._request.part(first, last) for first, last in itertools.pairwise([0, *looks])]

@@ -27,6 +27,7 @@ from pytest_diffprivacy.sources.generations import Request, evaluations_a_step, 
 from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.seeds import seed_control
+from pytest_diffprivacy.sources.wiring import generator_wiring
 from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, decide, rate
 from pytest_diffprivacy.statistics.early_plan import share_at_zero
 from pytest_diffprivacy.statistics.prompt_rate import PromptRateStatistic
@@ -131,6 +132,8 @@ class PromptedCopies:
         asked = self._prompts[self._order[0]].prompt
         first = Request(self._search.images, self._steps, asked, self._search.guidance_scales[0])
         seed_control(self._auditor, self._generator, first, findings)
+        unseen = None if self._probes is None else self._probes.nonmembers
+        generator_wiring(self._auditor, self._generator, unseen, findings)
         found = list[list[PromptFindings]]()
         statistic = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0)
         for number in self._order:

@@ -20,12 +20,13 @@ from pytest_diffprivacy.memorization.watch import check_images, joined_units, pr
 from pytest_diffprivacy.models.planted import PlantedPrompts
 from pytest_diffprivacy.models.protocols import CrossAttention, PromptedDenoiser, require_prompted
 from pytest_diffprivacy.models.text_to_image import TextToImage
-from pytest_diffprivacy.probes import ProbeSet, PromptSet
+from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.controls import control, judged_control, not_applicable, stop
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.prompt_examples import Conspicuous, add_examples
 from pytest_diffprivacy.sources.source import Scores, Vector
+from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics import planted_found
 from pytest_diffprivacy.statistics.arguments import IntArray
 from pytest_diffprivacy.statistics.controls import LEAST_AREA
@@ -62,6 +63,13 @@ def prompt_sides(prompts: object, reference: object | None) -> tuple[PromptSet, 
     return audited, others
 
 
+def images_beside(prompts: object) -> ImageSet | None:
+    """Images of the kind that the model was trained on, where they stand beside the prompts: unseen ones first."""
+    if not isinstance(prompts, ProbeSet):
+        return None
+    return prompts.nonmembers if prompts.has_nonmembers else prompts.members if prompts.has_members else None
+
+
 @final
 class PromptScores:
     """Scores of prompts by a detector, computed or reused unit by unit.
@@ -74,6 +82,7 @@ class PromptScores:
         parameters: of its own that differ from the defaults.
         sampling: how prompts are sampled.
         threshold: from what score on a prompt counts, for the record.
+        images: on which the wiring is checked; None: synthetic ones.
 
     Raises:
         UsageError: an unknown detector or parameter, or too few images.
@@ -90,7 +99,9 @@ class PromptScores:
         parameters: Mapping[str, Any] | None,
         sampling: PromptSampling,
         threshold: str,
+        images: ImageSet | None = None,
     ) -> None:
+        self._images = images
         self.model, self.sides, self.sampling = model, sides, sampling
         self._auditor, self._threshold = auditor, threshold
         self.asked = find_detector(detector)(**dict(parameters or {}))
@@ -150,6 +161,7 @@ class PromptScores:
         ]
         findings.controls.append(planted_prompts(self._auditor, self.denoiser, self.asked, sampling))
         stop(findings, "positive", "so its silence about the audited prompts proves nothing")
+        wiring_control(self._auditor, self.denoiser, self._images, findings)
 
     def scores(self, findings: Findings) -> Scores:
         """The detector's scores of audited and of reference prompts."""

@@ -31,10 +31,12 @@ from pytest_diffprivacy.models.conditioning import Conditioning
 from pytest_diffprivacy.models.denoising_network import DenoisingNetwork
 from pytest_diffprivacy.models.planted import PlantedLeak, PlantedPrompts
 from pytest_diffprivacy.models.prediction import PredictionType, eps_from, prediction_from_eps
+from pytest_diffprivacy.models.prompts import class_labels
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.slices import in_batches
 from pytest_diffprivacy.sources.controls import FEW, LARGE, control, not_applicable, stop
+from pytest_diffprivacy.sources.synthetic import ROLE, synthetic_images
 from pytest_diffprivacy.statistics.wiring import TINY, Other, Wiring, judge_wiring, loses_by_far
 
 VERSION: Final = 1
@@ -61,7 +63,9 @@ Named: TypeAlias = Iterator[tuple[str, Matrix, Matrix, Matrix]]
 """What would be different, its errors, those of its blur, and those that it is compared with."""
 
 
-def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings: Findings) -> None:
+def wiring_control(
+    auditor: Auditor, model: Denoiser, images: ImageSet | None, findings: Findings, *, decides: bool = True
+) -> None:
     """Check a model's outputs and its wiring, once for all claims on it, and record it.
 
     A network that denoises no better than a blur, and that no other wiring makes better, cannot PASS; nor can one with
@@ -70,13 +74,18 @@ def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings
     Args:
         auditor: who computes.
         model: under audit.
-        images: the non-members; shown with their prompts where the model takes them.
+        images: the non-members; shown with their prompts where the model takes them. None, or of another size than
+            the model's: synthetic images take their place.
         findings: the claim's.
+        decides: whether a network that denoises no better than a blur cannot PASS; not of a claim about generations,
+            which are those of the network as it is.
 
     Raises:
         AuditError: the outputs are not those of a denoiser, or the wiring is wrong.
     """
     large = int(np.prod(model.sample_shape)) > LARGE
+    if isinstance(model, EXACT) or images is None or images.image_shape != model.image_shape:
+        images = synthetic_images(model.image_shape, FEW if large else FITTED)
     count = min(FEW if large else IMAGES, len(images))
     title, times = model.identity.name, ", ".join(map(str, TIMESTEPS))
     done = DONE.format(count=count, role=images.role, times=times)
@@ -86,7 +95,8 @@ def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings
     if count < LEAST:
         why = f"{len(images)} {images.role}s are too few: {LEAST} are needed."
         findings.controls.append(not_applicable("wiring", title, done, why))
-        findings.unproven = f"{title} is not shown to be asked as it was trained: {why}"
+        if decides:
+            findings.unproven = f"{title} is not shown to be asked as it was trained: {why}"
         return
     used = images.subset(images.digest_order[: count if large else FITTED])
     own = used.prompts(range(len(used)))
@@ -96,11 +106,27 @@ def wiring_control(auditor: Auditor, model: Denoiser, images: ImageSet, findings
     }  # fmt: skip
     unit = Unit("wiring", depends, partial(_errors, used, count), len(TIMESTEPS) * count)
     (arrays,) = auditor.engine.run(model, [unit], title="checking the wiring", work=Work())
-    _record(arrays, title, done, findings)
+    if _record(arrays, title, done, findings) is Wiring.BLUR and decides:
+        findings.unproven = f"{title} denoises no better than a blur: it has not learned, or is wired wrongly. {CHECK}."
+        if images.role == ROLE:
+            findings.unproven += (
+                " Images of the kind that it was trained on show more than synthetic ones: give "
+                "ProbeSet(members, nonmembers, prompts=...) in the place of the prompts."
+            )
     stop(findings, "wiring", f"so silence of an attack proves nothing. {CHECK}")
 
 
-def _record(arrays: Arrays, title: str, done: str, findings: Findings) -> None:
+def generator_wiring(auditor: Auditor, model: object, images: ImageSet | None, findings: Findings) -> None:
+    """The same of a generator of ours, whose generations and noise predictions are wired alike; no other is asked.
+
+    Raises:
+        AuditError: the wiring is wrong, so that what is generated is not what the network has learned.
+    """
+    if isinstance(model, Denoiser) and _network(model) is not None:
+        wiring_control(auditor, model, images, findings, decides=False)
+
+
+def _record(arrays: Arrays, title: str, done: str, findings: Findings) -> Wiring:
     others = {
         name: Other(arrays[name], arrays[OTHER_BLUR + name], arrays[BASE + name])
         for name in arrays
@@ -121,8 +147,7 @@ def _record(arrays: Arrays, title: str, done: str, findings: Findings) -> None:
         meaning = f"It looks like {found.remedy}: then the error is {_means(arrays[found.remedy])}."
     recorded = outcome.get(found.wiring, ControlOutcome.NOT_APPLICABLE)
     findings.controls.append(control("wiring", title, done, recorded, f"{meaning} {shown}"))
-    if found.wiring is Wiring.BLUR:
-        findings.unproven = f"{title} denoises no better than a blur: it has not learned, or is wired wrongly. {CHECK}."
+    return found.wiring
 
 
 def _means(errors: NDArray[np.generic]) -> str:
@@ -222,6 +247,9 @@ def _points(images: ImageSet, count: int, model: Denoiser, batch_size: int) -> _
             model.condition(prompts, count)
         except ModelError:  # an unconditional model; an attack that hands prompts on says so itself
             prompts = None
+    classes = class_labels(model)
+    if prompts is None and classes is not None and classes.null is None:  # any class: it need not be the image's own
+        prompts = [number % (classes.classes or 1) for number in range(count)]
     x0 = encoded[:count]
     draws = [np.random.default_rng(number).standard_normal(tuple(x0.shape)) for number in TIMESTEPS]
     noise = tuple(torch.from_numpy(draw).to(x0) for draw in draws)

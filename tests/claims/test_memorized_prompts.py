@@ -101,7 +101,7 @@ def test_a_model_whose_prompts_are_like_the_reference_holds():
     claim = assert_no_memorized_prompts(prompted_model(), BROADS, auditor=judge(), **CLAIM | {"limit": 0.5})
     assert claim.verdict is Verdict.PASS
     assert claim.high <= 0.5
-    assert [c.kind for c in claim.controls] == ["positive", "negative"]
+    assert [c.kind for c in claim.controls] == ["positive", "wiring", "negative"]
     assert {c.outcome for c in claim.controls} == {ControlOutcome.HELD}
     assert len(claim.strips) >= 1  # the most conspicuous prompt is shown all the same
 
@@ -187,7 +187,10 @@ def test_cut_prompts_sampler_and_derivative_are_said():
     assert "1 of 2 prompts are longer than the 77 tokens that the text encoder takes" in said
     assert "own scheduler is PNDMScheduler; detectors walk by deterministic DDIM" in said
     assert "Derivative: central differences with an RMS change of x of" in said
-    assert [c.outcome for c in caught.value.claim.controls] == [ControlOutcome.HELD, ControlOutcome.NOT_APPLICABLE]
+    assert [c.outcome for c in caught.value.claim.controls] == [
+        ControlOutcome.HELD,
+        *[ControlOutcome.NOT_APPLICABLE] * 2,
+    ]
     assert caught.value.claim.methods[0].evaluations_per_image == 6
 
 
@@ -195,7 +198,7 @@ def test_a_model_that_answers_nan_is_an_error(monkeypatch):
     model = prompted_model()
     monkeypatch.setattr(model, "predict_eps", lambda x, t, c=None: torch.full_like(x, torch.nan))
     auditor = judge()
-    with pytest.raises(AuditError, match="output is not finite"):
+    with pytest.raises(AuditError, match="returns NaN or infinity"):
         assert_no_memorized_prompts(model, BROADS, auditor=auditor, **CLAIM)
     assert auditor.claims[0].verdict is Verdict.ERROR
 

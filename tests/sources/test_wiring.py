@@ -1,19 +1,21 @@
 """Wiring control: the right wiring of every family holds or says why not; a wrong one is an error that names it."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from torch.nn.functional import interpolate
 
-from pytest_diffprivacy import load_model
+from pytest_diffprivacy import assert_no_extraction, assert_no_memorized_prompts, load_model
 from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.models.network import NetworkDenoiser
 from pytest_diffprivacy.probes import ImageSet
-from pytest_diffprivacy.sources.wiring import wiring_control
+from pytest_diffprivacy.sources.wiring import generator_wiring, wiring_control
 from tests.models import family_builders as build
 
 EXAMPLES = Path(__file__).parents[2] / "example_audits"
@@ -120,4 +122,53 @@ def test_random_weights_of_a_family_are_no_wrong_wiring(family):
 
 
 def test_few_images_and_exact_models_say_why_there_is_no_control(release, unseen):
-    assert judged(release, unseen.subset(range(9))) == ("not applicable", "")
+    outcome, unproven = judged(release, unseen.subset(range(9)))
+    assert outcome == "not applicable"
+    assert "9 non-members are too few: 10 are needed" in unproven
+
+
+def prompted(folder, kind=None):
+    """A text-to-image example, perhaps with another prediction type than the one it was trained with."""
+    own = json.loads((EXAMPLES / folder / "scheduler" / "scheduler_config.json").read_text())
+    scheduler = DDIMScheduler.from_config(own | ({} if kind is None else {"prediction_type": kind}))
+    return load_model(EXAMPLES / folder, scheduler=scheduler)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "wrong"), [("emoji-v", "epsilon"), ("emoji-release", "v_prediction")])
+def test_without_images_synthetic_ones_tell_a_right_wiring_from_a_wrong_one(folder, wrong):
+    assert judged(prompted(folder), None) == ("held", "")
+    with pytest.raises(AuditError, match=r"It looks like predicts='(epsilon|v_prediction)' \(it is read as"):
+        judged(prompted(folder, wrong), None)
+
+
+@pytest.mark.slow
+def test_a_claim_about_prompts_alone_on_a_wrong_wiring_is_an_error_before_anything_is_watched():
+    judge = Auditor()
+    with pytest.raises(AuditError, match=r"It looks like predicts='v_prediction' \(it is read as 'epsilon'\)"):
+        assert_no_memorized_prompts(
+            prompted("emoji-v", "epsilon"), ["a cat", "a dog"], reference=["a cow", "a pig"],
+            detector="score_difference",
+            images_per_prompt=1, sampling_steps=4, limit=0.5, auditor=judge,
+        )  # fmt: skip
+    assert judge.claims[0].verdict == "ERROR"
+
+
+def test_generations_of_a_wrong_wiring_are_an_error(release, unseen):
+    probes, change = digits_probes("digits-release"), WRONG["it is told t / 1000"][0]
+    wrong = network(release, change)
+    with pytest.raises(AuditError, match="it is told t / 1000"):
+        assert_no_extraction(wrong, probes, generations=8, steps=2, max_rate=0.5, auditor=Auditor())
+
+
+def test_a_network_that_has_not_learned_may_pass_a_claim_about_its_generations(unseen):
+    model, findings = load_model(build.unconditional()), Findings()
+    generator_wiring(Auditor(), model, None, findings)
+    assert [control.outcome.value for control in findings.controls] == ["not applicable"]
+    assert findings.unproven == ""
+
+
+def test_a_claim_about_prompts_of_a_network_that_has_not_learned_says_what_would_show_more():
+    outcome, unproven = judged(load_model(build.stable_diffusion()), None)
+    assert outcome == "not applicable"
+    assert "give ProbeSet(members, nonmembers, prompts=...)" in unproven
