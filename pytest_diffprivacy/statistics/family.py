@@ -206,9 +206,10 @@ def tpr_hint(
             f"about {enough} {first} and as many {second} would decide with probability {HINT:g} if nothing leaks, "
             f"{observed} at the observed rate"
         )
-    if decided is None:
+    if decided is None or (clean and enough is None):
         return (
-            f"at the observed rate no number of probes decides; without any leak {enough or 'no number'} a side would"
+            "at the observed rate no number of probes decides; a model without any leak passes with "
+            f"{enough or 'no number'} a side"
         )
     return f"about {decided} {first} and as many {second} would decide at the observed rate"
 
