@@ -161,10 +161,17 @@ class UsageShareStatistic(Statistic):
         return usage_share(*roles, confidence=self.confidence, rates=self.rates, seed=self.seed)
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
-        """How wide the interval will be, by how well the attack recognises members."""
+        """The share that must be observed, by how well the attack recognises members."""
         (suspects, *_), z = counts, -float(stats.norm.ppf(check_significance(self.confidence)))
-        widths = ", ".join(f"{z * 0.5 / math.sqrt(suspects) / gap:.2g} at {gap:g}" for gap in (0.2, 0.5, 0.9))
-        return {"bounds": f"about +- {widths} of TPR - FPR, by {suspects} suspects", "limit": f"{limit:g}"}
+        reach = {gap: z * 0.5 / math.sqrt(suspects) / gap for gap in (0.2, 0.5, 0.9)}
+        below = ", ".join(f"{limit - wide:.2g} at {gap:g}" for gap, wide in reach.items() if limit > wide)
+        above = ", ".join(f"{limit + wide:.2g} at {gap:g}" for gap, wide in reach.items() if limit + wide < 1.0)
+        none = "cannot: too few suspects, even where TPR - FPR is 0.9"
+        return {
+            "probes": f"{suspects} suspects",
+            "to pass": f"a share of at most about {below} of TPR - FPR" if below else none,
+            "to fail": f"a share of at least about {above} of TPR - FPR" if above else none,
+        }
 
     def needed(self, arrays: Stored, measured: UsageShare, limit: float) -> str:
         """Suspects with which the interval would clear the limit, if it shrank as their root."""

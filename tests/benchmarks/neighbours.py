@@ -21,7 +21,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
@@ -30,7 +30,9 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from pytest_diffprivacy.distances import ArrayImages, nearest_images, pairwise_l2, pairwise_tiled_l2
+from pytest_diffprivacy.distances import ArrayImages, nearest_images, neighbours, pairwise_l2, pairwise_tiled_l2
+from pytest_diffprivacy.distances.bounds import Features
+from pytest_diffprivacy.slices import in_batches
 from tests.benchmarks.resident import peak_resident
 from tests.benchmarks.table import Figure, arguments, conclude
 
@@ -102,27 +104,32 @@ def tiled() -> list[dict[str, Any]]:
 class Drawn:
     """Images that are drawn when they are read, so that only what a search holds counts."""
 
+    image_shape, in_bytes = SHAPE, False
+
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
+
+    @property
+    def features(self) -> Features:
+        """Of images this small nobody asks for bounds."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return self._count
 
-    def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
-        """Blocks of random images, the same at every reading with this size."""
-        for start in range(0, self._count, size):
-            stop = min(start + size, self._count)
-            rng = np.random.default_rng([self._seed, start])
-            yield range(start, stop), rng.random((stop - start, *SHAPE), dtype=np.float32)
+    def pixels(self, indices: Sequence[int]) -> NDArray[np.float32]:
+        """A block of random images, the same at every reading from this place."""
+        rng = np.random.default_rng([self._seed, indices[0]])
+        return rng.random((len(indices), *SHAPE), dtype=np.float32)
 
 
 def search_stream(queries: int, searched: int) -> None:
-    """Search block by block as the audit does; print the peak above the start in megabytes."""
-    from pytest_diffprivacy.distances.neighbours import query_rows
-
+    """Search block by block, as where a set is too large to be held; print the peak above the start in megabytes."""
+    neighbours.HELD_BYTES = 0
     start = peak_resident()
     found = 0
-    for _, images in Drawn(queries, 1).batches(query_rows(int(np.prod(SHAPE)))):
+    for part in in_batches(queries, neighbours.QUERY_BYTES // (4 * int(np.prod(SHAPE)))):
+        images = Drawn(queries, 1).pixels(range(part.start, part.stop))
         found += len(nearest_images(images, Drawn(searched, 2), K).indices)
     assert found == queries
     print((peak_resident() - start) / 1e6)

@@ -23,6 +23,7 @@ from pytest_diffprivacy.distances import pixel_embedding
 from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.statistics import DcrShare, dcr_share_of_counts, trials_needed
 from pytest_diffprivacy.statistics.dcr import generations_needed
+from pytest_diffprivacy.statistics.sample_size import HINT
 from tests.claims.conftest import smooth_images
 
 FEW: dict[str, Any] = {"generations": 512, "steps": 8}
@@ -102,7 +103,7 @@ def test_the_number_said_counts_how_generations_share_their_nearest_records() ->
     found = drawn(500)
     said = re.match("about ([0-9]+) generations, or more members", generations_needed(found, 0.5))
     assert said
-    needed = trials_needed(found.value, 0.5)
+    needed = trials_needed(found.value, 0.5, power=HINT)
     assert needed
     assert drawn(int(said[1])).effective == pytest.approx(needed, rel=0.2)
     one = dcr_share_of_counts(np.array([300.0] + [0.0] * 9), np.zeros(10))

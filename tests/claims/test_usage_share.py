@@ -103,7 +103,7 @@ def test_a_plan_counts_what_the_target_is_asked() -> None:
     assert (source.counts, source.evaluations) == ((60,), 4)
     assert source.title == "Usage share (DUCI), 4 reference models"
     plan = UsageShareStatistic().plan(source.counts, 0.4)
-    assert plan["bounds"].startswith("about +- 0.53 at 0.2, 0.21 at 0.5")
+    assert plan["to fail"] == "a share of at least about 0.93 at 0.2, 0.61 at 0.5, 0.52 at 0.9 of TPR - FPR"
 
 
 def test_bad_arguments_are_named() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.membership import (
     ATTACKS,
     averaged_losses,
@@ -70,8 +71,8 @@ def test_an_attack_asks_each_image_with_its_own_prompt(name, model, images, prom
     assert not np.isclose(changed[:2], together[:2], rtol=2e-4, atol=1e-5).all()
 
 
-def test_every_named_attack_is_tried():
-    assert set(ATTACKS) <= set(FEW)
+def test_every_named_attack_that_asks_a_denoiser_is_tried():
+    assert {name for name, attack in ATTACKS.items() if attack.access is not Access.BLACK_BOX} <= set(FEW)
 
 
 @pytest.mark.parametrize("name", sorted(set(FEW) - {"clid"}))

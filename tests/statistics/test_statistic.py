@@ -148,6 +148,11 @@ RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan,
         (400, 40, 50),
         "400 generations, 40 members, 50 non-members, duplicates counted",
     ),
+    "erasure": (
+        {"margin": 0.1, "delta": 0.15, "max_copies": 0.05, "confidence": 0.95},
+        (40, 50),
+        "40 images to be forgotten, 50 never seen",
+    ),
     "excess_tpr": (TPR, (40, 50), "40 members, 50 non-members, duplicates counted"),
     "family_tpr": (TPR, (40, 50), "40 members, 50 non-members, duplicates counted"),
     "group_sequential_auroc": (
@@ -188,6 +193,12 @@ RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan,
         (12, 4, 1),
         "12 prompts with 4 images each, 1 left out without training image",
     ),
+    "two_looks_tpr": (
+        {"max_fpr": 0.05, "limit": 0.6, "members": 400, "nonmembers": 500, "part": 0.5, "confidence": 0.95},
+        (400, 500),
+        "400 members, 500 non-members, duplicates counted",
+    ),
+    "usage_share": ({"confidence": 0.95, "rates": "global", "seed": 1}, (400,), "400 suspects"),
 }
 
 
