@@ -265,7 +265,7 @@ class _AuditRun:
         if session.config.option.collectonly or not (self.audits.expected or typed or raised or self._has_records()):
             return
         from pytest_diffprivacy.audit.catalogue import known_methods
-        from pytest_diffprivacy.conclusion import is_red, new_baseline, write_documents
+        from pytest_diffprivacy.conclusion import is_red, write_documents
         from pytest_diffprivacy.evidence.pictures import redacted_command
         from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
         from pytest_diffprivacy.report.lines import junit_properties, run_lines
@@ -299,11 +299,16 @@ class _AuditRun:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
         if bool(self.settings["update-baseline"]):
-            try:
-                self.lines.append(new_baseline(run, self.settings, self._folder().folder, chosen=self._chosen()))
-            except DiffPrivacyError as error:
-                self.lines.append(f"ERROR         {error}")
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            self._update_baseline(session, run)
+
+    def _update_baseline(self, session: pytest.Session, run: Any) -> None:
+        from pytest_diffprivacy.conclusion import new_baseline
+
+        try:
+            self.lines.append(new_baseline(run, self.settings, self._folder().folder, chosen=self._chosen()))
+        except DiffPrivacyError as error:
+            self.lines.append(f"ERROR         {error}")
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def _junit_error(self, report: pytest.TestReport) -> None:
         """JUnit: a claim that could not be judged is an error; pytest says failure of whatever a test raises."""

@@ -31,7 +31,7 @@ def commands(readme: str) -> list[str]:
 def test_each_of_the_two_commands_installs_and_runs(commands: list[str]) -> None:
     audit, suite = commands
     assert audit == INSTALL + ". && pytest example_audits --diffprivacy-report audit.html\n"
-    assert suite == INSTALL + "'.[test]' && pytest\n"
+    assert suite == INSTALL + "'.[test]' && pytest -n 2\n"
 
 
 def test_the_readme_is_one_page(readme: str) -> None:
