@@ -122,16 +122,7 @@ def _log_density(points: Matrix, fitted: Matrix) -> Matrix:
     return np.asarray(-0.5 * (squares + np.linalg.slogdet(covariance)[1]), dtype=np.float64)
 
 
-@method(
-    title="Black-box reconstruction similarity",
-    access=Access.BLACK_BOX,
-    source="Pang and Wang 2025",
-    version=1,
-    needs=[Need.PROMPTS],
-    evaluations=lambda p: int(p["generations"]) * int(p["steps"]) * (1 if p["guidance_scale"] == 1.0 else 2),
-    timesteps=lambda p: (),
-)
-def reconstruction(
+def reconstruction_scores(
     model: Generator,
     images: Tensor | ArrayLike,
     *,
@@ -191,6 +182,18 @@ def reconstruction(
         found.append(reconstruction_similarity(query, seen, direction).mean(1))
     scores = found[0] if base is None else found[0] - found[1]
     return np.asarray(scores, dtype=np.float64)
+
+
+reconstruction = method(
+    name="reconstruction",
+    title="Black-box reconstruction similarity",
+    access=Access.BLACK_BOX,
+    source="Pang and Wang 2025",
+    version=1,
+    needs=[Need.PROMPTS],
+    evaluations=lambda p: int(p["generations"]) * int(p["steps"]) * (1 if p["guidance_scale"] == 1.0 else 2),
+    timesteps=lambda p: (),
+)(reconstruction_scores)
 
 
 def _seeds(digest: bytes, seed: int, count: int) -> list[int]:

@@ -20,6 +20,7 @@ def test_an_audit_whose_time_is_over_is_inconclusive_and_continues(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.write("test_release.py", MODEL, AUDIT)
+    project.stores_of_one_secret("uninterrupted", ".diffprivacy")
     uninterrupted = project.run("--diffprivacy-cache-dir=uninterrupted")
     looks = iter(range(1000))
     with monkeypatch.context() as patch:  # half a minute from one look at the clock to the next

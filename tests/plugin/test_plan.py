@@ -30,6 +30,7 @@ ALL_IMPORTS = """
     import numpy as np
     from pytest_diffprivacy import *
     from pytest_diffprivacy.extraction import PromptSearch
+    from pytest_diffprivacy.membership import loss_measure, train_shadows
     from pytest_diffprivacy.mitigation import DelayedGuidance
     from pytest_diffprivacy.probes.canaries import toss
 """
@@ -156,6 +157,14 @@ CLAIMS = [  # a claim, its plan's first line, and what the plan must say
         "assert_finetune_not_extractable(diffusion_model, diffusion_model, probe_set, limit=0.1)",
         "Share of fine-tuning images that can be drawn out is at most 0.1",
         ["80 fine-tuning images, 90 others as control", "100 network evaluations a generation, 400000 in all"],
+    ),
+    (
+        "assert_usage_share_below(\n"
+        "    diffusion_model, probe_set.members, limit=0.4,\n"
+        "    references=train_shadows(probe_set.members, None, [loss_measure(draws=2)], recipe='v1', models=4)[0],\n"
+        ")",
+        "At most 0.4 of the suspects was used for training (Usage share (DUCI), 4 reference models)",
+        ["80 suspects", "0.3 at 0.9 of TPR - FPR", "4 network evaluations an image, 320 in all"],
     ),
     (
         f"{COMPARED}assert_mitigation_reduces_copies(comparison, 'delayed')",

@@ -57,6 +57,7 @@ def test_fresh_computes_again(audited: Project) -> None:
 
 @pytest.mark.slow
 def test_a_killed_run_is_continued_and_concludes_as_an_uninterrupted_one(audited: Project) -> None:
+    audited.stores_of_one_secret("uninterrupted", ".diffprivacy")
     uninterrupted = audited.run("--diffprivacy-cache-dir=uninterrupted")
     killed = audited.run_alone(environment={"DIE_AFTER_CALLS": "4"})
     assert killed.exit_code == -9
