@@ -109,9 +109,11 @@ def test_an_answer_that_denoises_nothing_cannot_pass(release, unseen):
 
 @pytest.mark.parametrize(
     "family",
-    ["unconditional", "dit", "stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux", "pixart",
+    # Not Flux, which knows no image below 256 pixels: minutes for what Stable Diffusion 3 says of flow networks.
+    ["unconditional", "dit", "stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "pixart",
      "latent_consistency"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_random_weights_of_a_family_are_no_wrong_wiring(family):
     model = load_model(getattr(build, family)())
     coarse = torch.from_numpy(np.random.default_rng(0).random((40, 3, 4, 4), dtype=np.float32))
