@@ -27,11 +27,9 @@ def split() -> tuple[np.ndarray, np.ndarray]:
     return order[:MEMBERS], order[MEMBERS:]
 
 
-def train(images: torch.Tensor, labels: torch.Tensor) -> UNet2DModel:
-    """The averaged weights after minimizing the DDPM loss on images with their labels."""
-    torch.manual_seed(SEED)
-    generator = torch.Generator().manual_seed(SEED)
-    unet = UNet2DModel(
+def class_unet() -> UNet2DModel:
+    """A network of the ten digits and a null label, untrained."""
+    return UNet2DModel(
         sample_size=8,
         in_channels=1,
         out_channels=1,
@@ -42,7 +40,14 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> UNet2DModel:
         norm_num_groups=8,
         add_attention=False,
         num_class_embeds=NULL + 1,
-    ).train()
+    )
+
+
+def train(images: torch.Tensor, labels: torch.Tensor) -> UNet2DModel:
+    """The averaged weights after minimizing the DDPM loss on images with their labels."""
+    torch.manual_seed(SEED)
+    generator = torch.Generator().manual_seed(SEED)
+    unet = class_unet().train()
     scheduler, averaged = make_scheduler(), copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=2e-3, weight_decay=0.0)
     decay_to_zero = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

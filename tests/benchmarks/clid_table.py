@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from build_digits import digit_images, make_scheduler, update_average
-from diffusers import UNet2DModel
+from build_digits_classes import DROPPED, NULL, class_unet
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
@@ -29,7 +29,7 @@ from pytest_diffprivacy.statistics import auroc, tpr_at_fpr
 from tests.benchmarks.table import arguments, bounds, conclude
 
 MEMBERS, OTHERS = 600, 900
-STEPS, BATCH, NULL, DROPPED = 4000, 64, 10, 0.1
+STEPS, BATCH = 4000, 64
 COLUMNS = ("attack", "members", "others", "AUROC", "TPR at 1 %", "evaluations")
 
 
@@ -37,18 +37,7 @@ def trained(images: torch.Tensor, labels: torch.Tensor) -> PixelDiffusion:
     """The averaged weights after minimizing the DDPM loss on images with their labels."""
     torch.manual_seed(21)
     generator = torch.Generator().manual_seed(21)
-    unet = UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=8,
-        add_attention=False,
-        num_class_embeds=NULL + 1,
-    ).train()
+    unet = class_unet().train()
     scheduler, averaged = make_scheduler(), copy.deepcopy(unet).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-3, weight_decay=0.0)
     decay_to_zero = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

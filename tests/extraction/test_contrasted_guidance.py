@@ -40,7 +40,7 @@ def guidance(case: str) -> dict[str, Any]:
     return {"w": told["w"], "k": 0.0 if without else told["k"], "base_prompt": PROMPT if without else None}
 
 
-def agrees(found: Any, key: str, dtype: torch.dtype) -> None:
+def assert_agrees(found: Any, key: str, dtype: torch.dtype) -> None:
     values = DOUBLE if dtype is torch.float64 and key in DOUBLE else SINGLE
     tolerance = TOLD["tolerances"][key]
     atol = tolerance.get("atol_float64", tolerance["atol"]) if values is DOUBLE else tolerance["atol"]
@@ -52,14 +52,14 @@ def test_latents_and_noises_agree_with_the_authors_code(case: str, dtype: torch.
     models = model("", dtype), model(CASES[case]["tuned"], dtype)
     start = INPUTS["finextract_start"].to(dtype)
     after = list(contrasted_walk(*models, start, PROMPT, steps=5, last="published", **guidance(case)))
-    agrees(torch.stack([start, *after]), f"finextract.{case}.latents", dtype)
+    assert_agrees(torch.stack([start, *after]), f"finextract.{case}.latents", dtype)
     times = [t for t, _ in contrasted_path(1000, 5)]
     assert times == TOLD["finextract_timesteps"]
     noises = [
         contrasted_eps(*models, x, t, PROMPT, **guidance(case))
         for x, t in zip([start, *after[:-1]], times, strict=True)
     ]
-    agrees(torch.stack(noises), f"finextract.{case}.eps_contrast", dtype)
+    assert_agrees(torch.stack(noises), f"finextract.{case}.eps_contrast", dtype)
     for weight, name in ((0.0, "eps_base"), (1.0, "eps_tuned")):
         key = f"finextract.{case}.{name}"
         if key in SINGLE:
@@ -67,7 +67,7 @@ def test_latents_and_noises_agree_with_the_authors_code(case: str, dtype: torch.
                 contrasted_eps(*models, x, t, PROMPT, weight, 0.0)
                 for x, t in zip([start, *after[:-1]], times, strict=True)
             ]
-            agrees(torch.stack(own), key, dtype)
+            assert_agrees(torch.stack(own), key, dtype)
 
 
 @pytest.mark.slow
@@ -75,10 +75,10 @@ def test_fifty_steps_and_the_end_at_the_first_timestep_agree() -> None:
     models, start = (model("", torch.float32), model("dreambooth", torch.float32)), INPUTS["finextract_start"]
     own = guidance("dreambooth")
     after = list(contrasted_walk(*models, start, PROMPT, steps=50, last="published", **own))
-    agrees(after[-1], "finextract.dreambooth.final50", torch.float32)
-    agrees(torch.stack(after[-2:]), "finextract.dreambooth.step49_50", torch.float32)
+    assert_agrees(after[-1], "finextract.dreambooth.final50", torch.float32)
+    assert_agrees(torch.stack(after[-2:]), "finextract.dreambooth.step49_50", torch.float32)
     (*_, clean) = contrasted_walk(*models, start, PROMPT, steps=5, **own)
-    agrees(clean, "formula_finextract.dreambooth.last_step_to_final_alpha", torch.float32)
+    assert_agrees(clean, "formula_finextract.dreambooth.last_step_to_final_alpha", torch.float32)
 
 
 def test_guidance_past_the_fine_tune_ends_on_its_images_more_often() -> None:

@@ -35,7 +35,7 @@ def golden_keys(group):
     return json.loads((SECOND / f"{group}.json").read_text("utf-8"))
 
 
-def agrees(group, key, found, dtype=torch.float32, rows=None):
+def assert_agrees(group, key, found, dtype=torch.float32, rows=None):
     """The first rows of this precision's reference value, of float32 where float64 has none, within its tolerance."""
     values, tolerances = golden(group), golden_keys(group)[key]
     exact = dtype == torch.float64 and f"float64/{key}" in values

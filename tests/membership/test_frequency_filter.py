@@ -17,7 +17,7 @@ from pytest_diffprivacy.membership import (
     pia_scores,
     secmi_scores,
 )
-from tests.membership.second_golden import CAPTIONS, agrees, golden_input, golden_keys, pixel_model
+from tests.membership.second_golden import CAPTIONS, assert_agrees, golden_input, golden_keys, pixel_model
 from tests.models.builders import binary_images, memorizer, smooth_images
 from tests.models.text_builders import golden_text_model
 
@@ -37,7 +37,7 @@ def keys(*starts):
 def test_the_filter_is_that_of_the_authors_code(key):
     _, _, size, width, *scale = key.split(".")
     x = golden_input(GROUP, f"filter_x{size}")
-    agrees(GROUP, key, frequency_filter(x, int(width[1:]), float(".".join(scale)[1:])))
+    assert_agrees(GROUP, key, frequency_filter(x, int(width[1:]), float(".".join(scale)[1:])))
 
 
 def test_a_filter_that_would_wrap_is_refused():
@@ -80,7 +80,7 @@ def test_pixel_scores_are_those_of_the_authors_code(side, dtype):
                 secmi_scores(model, images, timestep=t - 100, step=100, frequency_filter=f) for t in times
             ],
         }
-        agrees(GROUP, key, -np.stack(rows[attack]()), dtype)
+        assert_agrees(GROUP, key, -np.stack(rows[attack]()), dtype)
 
 
 class GivenLatents:
@@ -112,10 +112,12 @@ def test_latent_scores_are_those_of_the_authors_code(size, dtype):
     for name, scale in (("plain", 1.0), ("filtered", 0.2)):
         given = {"prompts": CAPTIONS, "frequency_filter": X0(half_width=width, scale=scale)}
         start = f"fremia.latent{size}"
-        agrees(GROUP, f"{start}.loss.{name}", -loss_scores(model, images, timesteps=[500], noise=noise, **given), dtype)
-        agrees(GROUP, f"{start}.pia.{name}", -pia_scores(model, images, timestep=500, p=2, **given), dtype)
+        assert_agrees(
+            GROUP, f"{start}.loss.{name}", -loss_scores(model, images, timesteps=[500], noise=noise, **given), dtype
+        )
+        assert_agrees(GROUP, f"{start}.pia.{name}", -pia_scores(model, images, timestep=500, p=2, **given), dtype)
         secmi = secmi_scores(model, images, timestep=100, last_step=1, **given)
-        agrees(GROUP, f"{start}.secmi.{name}", -secmi, dtype)
+        assert_agrees(GROUP, f"{start}.secmi.{name}", -secmi, dtype)
 
 
 @precisions
@@ -129,8 +131,8 @@ def test_clid_is_that_of_the_authors_code_before_its_combination_and_after(dtype
         )
         count = noise[0, 0].numel()
         columns = np.column_stack([-terms.fit, *terms.differences]) / count
-        agrees(GROUP, f"fremia.latent16.clid.{name}.losses", columns, dtype)
-        agrees(GROUP, f"fremia.latent16.clid.{name}.score", terms.released_fremia() / count, dtype)
+        assert_agrees(GROUP, f"fremia.latent16.clid.{name}.losses", columns, dtype)
+        assert_agrees(GROUP, f"fremia.latent16.clid.{name}.score", terms.released_fremia() / count, dtype)
 
 
 def test_filtering_the_noise_ranks_as_filtering_the_image_at_one_timestep():

@@ -22,7 +22,7 @@ from pytest_diffprivacy.membership import latent_mask as named
 from pytest_diffprivacy.membership.latent_mask import _stretches, kept
 from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.models.scoring import image_batches
-from tests.membership.second_golden import CAPTIONS, agrees, golden, golden_input, golden_keys
+from tests.membership.second_golden import CAPTIONS, assert_agrees, golden, golden_input, golden_keys
 from tests.models.builders import binary_images, memorizer, smooth_images
 from tests.models.text_builders import golden_pipeline, golden_text_model
 
@@ -38,17 +38,17 @@ def images():
 @precisions
 def test_the_stretch_is_that_of_the_authors_code(dtype):
     model, probes = golden_text_model(dtype=dtype), golden_input(GROUP, "vae_probes")
-    agrees(GROUP, "mask.z", model.encode(images()).cpu(), dtype)
+    assert_agrees(GROUP, "mask.z", model.encode(images()).cpu(), dtype)
     for count in (8, 16):
-        agrees(GROUP, f"mask.c.mc{count}", latent_stretch(model, images(), probes[:, :count]), dtype)
+        assert_agrees(GROUP, f"mask.c.mc{count}", latent_stretch(model, images(), probes[:, :count]), dtype)
     unscaled = latent_stretch(model, images(), probes) - np.log(1 / 0.18215)
-    agrees(GROUP, "mask.c_unscaled.mc16", unscaled, dtype)
+    assert_agrees(GROUP, "mask.c_unscaled.mc16", unscaled, dtype)
 
 
 def test_the_mask_is_that_of_the_authors_code_ties_and_ends_included():
     c = latent_stretch(golden_text_model(), images(), golden_input(GROUP, "vae_probes"))
     for drop in (40, 70):
-        agrees(GROUP, f"mask.keep.drop{drop}", latent_mask(c, drop / 100).astype(float))
+        assert_agrees(GROUP, f"mask.keep.drop{drop}", latent_mask(c, drop / 100).astype(float))
     assert latent_mask(c, 0.4).sum(1).tolist() == [153] * 4  # 103 of 256 dropped: the threshold is one of the values
     assert latent_mask(c, 0.0).all()
 
@@ -56,8 +56,8 @@ def test_the_mask_is_that_of_the_authors_code_ties_and_ends_included():
 def test_the_exact_stretch_and_its_mask_are_those_of_the_whole_jacobian():
     model = golden_text_model()
     c = latent_stretch(model, images(), exact=True)
-    agrees(GROUP, "formula_mask.c_exact", c, torch.float64)
-    agrees(GROUP, "formula_mask.keep_exact.drop40", latent_mask(c).astype(float))
+    assert_agrees(GROUP, "formula_mask.c_exact", c, torch.float64)
+    assert_agrees(GROUP, "formula_mask.keep_exact.drop40", latent_mask(c).astype(float))
     scores = [sima_scores(model, images(), timestep=10 * i, prompts=CAPTIONS, latent_mask=LatentMask(exact=True))
               for i in range(3)]  # fmt: skip
     expected = golden(GROUP)["float64/formula_mask.sima_exact.drop40"][:3].numpy()
@@ -89,7 +89,7 @@ def test_masked_attacks_are_those_of_the_authors_code(dtype):
             "secmi": lambda t, g=given: secmi_scores(model, x, timestep=t, **g),
         }[attack]
         rows = len(golden(GROUP)[f"float32/{key}"]) if dtype == torch.float64 else 3
-        agrees(GROUP, key, -np.stack([score(10 * row) for row in range(rows)]), dtype, rows)
+        assert_agrees(GROUP, key, -np.stack([score(10 * row) for row in range(rows)]), dtype, rows)
 
 
 @pytest.mark.slow

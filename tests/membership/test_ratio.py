@@ -18,7 +18,7 @@ from pytest_diffprivacy.membership import (
 from pytest_diffprivacy.membership.ratio import leave_one_out
 from pytest_diffprivacy.membership.shadow import PlannedShadows
 from pytest_diffprivacy.statistics import auroc
-from tests.membership.second_golden import agrees, golden_input, golden_keys
+from tests.membership.second_golden import assert_agrees, golden_input, golden_keys
 
 GROUP = "ratio"
 
@@ -45,22 +45,22 @@ def test_every_reference_value_is_met(key):
         a = 0.0  # what the code's tuning on the paired model's labels gives
     if "single_out" in key:
         one, z = np.zeros((1, 60), dtype=bool), ratio_scores(points[0], points[1][:1], nobody[:1], a=a)
-        agrees(GROUP, key, population_share(ratio_scores(own[0], own[1][:1], one, a=a), z))
+        assert_agrees(GROUP, key, population_share(ratio_scores(own[0], own[1][:1], one, a=a), z))
     elif name == "rmia.online":
         z = ratio_scores(*points, nobody, online=True)
-        agrees(GROUP, key, population_share(ratio_scores(*own, online=True), z))
+        assert_agrees(GROUP, key, population_share(ratio_scores(*own, online=True), z))
     elif name in ("rmia.offline", "rmia.offline_pair", "rmia.offline_privacyguard", "rmia.tuned"):
         given = {"population_target": points[0], "population_references": points[1], "a": a}
         given |= {"convert": name != "rmia.offline_pair"}
-        agrees(GROUP, key, published_ratio_scores(*own, **given))
+        assert_agrees(GROUP, key, published_ratio_scores(*own, **given))
     elif name == "formula_rmia.ratio":
-        agrees(GROUP, key, ratio_scores(*own, a=a))
+        assert_agrees(GROUP, key, ratio_scores(*own, a=a))
     elif name == "formula_rmia.ratio_online":
-        agrees(GROUP, key, ratio_scores(*own, online=True))
+        assert_agrees(GROUP, key, ratio_scores(*own, online=True))
     elif name == "formula_rmia.offline":
-        agrees(GROUP, key, population_share(ratio_scores(*own, a=a), ratio_scores(*points, nobody, a=a)))
+        assert_agrees(GROUP, key, population_share(ratio_scores(*own, a=a), ratio_scores(*points, nobody, a=a)))
     elif name == "formula_rmia.log_ratio_population":
-        agrees(GROUP, key, population_share(log_ratio_scores(*own), log_ratio_scores(*points, nobody)))
+        assert_agrees(GROUP, key, population_share(log_ratio_scores(*own), log_ratio_scores(*points, nobody)))
     else:
         tau = re.search(r"tau(\d+)", key)
         chosen = {
@@ -69,7 +69,7 @@ def test_every_reference_value_is_met(key):
             "formula_rmia.log_ratio_online": {"form": "online"},
             "formula_rmia.relative_log_ratio": {"relative": True},
         }[name]
-        agrees(GROUP, key, log_ratio_scores(*own, **chosen))
+        assert_agrees(GROUP, key, log_ratio_scores(*own, **chosen))
 
 
 def test_a_large_temperature_is_the_mean():

@@ -13,7 +13,7 @@ from pytest_diffprivacy.membership import (
     usage_share,
 )
 from pytest_diffprivacy.statistics.usage_share import per_image_rates
-from tests.membership.second_golden import agrees, golden, golden_input, golden_keys
+from tests.membership.second_golden import assert_agrees, golden, golden_input, golden_keys
 
 GROUP = "usage_share"
 MODELS = {4: slice(4, 8), 2: slice(4, 6)}
@@ -45,9 +45,9 @@ def test_the_scores_are_those_of_the_authors_code(references):
         )  # fmt: skip
 
     targets = [attacked(target, list(models)) for target in range(4)]
-    agrees(GROUP, f"duci.refs{references}.scores", np.stack(targets))
+    assert_agrees(GROUP, f"duci.refs{references}.scores", np.stack(targets))
     others = [attacked(model, [m for m in models if m != model]) for model in models]
-    agrees(GROUP, f"duci.refs{references}.reference_scores", np.stack(others))
+    assert_agrees(GROUP, f"duci.refs{references}.reference_scores", np.stack(others))
 
 
 @pytest.mark.parametrize("references", [4, 2])
@@ -55,20 +55,20 @@ def test_shares_rates_and_thresholds_are_those_of_the_authors_code_and_of_the_fo
     scores, reference, members = published(references)
     start = f"duci.refs{references}"
     released = [usage_share(row, reference, members, decision="above") for row in scores]
-    agrees(GROUP, f"{start}.estimate", [one.value for one in released])
+    assert_agrees(GROUP, f"{start}.estimate", [one.value for one in released])
     first = released[0]
-    agrees(GROUP, f"{start}.tpr_fpr_threshold", [first.tpr[0], first.fpr[0], first.threshold[0]])
+    assert_agrees(GROUP, f"{start}.tpr_fpr_threshold", [first.tpr[0], first.fpr[0], first.threshold[0]])
     used = scores > first.threshold[0]
-    agrees(GROUP, f"{start}.per_image", (used - first.fpr[0]) / (first.tpr[0] - first.fpr[0]))
+    assert_agrees(GROUP, f"{start}.per_image", (used - first.fpr[0]) / (first.tpr[0] - first.fpr[0]))
     ours = [usage_share(row, reference, members) for row in scores]
-    agrees(GROUP, f"formula_{start}.estimate_consistent", [one.value for one in ours])
-    agrees(GROUP, f"formula_{start}.estimate_clipped", [one.clipped for one in ours])
-    agrees(GROUP, f"formula_{start}.direct_count", [one.counted[0] for one in ours])
+    assert_agrees(GROUP, f"formula_{start}.estimate_consistent", [one.value for one in ours])
+    assert_agrees(GROUP, f"formula_{start}.estimate_clipped", [one.clipped for one in ours])
+    assert_agrees(GROUP, f"formula_{start}.direct_count", [one.counted[0] for one in ours])
     rates = per_image_rates(reference, members, first.threshold[0])
     for name, rate in zip(("tpr", "fpr"), rates, strict=True):
-        agrees(GROUP, f"formula_{start}.{name}_per_image", rate)
+        assert_agrees(GROUP, f"formula_{start}.{name}_per_image", rate)
     each = [usage_share(row, reference, members, rates="per_image").value for row in scores]
-    agrees(GROUP, f"formula_{start}.estimate_per_image_rates", each)
+    assert_agrees(GROUP, f"formula_{start}.estimate_per_image_rates", each)
 
 
 def test_the_matched_form_is_near_the_truth_where_the_released_one_is_not():
@@ -78,8 +78,8 @@ def test_the_matched_form_is_near_the_truth_where_the_released_one_is_not():
     for target in range(4):
         matched = matched_scores(signals[target], signals[4:8], members[4:8], score=score)
         found.append(usage_share(matched.target, matched.references, matched.members))
-    agrees(GROUP, "formula_duci.refs4.estimate_matched", [one.value for one in found])
-    agrees(GROUP, "formula_duci.refs4.estimate_matched_each", np.array([one.each for one in found]).T)
+    assert_agrees(GROUP, "formula_duci.refs4.estimate_matched", [one.value for one in found])
+    assert_agrees(GROUP, "formula_duci.refs4.estimate_matched_each", np.array([one.each for one in found]).T)
     for one, truth in zip(found, (0.0, 0.1, 0.5, 1.0), strict=True):
         assert one.low <= truth <= one.high
     scores, reference, released = published(4)
