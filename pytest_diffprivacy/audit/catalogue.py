@@ -15,7 +15,6 @@ from pytest_diffprivacy.methods import Kind, catalogue
 BLACK, GREY = Access.BLACK_BOX, Access.GREY_BOX
 PRIVACY: Final = "differential privacy"
 ABSENT: Final = "not in this package, as of 2026-11-30"
-REFERENCES: Final = "reference models"
 UNCHECKED: Final = "known by name only; the paper was not checked"
 CANARIES: Final = "canaries that were planted by coin before training"
 
@@ -52,18 +51,6 @@ def _absent(kind: str, name: str, title: str, question: str, source: str, *needs
 
 MEMBER: Final = Kind.MEMBERSHIP.question
 MISSING: Final = (
-    _absent(Kind.MEMBERSHIP, "fremia", "Frequency-filtered scores (FreMIA)", MEMBER, "arXiv 2505.20955"),
-    _absent(Kind.MEMBERSHIP, "latent-mask", "Latent-dimension mask", MEMBER, "Rao, Qu and Moyer 2026"),
-    _absent(Kind.MEMBERSHIP, "rmia", "Ratio attack (RMIA)", MEMBER, "Zarifzadeh et al. 2024", REFERENCES),
-    _absent(
-        Kind.MEMBERSHIP, "duci", "Usage share (DUCI)", "How much of a set was used in training?",
-        "Tong et al. 2025", REFERENCES,
-    ),
-    _absent(
-        PRIVACY, "one-run-f-dp", "One-run bound of a trade-off curve",
-        "How large is the epsilon of the training at least?", "Mahloujifar et al. 2025",
-        CANARIES,
-    ),
     _absent(
         "attribute inference", "attribute-inference", "Attribute inference",
         "Can a hidden property of a person in a training image be guessed?", "Fredrikson et al. 2014; Yeom et al. 2018",

@@ -142,9 +142,7 @@ def _in_groups(findings: Findings, source: Source, claim: Claim, seed: int) -> M
     pairs = len(order.members)
     if pairs < 2:
         raise InsufficientProbes(f"Cannot bound AUROC from {pairs} member and non-member: add probes.", needed=2)
-    statistic = group_sequential_auroc(
-        claim.limit, pairs, confidence=findings.level(claim.confidence)
-    )  # left by the split
+    statistic = group_sequential_auroc(claim.limit, pairs, confidence=findings.level(claim.confidence))
     # By digest, so that the order does not depend on that of the files.
     queues = orders[0][order.members], orders[1][order.nonmembers]
     scores: list[Vector] = [np.empty(0), np.empty(0)]
@@ -160,7 +158,7 @@ def _in_groups(findings: Findings, source: Source, claim: Claim, seed: int) -> M
     arrays = {"members": {"member_scores": members}, "nonmembers": {"nonmember_scores": nonmembers}}
     measured = findings.measure(statistic, arrays, claim.limit)
     found = statistic.trajectory({"members": [members], "nonmembers": [nonmembers]})
-    findings.charts.append(_interim(found, claim.limit, claim.confidence))
+    findings.charts.append(_interim(found, claim.limit, statistic.confidence))
     decided = decide(measured, claim.limit).verdict in (Verdict.PASS, Verdict.FAIL)
     said = f"{len(members)} of {pairs} of each decided" if decided else f"all {pairs} of each did not decide"
     findings.notes.append(

@@ -154,7 +154,8 @@ def _in_looks(
     """A part of both sides in an order drawn by the seed, and the rest where it does not decide."""
     source.describe(findings)
     sizes = [len(order) for order in source.orders]
-    statistic = two_looks_tpr(*sizes, max_fpr=planned.max_fpr, limit=claim.limit, confidence=claim.confidence)
+    level = findings.level(claim.confidence)
+    statistic = two_looks_tpr(*sizes, max_fpr=planned.max_fpr, limit=claim.limit, confidence=level)
     # By digest, so that the order does not depend on that of the files.
     stream = np.random.default_rng([seed, 5, *sizes])
     queues = [order[stream.permutation(len(order))] for order in source.orders]

@@ -48,8 +48,9 @@ def _of(claims: Sequence[Claim]) -> WorstCase:
     ids = tuple(sorted({name for one in found for name in one.ids}))
     members, others, level = found[0].members, found[0].nonmembers, min(claim.confidence for claim in claims)
     share = rate(len(ids), members, confidence=level)
-    # Above the highest of n strangers lies a share of at most 1 - a^(1/n) of all, with confidence 1 - a; for each of k.
-    accused = len(attacks) * (1.0 - ((1.0 - level) / len(attacks)) ** (1.0 / others))
+    # Above the highest of n strangers lies a share of at most 1 - a^(1/n) of all, with confidence 1 - a; for each of k
+    # thresholds: attacks of one title may differ in their parameters.
+    accused = len(found) * (1.0 - ((1.0 - level) / len(found)) ** (1.0 / others))
     estimate = Estimate(
         name="Members that any attack recognises at an observed FPR of 0", value=share.value, low=share.low,
         high=share.high, confidence=level, counts=f"{members} members, {others} non-members",

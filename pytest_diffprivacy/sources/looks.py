@@ -39,7 +39,6 @@ def show_looks(
     limit: float,
     *,
     items: str = "generations",
-    made: int | None = None,
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """Chart the bounds at the looks that took place, and say where it ended; returns what the record keeps of them.
 
@@ -49,10 +48,9 @@ def show_looks(
         arrays: by their role in it.
         looks: after how many items there was to be a look; the last of them is the budget.
         limit: of the claim.
-        items: what they are.
-        made: how many there are; None: the array "l2" holds one number of each.
+        items: what they are; the array "l2" holds a row of each.
     """
-    count = len(arrays["l2"][0]) if made is None else made
+    count = len(arrays["l2"][0])
     taken = np.array([look for look in looks if look <= count], dtype=np.int64)
     found = statistic.trajectory(arrays, taken)
     low, high = (np.array([getattr(one, name) for one in found]) for name in ("low", "high"))

@@ -135,15 +135,17 @@ class PromptedCopies:
         unseen = None if self._probes is None else self._probes.nonmembers
         generator_wiring(self._auditor, self._generator, unseen, findings)
         found = list[list[PromptFindings]]()
-        statistic = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0)
+        own = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0)
+        statistic = findings.at_attempt(own)
         for number in self._order:
             found.append(self._ask(number, findings))
             if statistic.planned and decide(statistic.measure(kept(_named(found))), limit).verdict in DECIDED:
                 break
-        stored, arrays = _named(found), {role: named[role] for role, named in _named(found).items()}
+        stored = _named(found)
+        arrays = {role: named[role] for role, named in stored.items()}
         if statistic.planned:
             looks = range(1, len(self._prompts) + 1)
-            stored |= show_looks(findings, statistic, kept(stored), looks, limit, items="prompts", made=len(found))
+            stored |= show_looks(findings, statistic, kept(stored), looks, limit, items="prompts")
         measured = findings.measure(statistic, stored, limit)
         flagged = arrays["flagged"]
         assert isinstance(measured, PromptRate)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import IntArray, check_rule, check_significance
 from pytest_diffprivacy.statistics.dcr import split_luck
-from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after, share_at_zero
+from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, expected_items
 from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rate, early_rates
 from pytest_diffprivacy.statistics.match_threshold import false_match_threshold, uncalibrated
 from pytest_diffprivacy.statistics.p_values import p_value_from_bounds
@@ -329,6 +329,6 @@ class CopyRateStatistic(Statistic):
 
     def expected(self, counts: tuple[int, ...], limit: float) -> int | None:
         """Generations after which a model without a copy passes; None: all of them, or it cannot."""
-        at_zero = share_at_zero(limit, counts[0], confidence=self.confidence)
-        clean = passes_after(0, limit, confidence=self.confidence, at_zero=at_zero) if self.planned else None
-        return clean if clean is not None and clean <= counts[0] else None
+        if not self.planned:
+            return None
+        return expected_items(counts[0], limit, confidence=self.confidence, at_zero=self.at_zero)

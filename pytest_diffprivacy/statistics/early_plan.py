@@ -8,19 +8,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special, stats
+import scipy
+from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import check_significance
 from pytest_diffprivacy.statistics.early_rate import AT_ZERO, BETS, clean_log_capital
 from pytest_diffprivacy.statistics.rate import Trials
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, about, smallest_shown
+from pytest_diffprivacy.statistics.sample_size import HINT, MOST, POWER, about, smallest_shown
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 FIRST_LOOK = 64
 GROWTH = 1.5
 NEAR, APART = 1.25, 1.2
-SURE = 0.9
-"""Probability with which the number that a hint names decides."""
 
 
 def passes_after(hits: int, limit: float, *, confidence: float = 0.95, at_zero: float = AT_ZERO) -> int | None:
@@ -77,7 +76,7 @@ def items_needed(
     *,
     confidence: float = 0.95,
     at_zero: float = AT_ZERO,
-    power: float = 0.9,
+    power: float = HINT,
 ) -> int | None:
     """How many items decide with probability `power`, if the observed rates are the truth; None beyond 10 million.
 
@@ -99,7 +98,8 @@ def items_needed(
     if value <= limit:
         n = passes_after(0, limit, confidence=confidence, at_zero=at_zero)
         while n is not None and value > 0.0:
-            enough = passes_after(int(stats.binom.ppf(power, n, value)), limit, confidence=confidence, at_zero=at_zero)
+            hits = int(scipy.stats.binom.ppf(power, n, value))
+            enough = passes_after(hits, limit, confidence=confidence, at_zero=at_zero)
             if enough is None or enough <= n:
                 return None if enough is None else n
             n = min(enough, math.ceil(1.05 * n))
@@ -117,19 +117,25 @@ def items_needed(
     return n if n <= MOST else None
 
 
+def expected_items(budget: int, limit: float, *, confidence: float, at_zero: float) -> int | None:
+    """Items after which a model without a hit passes; None: all of them, or it cannot."""
+    clean = passes_after(0, limit, confidence=confidence, at_zero=at_zero)
+    return clean if clean is not None and clean <= budget else None
+
+
 def early_trials(
     measured: Bounded, made: int, false: float, limit: float, *, at_zero: float, trials: str = "generations"
 ) -> str:
     """How many items would decide at the observed rates, of `made` that did not."""
     level, at_zero = measured.confidence, AT_ZERO if measured.value > 0.0 else at_zero
-    needed = items_needed(measured.value, false, limit, confidence=level, at_zero=at_zero, power=SURE)
+    needed = items_needed(measured.value, false, limit, confidence=level, at_zero=at_zero, power=HINT)
     if needed is None and measured.value > limit >= measured.value - false:
         return (
             f"no number of {trials} decides at the observed rates: {false:.3g} of them match unseen images, which "
             "explains what is above the limit. Lower delta or lower max_false_match_rate"
         )
     enough = None if needed is None else max(needed, made + 1)
-    return f"{about(enough)} {trials} would decide with probability {SURE:g} at the observed rate"
+    return f"{about(enough)} {trials} would decide with probability {HINT:g} at the observed rate"
 
 
 def early_facts(budget: int, limit: float, confidence: float, words: Trials) -> dict[str, str]:

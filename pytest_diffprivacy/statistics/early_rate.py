@@ -56,7 +56,7 @@ def early_rate(
     Args:
         hits: what counts against the limit, bool (items,), in their order.
         differences: of each item, what may be compared with a control minus what the control matches falsely, in {-1,
-            0, 1}, (items,); its mean is bounded from below. None: there is no control, and the hits are.
+            0, 1}, (items,); its mean is bounded from below.
         confidence: of each bound, in (0.5, 1).
         at_zero: share of the upper bound's capital that is bet on the rate 0, in (0, 1].
 

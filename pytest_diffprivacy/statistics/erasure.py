@@ -99,7 +99,10 @@ class ErasureStatistic(Statistic):
         """Images a side that would show the AUROC within the margin."""
         sides = [only(arrays, role) for role in PAIRS["recognised"]]
         needed = plan_auroc(*map(len, sides), limit=0.5 + self.margin, confidence=self.confidence).pass_needs
-        return f"{measured.worst} does not decide; {needed or 'no number of'} images a side show an AUROC of 0.5 within"
+        return (
+            f"{measured.worst} does not decide; {needed or 'no number of'} images a side show that an AUROC of 0.5 "
+            f"lies within {self.margin:g} of 0.5"
+        )
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (forget, never seen)."""

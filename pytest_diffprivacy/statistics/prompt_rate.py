@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.statistics.arguments import IntArray, check_significance
 from pytest_diffprivacy.statistics.binomial import upper_bound
-from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, passes_after
+from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, expected_items
 from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rates
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
 from pytest_diffprivacy.statistics.sample_size import HINT, about, both_sides
@@ -126,8 +126,7 @@ class PromptRateStatistic(Statistic):
         """Prompts after which a model that brings nothing back passes; None: all of them, or it cannot."""
         if not self.planned:
             return None
-        clean = passes_after(0, limit, confidence=self.confidence, at_zero=self.at_zero)
-        return clean if clean is not None and clean <= counts[0] else None
+        return expected_items(counts[0], limit, confidence=self.confidence, at_zero=self.at_zero)
 
     def _flags(self, arrays: Stored) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Hits, undecided ones and false matches, (prompts, guidance scales)."""

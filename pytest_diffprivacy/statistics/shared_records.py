@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction, check_significance
-from pytest_diffprivacy.statistics.sample_size import MOST, POWER, both_sides, search_size
+from pytest_diffprivacy.statistics.sample_size import MOST, POWER, both_sides, search_size, smallest_shown
 
 EVENLY: Final = 1.0
 HUBS: Final = 3.2
@@ -70,11 +71,16 @@ def plan_share(generations: int, records: int, limit: float, *, confidence: floa
     counted = effective(count, size, hubs)
     least = _turning(lambda k: float(special.betaincinv(k, counted - k + 1.0, a)) - allowed, counted)
     best = passes(MOST) >= POWER
+
+    def shows(share: float) -> float:
+        beyond = share - (least or 0.0) / counted
+        return float(special.ndtr(beyond / math.sqrt(share * (1.0 - share) / spread(count))))
+
     return SharePlan(
         counted=counted,
         pass_chance=passes(count),
         pass_needs=search_size(passes, POWER) if best else None,
-        smallest=None if least is None else _shown(least / counted, spread(count), max(allowed, 0.5)),
+        smallest=None if least is None else smallest_shown(shows, max(allowed, 0.5), POWER),
     )
 
 
@@ -103,19 +109,4 @@ def _turning(excess: Callable[[float], float], trials: float) -> float | None:
     low, high = 1e-9, trials - 1e-9
     if high <= low or excess(low) > 0.0 or excess(high) <= 0.0:
         return None
-    return float(optimize.brentq(excess, low, high, xtol=1e-9))
-
-
-def _shown(bar: float, trials: float, start: float) -> float | None:
-    """The smallest share that lies beyond `bar` with probability 0.8, its error that of so many trials."""
-
-    def chance(share: float) -> float:
-        return float(special.ndtr((share - bar) / math.sqrt(share * (1.0 - share) / trials)))
-
-    low, high = start, 1.0 - 1e-9
-    if chance(high) < POWER:
-        return None
-    for _ in range(50):
-        middle = (low + high) / 2.0
-        low, high = (low, middle) if chance(middle) >= POWER else (middle, high)
-    return high
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-9))

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_significance
@@ -117,7 +117,8 @@ def usage_share(
     errors = [e for o, s in zip(others, saw, strict=True) for e in _errors(o, s, rates, decision)]
     spread = math.sqrt(float(np.mean(np.square(errors)))) if errors else None
     value = float(np.mean(each))
-    reach = 0.0 if spread is None else float(stats.t.ppf(1.0 - significance, len(errors))) * spread
+    freedom = len(others) if len(others) > 1 else len(errors)  # attacked by every pair, the same trainings err alike
+    reach = 0.0 if spread is None else float(special.stdtrit(freedom, 1.0 - significance)) * spread
     # The percentiles of the draws and their mirror images: a threshold that was picked flatters its own rates, which
     # moves the draws once more in the direction in which it moved the estimate.
     left = float(np.quantile(np.nan_to_num(drawn, nan=-np.inf), significance))
@@ -162,7 +163,7 @@ class UsageShareStatistic(Statistic):
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """The share that must be observed, by how well the attack recognises members."""
-        (suspects, *_), z = counts, -float(stats.norm.ppf(check_significance(self.confidence)))
+        (suspects, *_), z = counts, -float(special.ndtri(check_significance(self.confidence)))
         reach = {gap: z * 0.5 / math.sqrt(suspects) / gap for gap in (0.2, 0.5, 0.9)}
         below = ", ".join(f"{limit - wide:.2g} at {gap:g}" for gap, wide in reach.items() if limit > wide)
         above = ", ".join(f"{limit + wide:.2g} at {gap:g}" for gap, wide in reach.items() if limit + wide < 1.0)

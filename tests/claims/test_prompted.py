@@ -179,6 +179,22 @@ def test_a_search_stops_at_the_prompt_that_decides_and_asks_in_a_drawn_order(
     assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
 
 
+def test_a_search_that_is_one_of_several_attempts_stops_by_its_own_bounds(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    judge = Auditor(run=RunFolder(tmp_path_factory.mktemp("evidence"), "run"), attempts="shared")
+    with pytest.raises(PrivacyViolation):
+        assert_no_extraction(
+            Remembering(memorized=12), captioned(), search=search(), max_rate=0.05, steps=2, auditor=judge
+        )
+    (claim,) = judge.claims
+    assert claim.estimate is not None
+    assert claim.estimate.confidence == claim.charts[-1].confidence == pytest.approx(0.975)
+    assert claim.notes[0].startswith("Stopped after 8 of 12 prompts, because FAIL was certain.")
+    assert judge.run is not None
+    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_search_that_finds_nothing_passes_early(known: bool) -> None:
     probes, prompts = (captioned() if known else None), search(prompts=PROMPTS)

@@ -49,6 +49,12 @@ def test_importing_package_and_plugin_loads_nothing_heavy(tmp_path: Path) -> Non
     )
 
 
+def test_bounds_load_of_scipy_what_they_need(tmp_path: Path) -> None:
+    """scipy.stats takes half a second, and `verify` reads bounds of a few special functions."""
+    code = "import sys, pytest_diffprivacy.statistics\nassert 'scipy.stats' not in sys.modules\n"
+    assert loaded_by(code, tmp_path) == ["numpy", "scipy"]
+
+
 @pytest.mark.slow
 def test_collecting_an_unrelated_suite_loads_nothing_heavy(unrelated: Path) -> None:
     assert loaded_by(COLLECT + "import sys\nassert 'pytest_diffprivacy.plugin' in sys.modules\n", unrelated) == []

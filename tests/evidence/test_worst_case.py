@@ -37,7 +37,7 @@ def test_what_different_claims_recognise_is_joined_by_id() -> None:
     assert len(case.ids) == 20
     assert len(case.attacks) == 2
     assert case.share.low < 0.2 < case.share.high
-    assert case.fpr == pytest.approx(2 * (1 - 0.025**0.01))
+    assert case.fpr == pytest.approx(4 * (1 - 0.0125**0.01))
 
 
 def test_scores_without_images_name_nobody() -> None:
