@@ -149,8 +149,8 @@ def declared() -> str:
 
 def mapping() -> str:
     """The places in other texts, and which kinds of claims are evidence for them."""
-    rows = ((p.text, p.where, p.about, ", ".join(p.kinds)) for p in PLACES)
-    return table(("text", "place", "it is about", "claims that are evidence for it"), rows)
+    rows = ((p.text, p.where, p.about, ", ".join(p.kinds), p.read) for p in PLACES)
+    return table(("text", "place", "it is about", "claims that are evidence for it", "what of it we have read"), rows)
 
 
 def protocols() -> str:

@@ -36,4 +36,4 @@ def test_training_digits_stay_hidden(diffusion_model, probe_set, attack):
 
 
 def test_the_landscape_is_flat(diffusion_model, probe_set):
-    assert_sharpness_below(diffusion_model, probe_set, limit=0.05)
+    assert_sharpness_below(diffusion_model, probe_set, images_per_prompt=1, limit=0.05)

@@ -11,7 +11,8 @@ from pytest_diffprivacy.evidence.baseline import update_baseline
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.options import Settings
-from pytest_diffprivacy.report.write import append_summary, update_card, write_report
+from pytest_diffprivacy.report.card import update_card
+from pytest_diffprivacy.report.write import append_summary, write_report
 from pytest_diffprivacy.statistics.verdict import Verdict
 
 

@@ -187,7 +187,7 @@ def _interim(found: list[GroupSequentialAuroc], limit: float, confidence: float)
         y_label="AUROC",
         series=(
             records.Series(
-                name="AUROC so far, and bounds that hold at all looks at once",
+                name="AUROC so far; bounds hold at all looks at once",
                 x=x,
                 y=tuple(f.value for f in found),
                 low=tuple(f.low for f in found),

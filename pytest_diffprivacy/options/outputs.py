@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.options.declared import BY_NAME
+from pytest_diffprivacy.options.model_index import with_results
 from pytest_diffprivacy.options.values import report_path
 
 REPORT, CARD = BY_NAME["report"], BY_NAME["card"]
@@ -50,7 +51,11 @@ def take_away(reports: Sequence[str], folder: Path) -> None:
 
 
 def withdraw_card(path: str | None) -> None:
-    """Say in the block of a model card that its audit has begun: what an earlier one said does not stand for it."""
+    """Say in the block of a model card that its audit has begun: what an earlier one said does not stand for it.
+
+    Raises:
+        UsageError: its metadata hold results of an earlier run and cannot be read.
+    """
     try:
         text = Path(path or "").expanduser().read_bytes().decode()
     except (OSError, UnicodeDecodeError):  # named where the block is to be written
@@ -59,6 +64,7 @@ def withdraw_card(path: str | None) -> None:
     _, end, after = rest.partition(END)
     if path and begin and end:
         newline = "\r\n" if "\r\n" in text else "\n"
+        before = with_results(before, (), name=Path(path).name)
         Path(path).expanduser().write_bytes(f"{before}{BEGIN}{newline}{BEGUN}{newline}{END}{after}".encode())
 
 

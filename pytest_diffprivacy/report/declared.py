@@ -23,7 +23,9 @@ def _ratio(run: Run) -> str:
     """Parameters over training images, for each model; missing without their number."""
     stated = run.declared.get("training_images", "")
     images = int(stated) if stated.isdecimal() else 0
-    models = {claim.model.name: claim.model.parameters for claim in run.claims if claim.model}
+    models = {
+        claim.model.name: claim.model.parameters for claim in run.claims if claim.model and claim.model.parameters
+    }
     if not images or not models:
         return MISSING
     ratios = [f"{number(count / images)} ({whole(count)} parameters)" for count in models.values()]

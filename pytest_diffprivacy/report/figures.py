@@ -15,6 +15,8 @@ from pytest_diffprivacy.report.tables import working_index
 from pytest_diffprivacy.report.text import number, one_line, whole
 
 SMALLEST_RATE: Final = 1e-6
+SHORT: Final = 18
+"""Characters of which two stand side by side in a legend."""
 
 
 def roc_figure(curve: Curve, name: str) -> str:
@@ -85,8 +87,8 @@ def _log_ticks(axis: Any, smallest: float) -> None:
     axis.set_minor_locator(NullLocator())  # they cost half of the drawing time
 
 
-def _even_ticks(axis: Any, written: Callable[[float], str] = number) -> None:
-    axis.set_major_locator(MaxNLocator(5))
+def _even_ticks(axis: Any, written: Callable[[float], str] = number, *, whole_numbers: bool = False) -> None:
+    axis.set_major_locator(MaxNLocator(5, integer=whole_numbers))
     axis.set_major_formatter(FuncFormatter(lambda value, _: written(float(value))))
 
 
@@ -149,18 +151,20 @@ def chart_figure(chart: Chart, name: str) -> str:
                 low, high = _at_least(series.low, floor), _at_least(series.high, floor)
                 axes.vlines(x, low, high, color=style["color"], linewidth=1.4)
             entries.append((line, series.name))
+        counted = all(x.is_integer() for series in chart.series for x in series.x)
         for logarithmic, axis in ((chart.log_x, "x"), (chart.log_y, "y")):
             if logarithmic:
                 axes.set(**{f"{axis}scale": "log"})
                 _log_ticks(getattr(axes, f"{axis}axis"), 0.5)
             else:
-                _even_ticks(getattr(axes, f"{axis}axis"))
+                _even_ticks(getattr(axes, f"{axis}axis"), whole_numbers=axis == "x" and counted)
         axes.set(xlabel=plain_label(chart.x_label), ylabel=plain_label(chart.y_label))
         return entries
 
     parts = [f"{chart.y_label} against {chart.x_label}.", *map(_series_words, chart.series)]
     words = Words(f"Chart: {one_line(chart.title, 200)}", " ".join(part for part in parts if part))
-    return draw(paint, words, name, columns=2 if len(chart.series) > 3 else 1)
+    short = all(len(series.name) <= SHORT for series in chart.series)
+    return draw(paint, words, name, columns=2 if short and len(chart.series) > 3 else 1)
 
 
 def _edge(values: Sequence[float]) -> float:

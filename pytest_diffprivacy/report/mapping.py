@@ -14,7 +14,11 @@ from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.report.text import one_line
 
 EXTRACTION, MEMBERSHIP, MEMORIZATION = "extraction", "membership", "memorization"
-ATTACKS: Final = (EXTRACTION, MEMBERSHIP, MEMORIZATION, "sharpness", "differential privacy")
+LEAKS: Final = (EXTRACTION, MEMBERSHIP, MEMORIZATION)
+ATTACKS: Final = (*LEAKS, "sharpness", "differential privacy")
+QUOTED: Final = "its words, as others quote them"
+REPORTED: Final = "in part: what others quote or report of it"
+TITLE: Final = "its title only; the text is not public"
 MOST: Final = 8
 ATLAS: Final = {
     MEMBERSHIP: ("AML.T0024.000", "Infer Training Data Membership"),
@@ -26,11 +30,21 @@ ATLAS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in another text: what it is about, and the kinds of claims and declared fields that bear on it."""
+    """A place in another text: what it is about, and the kinds of claims and declared fields that bear on it.
+
+    Attributes:
+        text: which text.
+        where: the place in it.
+        about: what it is about, in our words.
+        read: how far we have read it ourselves.
+        kinds: claims that are evidence for it.
+        declared: fields of the declaration that it asks about.
+    """
 
     text: str
     where: str
     about: str
+    read: str
     kinds: tuple[str, ...] = ATTACKS
     declared: tuple[str, ...] = ()
 
@@ -45,25 +59,34 @@ class Bearing:
 
 
 PLACES: Final = (
-    Place("EDPB Opinion 28/2024", "paragraph 43", "how likely personal data come out, directly or by queries",
-          (EXTRACTION, MEMBERSHIP, MEMORIZATION), ("personal_data",)),
-    Place("EDPB Opinion 28/2024", "paragraph 55", "tests against attacks of the state of the art"),
-    Place("EDPB Opinion 28/2024", "paragraph 58", "documentation of tests, measures, and data against model size",
-          ATTACKS, ("training_images", "repeated_images", "deployment")),
-    Place("CNIL, status of an AI model (July 2025)", "tests of re-identification",
-          "whether the model itself holds personal data", (EXTRACTION, MEMBERSHIP, MEMORIZATION), ("personal_data",)),
-    Place("GPAI code of practice, copyright", "measure 1.4", "outputs that repeat protected training content",
-          (EXTRACTION, MEMORIZATION, "mitigation"), ("provenance",)),
-    Place("EU AI Act", "Annex IV, point 2", "validation and testing: data, metrics, logs, signed reports",
-          ATTACKS, ("auditor", "provenance")),
-    Place("EU AI Act", "Annex XI", "documentation of a general-purpose model, its data and its testing",
-          ATTACKS, ("purpose", "training_cutoff", "provenance")),
-    Place("NIST AI 600-1", "MS-2.10-001", "red-teaming for output of training data and membership inference",
-          (EXTRACTION, MEMBERSHIP, MEMORIZATION)),
-    Place("NIST AI 600-1", "MS-2.7-007", "red-teaming for resilience against attacks on the model", ATTACKS),
-    Place("ISO/IEC 27559", "8.2.3", "who may attack, and with what", ATTACKS, ("deployment",)),
-    Place("MITRE ATLAS", "AML.T0024.000", "membership inference", (MEMBERSHIP,)),
-    Place("MITRE ATLAS", "AML.T0024.001", "reconstruction of training data", (EXTRACTION, MEMORIZATION)),
+    Place("EDPB Opinion 28/2024", "paragraph 43",
+          "whether it is unlikely for each person that personal data come out, by extraction or by queries",
+          QUOTED, LEAKS, ("personal_data",)),
+    Place("EDPB Opinion 28/2024", "paragraph 55",
+          "extent and quality of tests against known attacks; they are evidence about those attacks only", REPORTED),
+    Place("EDPB Opinion 28/2024", "paragraph 58",
+          "the file: threat model, measures, resistance to the main attacks, data against model size",
+          REPORTED, ATTACKS, ("training_images", "repeated_images", "deployment")),
+    Place("CNIL, status of an AI model (22 July 2025)", "the whole sheet",
+          "whether training data can be had of the model by reasonably likely means; tests of re-identification",
+          REPORTED, LEAKS, ("personal_data",)),
+    Place("GPAI code of practice, copyright chapter", "measure 1.4",
+          "technical safeguards against outputs that reproduce training content and infringe copyright",
+          REPORTED, (EXTRACTION, MEMORIZATION, "mitigation"), ("provenance",)),
+    Place("EU AI Act", "Annex IV, point 2(g)",
+          "high-risk systems: validation and testing, its data and metrics, logs and reports that are dated and signed",
+          QUOTED, ATTACKS, ("auditor", "provenance")),
+    Place("EU AI Act", "Annex XI, sections 1 and 2",
+          "general-purpose models: purpose, size, training data; with systemic risk evaluation and adversarial testing",
+          QUOTED, ATTACKS, ("purpose", "model_release", "provenance", "training_images")),
+    Place("NIST AI 600-1", "MS-2.10-001",
+          "red-teaming for output of training data and for membership inference", QUOTED, LEAKS),
+    Place("NIST AI 600-1", "MS-2.7-007",
+          "red-teaming for resilience against attacks on models, membership inference among them", QUOTED, LEAKS),
+    Place("ISO/IEC 27559:2022", "8.2.3", "adversarial testing of how identifiable persons are", TITLE, LEAKS),
+    Place("MITRE ATLAS", "AML.T0024.000", "inferring membership in the training data", QUOTED, (MEMBERSHIP,)),
+    Place("MITRE ATLAS", "AML.T0024.001", "inverting the model: reconstructing its training data",
+          QUOTED, (EXTRACTION, MEMORIZATION)),
 )  # fmt: skip
 
 
@@ -76,7 +99,7 @@ def _evidence(run: Run, place: Place) -> str:
     own = [claim for claim in run.claims if claim.kind in place.kinds and claim.node_id not in run.expected_failures]
     shown = [f"{claim.verdict.value}: {one_line(claim.sentence, 90)}" for claim in own[:MOST]]
     more = [f"and {len(own) - MOST} more"] if len(own) > MOST else []
-    return "; ".join(shown + more) or "none: nothing of this run is evidence for it"
+    return "\n".join(shown + more) or "none: nothing of this run is evidence for it"
 
 
 def _missing(run: Run, place: Place) -> str:

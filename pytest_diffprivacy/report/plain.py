@@ -34,7 +34,7 @@ def plain_summary(run: Run, known: Sequence[Threat]) -> tuple[str, str, str]:
     """What was asked, what was found and what was not asked, a paragraph each."""
     shown = [claim for claim in run.claims if claim.node_id in run.expected_failures]
     judged = [claim for claim in run.claims if claim.node_id not in run.expected_failures]
-    return _asked(run.claims), " ".join(_found(run, judged, shown)), " ".join(_not_asked(run, known))
+    return _asked(judged or run.claims), " ".join(_found(run, judged, shown)), " ".join(_not_asked(run, known))
 
 
 def _asked(claims: Sequence[Claim]) -> str:

@@ -67,6 +67,8 @@ class Summary:
 
     counts: tuple[tuple[str, str], ...]
     models: tuple[Model, ...]
+    audited: tuple[Model, ...]
+    demonstrated: tuple[Model, ...]
     probes: tuple[Images, ...]
     prompts: tuple[Prompts, ...]
 
@@ -159,9 +161,13 @@ def summary(run: Run) -> Summary:
     ]
     if run.missing:
         counts.append(("incomplete", plural(len(run.missing), "test without a record", "tests without a record")))
+    models = _distinct(claim.model for claim in run.claims)
+    audited = _distinct(claim.model for claim in run.claims if claim.node_id not in announced)
     return Summary(
         counts=tuple(counts),
-        models=_distinct(claim.model for claim in run.claims),
+        models=models,
+        audited=audited or models,
+        demonstrated=tuple(model for model in models if audited and model not in audited),
         probes=_distinct(images for claim in run.claims for images in claim.probes),
         prompts=_distinct(prompts for claim in run.claims for prompts in claim.prompts),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -41,7 +42,12 @@ _VARIABLES: Final = {
 Entries: TypeAlias = list[tuple[Any, str]]
 """What a legend shows, and what it is called."""
 
-WIDTH, HEIGHT = 5.0, 4.1  # inches; 360 units wide, so that its 11-unit text can be read on a phone
+# Inches; 360 units wide, so that its 11-unit text can be read on a phone.
+WIDTH: Final = 5.0
+LEFT, RIGHT, TOP, DRAWN, BELOW = 0.775, 0.19, 0.08, 2.6, 0.62
+"""Free on the left and right of the axes and above them, their height, and what their labels take below."""
+ROW: Final = 0.225
+"""A row of the legend."""
 LONGEST_LABEL: Final = 50
 
 
@@ -65,12 +71,17 @@ def draw(paint: Callable[[Axes], Entries], words: Words, name: str, *, columns: 
     buffer = io.StringIO()
     with matplotlib.rc_context(_settings()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*Glyph")  # the browser has its own fonts
-        figure = Figure(figsize=(WIDTH, HEIGHT))
-        axes = figure.add_axes((0.155, 0.345, 0.825, 0.635))
+        figure = Figure(figsize=(WIDTH, TOP + DRAWN + BELOW))
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, color=GRID, linewidth=0.7)
         axes.set_axisbelow(True)
-        _legend_below(figure, paint(axes), columns)
+        entries = paint(axes)
+        below = BELOW + ROW * math.ceil(len(entries) / columns)
+        height = TOP + DRAWN + below
+        figure.set_size_inches(WIDTH, height)
+        axes.set_position((LEFT / WIDTH, below / height, (WIDTH - LEFT - RIGHT) / WIDTH, DRAWN / height))
+        _legend_below(figure, entries, columns)
         FigureCanvasSVG(figure).print_svg(buffer)
     return _inline(buffer.getvalue(), words, name)
 

@@ -62,7 +62,7 @@ def show_looks(
             y_label="rate",
             series=(
                 Series(
-                    name="rate so far, and bounds that hold at all looks at once",
+                    name="rate so far; bounds hold at all looks at once",
                     x=x,
                     y=tuple(one.value for one in found),
                     low=tuple(low.tolist()),

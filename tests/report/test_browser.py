@@ -102,7 +102,7 @@ def test_nothing_runs_and_no_request_leaves_the_file(visit, folder):
     assert visit.said == []
     assert visit.page.title().startswith("ERROR")  # a script of the corpus would have changed it
     assert visit.page.locator("script, iframe, object, embed, form").count() == 0
-    assert visit.page.locator("main > section").count() == 11
+    assert visit.page.locator("main > section").count() == 12
 
 
 def overflow(page: Page) -> list[str]:

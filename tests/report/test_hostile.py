@@ -9,13 +9,13 @@ from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonS
 
 from pytest_diffprivacy.evidence.records import Run
 from pytest_diffprivacy.report import run_lines
+from pytest_diffprivacy.report.card import card_block
 from pytest_diffprivacy.report.formats.html import render as render_html
 from pytest_diffprivacy.report.formats.intoto import render as render_intoto
 from pytest_diffprivacy.report.formats.json import render as render_json
 from pytest_diffprivacy.report.formats.markdown import render as render_markdown
 from pytest_diffprivacy.report.formats.sarif import render as render_sarif
 from pytest_diffprivacy.report.lines import junit_properties
-from pytest_diffprivacy.report.write import card_block
 from tests.report.hostile import CORPUS, HOSTILE, LONG, with_text
 from tests.report.reading import Page
 from tests.report.test_machines import IN_TOTO

@@ -36,8 +36,8 @@ def changed(run: Run, **fields) -> Run:
 def test_verdicts_come_before_details(page):
     sections = [element.attributes["id"] for element in page.all("section")]
     assert sections == [
-        "verdicts", "tested", "threats", "controls", "claims", "worst", "comparison", "incidents", "limitations",
-        "sign-off", "appendix",
+        "verdicts", "readers", "tested", "threats", "controls", "claims", "worst", "comparison", "incidents",
+        "limitations", "sign-off", "appendix",
     ]  # fmt: skip
     named = [link.attributes["href"].lstrip("#") for link in page.all("a") if "nav" in link.inside]
     assert named == sections

@@ -19,8 +19,9 @@ from pytest_diffprivacy.errors import ClaimNotProven, DiffPrivacyError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
 from pytest_diffprivacy.models import ideal_denoiser
+from pytest_diffprivacy.report.card import update_card
 from pytest_diffprivacy.report.formats import formats
-from pytest_diffprivacy.report.write import update_card, write_report
+from pytest_diffprivacy.report.write import write_report
 
 SIDE, COUNT = 24, 12
 CAPTIONS = [f"portrait of person {number:03} in the red coat" for number in range(COUNT)]

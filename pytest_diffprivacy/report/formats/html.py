@@ -29,6 +29,7 @@ def render(run: Run) -> str:
     from pytest_diffprivacy.report.limitations import limitations
     from pytest_diffprivacy.report.mapping import bearings
     from pytest_diffprivacy.report.plain import plain_summary
+    from pytest_diffprivacy.report.readers import board, engineer, officer
     from pytest_diffprivacy.report.rows import (
         comparison_rows,
         control_rows,
@@ -40,7 +41,7 @@ def render(run: Run) -> str:
     from pytest_diffprivacy.report.selection import select
     from pytest_diffprivacy.report.threats import threats
 
-    chosen, known = select(run), threats(run)
+    chosen, known, mapping = select(run), threats(run), bearings(run)
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -53,7 +54,8 @@ def render(run: Run) -> str:
             plain=plain_summary(run, known),
             unsettled=list(unsettled(run)),
             declared=declared_rows(run),
-            mapping=bearings(run),
+            mapping=mapping,
+            readers={"engineer": engineer(run), "board": board(run, known), "officer": officer(run, mapping)},
             access=list(Access),
             limitations=limitations(run, known),
             controls=control_rows(run),
