@@ -68,7 +68,7 @@ def test_the_officer_reads_what_it_serves_and_what_is_missing(run):
     rows = dict(officer(run, bearings(run)))
     assert "EDPB Opinion 28/2024: paragraph 43" in rows["It is evidence for"]
     assert rows["Not declared"].startswith("anything")
-    declared = run.model_copy(update={"declared": {name: "" for name in FIELDS} | {"auditor": "A. Example"}})
+    declared = run.model_copy(update={"declared": dict.fromkeys(FIELDS, "") | {"auditor": "A. Example"}})
     rows = dict(officer(declared, bearings(declared)))
     assert "Purpose" in rows["Not declared"]
     assert "Auditor," not in rows["Not declared"]
