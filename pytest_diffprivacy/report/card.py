@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pytest_diffprivacy.errors import EvidenceError, UsageError
 from pytest_diffprivacy.evidence.arrays import write_bytes
-from pytest_diffprivacy.evidence.records import Claim, Run
+from pytest_diffprivacy.evidence.records import Claim, Images, Prompts, Run
 from pytest_diffprivacy.evidence.seals import record_digest
 from pytest_diffprivacy.options.model_index import OURS, with_results
 from pytest_diffprivacy.options.outputs import BEGIN, END
@@ -71,9 +71,8 @@ def _result(task: str, dataset: str, revision: str | None, metrics: list[dict[st
 
 def _probes(claim: Claim) -> tuple[str, str | None]:
     """What the claim was judged on, in words, and the digests of its sides, shortened."""
-    sides = [
-        (f"{whole(side.count)} {one_line(side.role, 40)}", side.digest) for side in (*claim.probes, *claim.prompts)
-    ]
+    asked: tuple[Images | Prompts, ...] = (*claim.probes, *claim.prompts)
+    sides = [(f"{whole(side.count)} {one_line(side.role, 40)}", side.digest) for side in asked]
     words = ", ".join(words for words, _ in sides) or "scores made elsewhere"
     return words, "-".join(digest[:16] for _, digest in sides) or None
 

@@ -6,12 +6,14 @@ the whole case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pytest_diffprivacy.evidence.records import Run
-from pytest_diffprivacy.report.text import one_line
+from pytest_diffprivacy.evidence.records import Claim, Run
+from pytest_diffprivacy.report.text import NOTHING, one_line, plural
+from pytest_diffprivacy.statistics.verdict import Verdict
 
 EXTRACTION, MEMBERSHIP, MEMORIZATION = "extraction", "membership", "memorization"
 LEAKS: Final = (EXTRACTION, MEMBERSHIP, MEMORIZATION)
@@ -19,7 +21,7 @@ ATTACKS: Final = (*LEAKS, "sharpness", "differential privacy")
 QUOTED: Final = "its words, as others quote them"
 REPORTED: Final = "in part: what others quote or report of it"
 TITLE: Final = "its title only; the text is not public"
-MOST: Final = 8
+MOST, LONGEST = 100, 160
 ATLAS: Final = {
     MEMBERSHIP: ("AML.T0024.000", "Infer Training Data Membership"),
     EXTRACTION: ("AML.T0024.001", "Invert AI Model"),
@@ -95,15 +97,37 @@ def bearings(run: Run) -> Sequence[Bearing]:
     return [Bearing(place, _evidence(run, place), _missing(run, place)) for place in PLACES]
 
 
+def claim_rows(run: Run) -> list[tuple[str, str, str]]:
+    """Each judged claim: its verdict, what it says, and the places that it is evidence for."""
+    rows = [(c.verdict.value, one_line(c.sentence, LONGEST), places(c.kind)) for c in _judged(run)]
+    left = len(rows) - MOST
+    return rows[:MOST] + ([("", f"and {plural(left, 'more claim')}", "as their kinds above")] if left > 0 else [])
+
+
+def places(*kinds: str) -> str:
+    """The places that claims of these kinds are evidence for, by text."""
+    return grouped(place for place in PLACES if set(kinds) & set(place.kinds)) or NOTHING
+
+
+def grouped(found: Iterable[Place]) -> str:
+    """Places by text: "A: 1, 2; B: 3"; empty where there is none."""
+    texts: dict[str, list[str]] = {}
+    for place in found:
+        texts.setdefault(place.text, []).append(place.where)
+    return "; ".join(f"{text}: {', '.join(where)}" for text, where in texts.items())
+
+
+def _judged(run: Run) -> list[Claim]:
+    return [claim for claim in run.claims if claim.node_id not in run.expected_failures]
+
+
 def _evidence(run: Run, place: Place) -> str:
-    own = [claim for claim in run.claims if claim.kind in place.kinds and claim.node_id not in run.expected_failures]
-    shown = [f"{claim.verdict.value}: {one_line(claim.sentence, 90)}" for claim in own[:MOST]]
-    more = [f"and {len(own) - MOST} more"] if len(own) > MOST else []
-    return "\n".join(shown + more) or "none: nothing of this run is evidence for it"
+    count = Counter(claim.verdict for claim in _judged(run) if claim.kind in place.kinds)
+    return ", ".join(f"{count[verdict]} {verdict.value}" for verdict in Verdict if count[verdict]) or "none"
 
 
 def _missing(run: Run, place: Place) -> str:
     kinds = {claim.kind for claim in run.claims}
     lacking = [f"claims about {kind}" for kind in place.kinds if kind not in kinds]
     lacking += [f"declared {name.replace('_', ' ')}" for name in place.declared if not run.declared.get(name)]
-    return ", ".join(lacking) or "–"
+    return ", ".join(lacking) or NOTHING

@@ -7,8 +7,8 @@ from typing import Final
 
 from pytest_diffprivacy.declaration import FIELDS
 from pytest_diffprivacy.evidence.records import Claim, Run
-from pytest_diffprivacy.report.mapping import Bearing
-from pytest_diffprivacy.report.text import one_line, plural
+from pytest_diffprivacy.report.mapping import Bearing, grouped
+from pytest_diffprivacy.report.text import NOTHING, one_line, plural
 from pytest_diffprivacy.report.threats import Threat
 from pytest_diffprivacy.statistics.verdict import Verdict
 
@@ -81,18 +81,11 @@ def officer(run: Run, bearings: Sequence[Bearing]) -> list[tuple[str, str]]:
     lacking = dict.fromkeys(kind for b in bearings for kind in b.place.kinds if kind not in judged)
     fields = [label for name, label in FIELDS.items() if not run.declared.get(name)]
     return [
-        ("It is evidence for", _places(served) or "none of the texts that this report knows"),
-        ("It is none for", _places([b for b in bearings if b not in served]) or "–"),
-        ("Claims that were not made", ", ".join(lacking) or "–"),
+        ("It is evidence for", grouped(b.place for b in served) or "none of the texts that this report knows"),
+        ("It is none for", grouped(b.place for b in bearings if b not in served) or NOTHING),
+        ("Claims that were not made", ", ".join(lacking) or NOTHING),
         ("Not declared", ", ".join(fields) if run.declared else "anything: [tool.diffprivacy.report] is missing"),
     ]
-
-
-def _places(bearings: Sequence[Bearing]) -> str:
-    texts: dict[str, list[str]] = {}
-    for bearing in bearings:
-        texts.setdefault(bearing.place.text, []).append(bearing.place.where)
-    return "; ".join(f"{text}: {', '.join(where)}" for text, where in texts.items())
 
 
 def _some(texts: Sequence[str], longest: int) -> str:

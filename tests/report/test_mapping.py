@@ -8,7 +8,7 @@ import pytest
 
 from pytest_diffprivacy.declaration import FIELDS
 from pytest_diffprivacy.report.formats.html import render
-from pytest_diffprivacy.report.mapping import ATLAS, PLACES, bearings
+from pytest_diffprivacy.report.mapping import ATLAS, PLACES, bearings, claim_rows
 from pytest_diffprivacy.report.readers import RELEASE, board, engineer, officer
 from pytest_diffprivacy.report.threats import threats
 from pytest_diffprivacy.statistics import Verdict
@@ -20,11 +20,22 @@ MOST_WORDS = 230
 def test_a_place_names_its_claims_and_what_is_missing(run):
     for bearing in bearings(run):
         kinds = {claim.kind for claim in run.claims if claim.node_id not in run.expected_failures}
-        assert bearing.evidence.startswith("none") == (not kinds & set(bearing.place.kinds))
+        assert (bearing.evidence == "none") == (not kinds & set(bearing.place.kinds))
         for name in bearing.place.declared:
             assert name in FIELDS
             assert f"declared {name.replace('_', ' ')}" in bearing.missing
         assert bearing.place.read
+
+
+def test_each_judged_claim_names_the_places_it_is_evidence_for(run):
+    judged = [claim for claim in run.claims if claim.node_id not in run.expected_failures]
+    rows = claim_rows(run)
+    assert [(verdict, sentence) for verdict, sentence, _ in rows] == [(c.verdict, c.sentence) for c in judged]
+    for claim, (_, _, told) in zip(judged, rows, strict=True):
+        assert all((place.where in told) == (claim.kind in place.kinds) for place in PLACES if "AML" in place.where)
+    many = claim_rows(run.model_copy(update={"claims": run.claims * 60}))
+    assert len(many) == 101
+    assert many[-1][1] == f"and {60 * len(judged) - 100} more claims"
 
 
 def test_techniques_of_atlas_are_places_too():

@@ -19,6 +19,8 @@ HELP: Final = (
     "people: one static page without scripts: verdicts, threat model, controls, figures with their numbers, "
     "limitations, sign-off"
 )
+UNBROKEN: Final = 14
+"""Letters of a word that no column of a table is too narrow for."""
 
 
 def render(run: Run) -> str:
@@ -27,7 +29,7 @@ def render(run: Run) -> str:
     from pytest_diffprivacy.evidence.seals import record_digest
     from pytest_diffprivacy.report.declared import declared_rows, unsettled
     from pytest_diffprivacy.report.limitations import limitations
-    from pytest_diffprivacy.report.mapping import bearings
+    from pytest_diffprivacy.report.mapping import bearings, claim_rows
     from pytest_diffprivacy.report.plain import plain_summary
     from pytest_diffprivacy.report.readers import board, engineer, officer
     from pytest_diffprivacy.report.rows import (
@@ -55,6 +57,7 @@ def render(run: Run) -> str:
             unsettled=list(unsettled(run)),
             declared=declared_rows(run),
             mapping=mapping,
+            claim_rows=claim_rows(run),
             readers={"engineer": engineer(run), "board": board(run, known), "officer": officer(run, mapping)},
             access=list(Access),
             limitations=limitations(run, known),
@@ -93,6 +96,7 @@ def _environment() -> Environment:
     )
     written = (text.number, text.percent, text.whole, text.utc, text.duration)
     environment.filters |= {function.__name__: function for function in written}
+    environment.tests["unbroken"] = lambda cell: all(len(word) <= UNBROKEN for word in str(cell).split())
     environment.filters["plural"] = lambda count, *nouns: text.plural(count, *nouns)
     # SVG of our own figures, the only text that enters as markup; what is foreign in it is escaped where it is drawn.
     environment.filters["drawing"] = Markup
