@@ -19,7 +19,7 @@ from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.models.schedule import NoiseSchedule
 from pytest_diffprivacy.slices import in_batches
 
-ERROR_BYTES = 2**26
+ERROR_BYTES = 2**23
 """Of errors that are squared in float64 at once."""
 
 Array: TypeAlias = NDArray[np.float64]
@@ -103,7 +103,10 @@ def denoising_loss(
     for eps in noise:
         for t in timesteps:
             alpha, sigma = model.schedule.at(t)
-            error = eps - model.predict_eps(alpha * x0 + sigma * eps, t, conditioning)
+            noised = sigma * eps
+            noised += alpha * x0
+            error = eps - model.predict_eps(noised, t, conditioning)
+            del noised
             loss += torch.cat([measure(error[part].double(), t) for part in in_batches(len(x0), rows)])
     return loss / (len(timesteps) * len(noise))
 

@@ -29,6 +29,7 @@ from pytest_diffprivacy.probes import image_files
 from pytest_diffprivacy.probes.image_files import FileReader, allowed_pixels
 from pytest_diffprivacy.probes.sizing import Sizing
 from pytest_diffprivacy.probes.sources import ImageReader
+from pytest_diffprivacy.slices import in_batches
 
 VERSION = 1
 BAD_IMAGES_SHOWN = 5
@@ -224,7 +225,9 @@ def _kept_by_file(
 
     Files whose digests begin alike are stored together, so that a file more or less changes one part alone.
     """
-    digests = list(in_threads(lambda position: _file_digest(reader, position), positions))
+    parts = in_batches(len(positions), TOGETHER)
+    found = in_threads(lambda part: [_file_digest(reader, position) for position in positions[part]], parts)
+    digests = [digest for digests in found for digest in digests]
     depth = next(d for d in range(1, 9) if TOGETHER * 16**d >= len(set(digests)) or d == 8)
     order = sorted(range(len(digests)), key=digests.__getitem__)
     result: list[Entry | ProbeError | None] = [None] * len(positions)

@@ -73,7 +73,7 @@ def pixel_statistics(images: NDArray[np.float32]) -> dict[str, Matrix]:
         if min(height, width) > 1
         else np.zeros(n),
         "Laplacian energy": _laplacian(grey),
-        "compressed size": np.array([len(zlib.compress(image.tobytes(), 6)) for image in bytes_]),
+        "compressed size": np.array([len(zlib.compress(image.tobytes(), 1)) for image in bytes_]),
     }
     for channel in range(channels if channels > 1 else 0):
         values = pixels[:, channel].reshape(n, -1)
