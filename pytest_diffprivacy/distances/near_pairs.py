@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from pytest_diffprivacy.distances.bounds import Features
-from pytest_diffprivacy.distances.neighbours import LARGE_SIDE, READ_BYTES, Searched
+from pytest_diffprivacy.distances.neighbours import LARGE_SIDE, Searched
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.slices import in_batches
 
@@ -19,6 +19,7 @@ BLOCK_VALUES = 2**22
 """Numbers in one block of vectors: 16 MB in float32."""
 
 MOST_ROWS = 2048
+PAIR_BYTES = 2**28
 HASH_SIDE = 32
 LOW = 8
 BITS = LOW * LOW - 1
@@ -120,7 +121,7 @@ def near_images(
         near = upper <= max_distance**2 * values
         unsure = np.flatnonzero(~near & (lower <= max_distance**2 * values))
     order = unsure[np.lexsort((second[unsure], first[unsure]))]
-    size = max(1, READ_BYTES // (2 * values * (1 if images.in_bytes else 4)))
+    size = max(1, PAIR_BYTES // (2 * values * (1 if images.in_bytes else 4)))
     for part in in_batches(len(order), size):
         some = order[part]
         needed, places = np.unique(np.concatenate([first[some], second[some]]), return_inverse=True)

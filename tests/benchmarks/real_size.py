@@ -3,9 +3,9 @@
 Folders of JPEG and PNG files are made from photographs of scikit-image and, enlarged, from its LFW faces: crops,
 flips and shifts of brightness, with re-encoded copies planted. Measured is an extraction of generations against the
 training set without its network (calibration, search, control), in a store: decodes of training images, processor
-seconds, peak memory, at two sizes, and once more from the store; the split check at several sizes of both sides, by the
-clock, since it decodes in threads; opening known files; and the loss of a network that costs nothing. Neighbours are
-compared with the product of all pairs in float64, on white noise and constant images as well.
+seconds of all threads, peak memory, at two sizes, and once more from the store; the split check at several sizes of
+both sides; opening known files; and the loss of a network that costs nothing. Neighbours are compared with the product
+of all pairs in float64, on white noise and constant images as well.
 
 Targets: at most 3 readings of the training set in the first run (one makes the catalogue) and none in the second; time
 of calibration and search at most one decode of every image plus the float32 product of all pairs; a split check of at
@@ -139,26 +139,24 @@ def split_alone(members: str, others: str, side: str) -> None:
     sides = ImageSet.of(members, "member"), ImageSet.of(others, "non-member")
     sides = tuple(images.subset(range(min(int(side), len(images)))) for images in sides)
     _ = [len(images) for images in sides]
-    started = time.perf_counter()
-    found, _, decodes = measured(lambda: split_validity(*sides, near=0.02))
-    seconds, count = time.perf_counter() - started, sum(map(len, sides))
+    found, seconds, decodes = measured(lambda: split_validity(*sides, near=0.02))
+    count = sum(map(len, sides))
     gone = sum(map(len, found.left_out))
     print(repr((seconds, sum(decodes.values()) / count, (peak_resident() - start) / 1e6, gone, count)))
 
 
 def loss_alone(count: str) -> None:
-    """The loss of images of 3x512x512 by a network that costs nothing; prints the peak memory above the images."""
+    """The loss of images of 3x512x512 by a network that costs nothing; prints the peak of all tensors in MB."""
     import torch
 
+    from pytest_diffprivacy.engine.batches import peak_bytes
     from pytest_diffprivacy.membership import loss_scores
     from pytest_diffprivacy.models import NoiseSchedule
     from pytest_diffprivacy.models.network import NetworkDenoiser
 
     images = torch.rand((int(count), 3, 512, 512), generator=torch.Generator().manual_seed(1))
-    start = peak_resident()
     model = NetworkDenoiser(lambda x, t: x, NoiseSchedule.linear(), (3, 512, 512), version="idle")
-    loss_scores(model, images, draws=4, batch_size=int(count))
-    print(repr((peak_resident() - start) / 1e6))
+    print(repr(peak_bytes(lambda: loss_scores(model, images, draws=4, batch_size=int(count))) / 1e6))
 
 
 def alone(name: str, *given: object) -> Any:
