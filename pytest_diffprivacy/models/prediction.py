@@ -150,7 +150,8 @@ class Direct:
         """The noise in x_t, converted from whatever the network predicts."""
         alpha, sigma = (self.own or schedule).at(timestep)
         time = int(timestep) if self.times is None else float(self.times[timestep])
-        x = x_t if self.own is None else float(np.hypot(alpha, sigma)) * x_t
+        scale = 1.0 if self.own is None else float(np.hypot(alpha, sigma))
+        x = x_t if math.isclose(scale, 1.0, rel_tol=1e-12) else scale * x_t
         return eps_from(network(x, time), x, alpha, sigma, self.kind)
 
 

@@ -21,7 +21,7 @@ from pytest_diffprivacy.sources.without_model import NoModel
 from pytest_diffprivacy.statistics import auroc_difference
 from pytest_diffprivacy.statistics.arguments import IntArray
 
-VERSION = 3
+VERSION = 4
 BRIEF_VALUES = 2**28
 LISTED = 20
 NAME: Final = "Split: members and non-members without the model"
