@@ -2,7 +2,12 @@
 
 import pytest
 
+from pytest_diffprivacy.statistics.statistic import STATISTICS
 from tests.benchmarks.edge_calibration import CASES, allowed
+
+
+def test_every_statistic_that_judges_has_an_edge():
+    assert {case.statistic for case in CASES} - {""} == STATISTICS.keys()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.claim}: {case.edge}" for case in CASES])
