@@ -30,8 +30,13 @@ from typing import Any, Final
 from pytest_diffprivacy.errors import UsageError
 
 TABLE: Final = "tool.diffprivacy.policy"
-SMALLER_IS_STRICTER: Final = frozenset({"limit", "reference_quantile"})
-LARGER_IS_STRICTER: Final = frozenset({"confidence", "max_fpr", "delta", "margin"})
+SMALLER_IS_STRICTER: Final = frozenset(
+    {"limit", "reference_quantile", "sharp_above", "margin", "max_copies", "copy_from"}
+)
+SMALLER_THERE: Final = frozenset({("epsilon_lower_bound_below", "delta")})
+"""Terms that are stricter the smaller they are in one claim, and the larger elsewhere: delta is no distance there."""
+
+LARGER_IS_STRICTER: Final = frozenset({"confidence", "max_fpr", "delta"})
 PINS: Final = frozenset({"model_digest", "probes_digest", "least", "seed"})
 TERMS: Final = tuple(sorted(SMALLER_IS_STRICTER | LARGER_IS_STRICTER))
 
@@ -58,8 +63,11 @@ class Entry:
         return [
             f"{name} {terms[name]:g} (policy: {value:g})" if name in terms else f"no {name} (policy: {value:g})"
             for name, value in self.terms.items()
-            if name not in terms or (terms[name] > value if name in SMALLER_IS_STRICTER else terms[name] < value)
+            if name not in terms or (terms[name] > value if self._smaller(name) else terms[name] < value)
         ]
+
+    def _smaller(self, name: str) -> bool:
+        return name in SMALLER_IS_STRICTER or (self.claim, name) in SMALLER_THERE
 
 
 @dataclass(frozen=True, slots=True)

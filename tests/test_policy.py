@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import pytest_diffprivacy
+from pytest_diffprivacy.audit.claim import Claim
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.policy import find_policy, read_policy
 
@@ -58,6 +59,33 @@ def test_a_claim_may_be_stricter_and_not_looser(tmp_path: Path, terms: dict[str,
     else:
         with pytest.raises(UsageError, match=message):
             policy.check("no_extraction", terms)
+
+
+@pytest.mark.parametrize(
+    ("claim", "term", "strict", "loose"),
+    [
+        ("erased", "margin", 0.05, 0.4),
+        ("erased", "max_copies", 0.01, 0.5),
+        ("erased", "delta", 0.2, 0.1),
+        ("finetune_not_extractable", "copy_from", 0.9, 0.99),
+        ("mia_tpr_below", "max_fpr", 0.01, 0.001),
+        ("sharpness_below", "reference_quantile", 0.9, 0.999),
+        ("sharpness_below", "sharp_above", 1.0, 100.0),
+        ("epsilon_lower_bound_below", "delta", 0.125, 0.5),
+        ("no_extraction", "delta", 0.5, 0.125),
+    ],
+)
+def test_more_of_a_term_is_stricter_where_more_is_then_found(tmp_path, claim, term, strict, loose):
+    entry = f"{claim} = {{ limit = 0.1, {term} = {(strict + loose) / 2} }}"
+    policy = read_policy(written(tmp_path, f"[tool.diffprivacy.policy]\n{entry}"))
+    policy.check(claim, {"limit": 0.1, term: strict})
+    with pytest.raises(UsageError, match=f"{term} {loose:g} .policy"):
+        policy.check(claim, {"limit": 0.1, term: loose})
+
+
+def test_a_claim_has_no_term_of_which_a_policy_does_not_know_the_direction():
+    with pytest.raises(UsageError, match="got tightness"):
+        Claim(kind="x", slug="x", sentence="x", limit=0.1, headlines={}, confidence=0.95, terms={"tightness": 1.0})
 
 
 def test_of_several_entries_a_claim_must_cover_one(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any, TypeAlias, TypeVar
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.engine import Work
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.models.identity import ModelIdentity
+from pytest_diffprivacy.policy import TERMS
 from pytest_diffprivacy.probes import ImageSet, ProbeSet, PromptSet
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.statistic import Statistic, recorded_arguments
@@ -34,6 +36,9 @@ class Claim:
         confidence: of each one-sided bound.
         name: of the assertion without "assert_", by which a policy binds it; empty: no policy can.
         terms: what a policy may bind besides the limit and the confidence, e.g. {"max_fpr": 0.01}.
+
+    Raises:
+        UsageError: a term of which no policy knows whether more of it is stricter.
     """
 
     kind: str
@@ -44,6 +49,11 @@ class Claim:
     confidence: float
     name: str = ""
     terms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = self.terms.keys() - set(TERMS)
+        if unknown:
+            raise UsageError(f"`terms` must be some of {', '.join(TERMS)}, got {', '.join(sorted(unknown))}.")
 
     @property
     def bound_terms(self) -> dict[str, float]:

@@ -130,6 +130,7 @@ def assert_epsilon_lower_bound_below(
         limit=claimed,
         headlines=HEADLINES_GAUSSIAN if gaussian else HEADLINES,
         confidence=level,
+        terms={"delta": small},
     )
 
     def measure(findings: Findings) -> Measured:

@@ -111,7 +111,7 @@ def assert_erased(
         return Claim(
             kind="membership", name="erased", slug=slug, limit=0.0, headlines=HEADLINES, confidence=level,
             sentence=of(f"Forgotten images are as unknown as images never seen, within {allowed:g}", title),
-            terms={"margin": allowed},
+            terms={"margin": allowed, "max_copies": statistic.max_copies, "delta": statistic.delta},
         )  # fmt: skip
 
     probes = None if is_array(forget) and model is None else _probes(forget, never_seen)

@@ -43,7 +43,7 @@ class Threshold:
     @property
     def terms(self) -> dict[str, float]:
         """What a policy may bind."""
-        return {} if self.above is not None else {"reference_quantile": self.quantile}
+        return {"reference_quantile": self.quantile} if self.above is None else {"sharp_above": self.above}
 
     def statistic(self, confidence: float, sides: tuple[str, str], limit: float) -> FamilyTprStatistic | RateStatistic:
         """What is judged: a TPR whose false positives are the reference's, or a rate.

@@ -49,7 +49,7 @@ def assert_usage_share_below(
         model: a model with grey-box access; a ScoreTable with one column, higher = more likely used; or the target's
             losses, (suspects,), lower = more likely used, in the order of the references.
         suspects: the images whose use is in question: what a ProbeSet takes as members, a ProbeSet with them as
-            members, or None where losses are given.
+            members, or None where losses are an array.
         references: models that were trained as the target, each on a known half of the suspects, in at least two pairs
             of which one saw what the other did not: `train_shadows(suspects, train, [loss_measure()], models=4, ...)`.
         limit: allowed share, in [0, 1).

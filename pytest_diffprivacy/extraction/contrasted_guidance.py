@@ -13,7 +13,7 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence.access import Access
 from pytest_diffprivacy.methods import Kind, Published, register
 from pytest_diffprivacy.models.conditioning import Conditioning
-from pytest_diffprivacy.models.identity import ModelIdentity, weights_digest
+from pytest_diffprivacy.models.identity import ModelIdentity, Weights, weights_digest
 from pytest_diffprivacy.models.noise import start_noise
 from pytest_diffprivacy.models.protocols import Denoiser, Prompt, Prompts
 from pytest_diffprivacy.statistics.arguments import as_number, check_count
@@ -174,8 +174,9 @@ class ContrastedGenerator:
         }  # fmt: skip
         name = f"{own.name} contrasted with {base.identity.name}"
         self.identity = ModelIdentity(
-            name, own.family, weights_digest([], facts), own.parameters, own.dtype, own.device, "grey box", own.adapters
-        )
+            name, own.family, weights_digest([], facts), own.parameters, own.dtype, own.device, "grey box",
+            own.adapters, weights=Weights.together(base.identity.weights, own.weights),
+        )  # fmt: skip
 
     def generate(
         self, seeds: Sequence[int], *, prompts: Prompts = None, steps: int = 50, guidance_scale: float = 1.0

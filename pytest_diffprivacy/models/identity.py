@@ -94,6 +94,12 @@ class Weights:
         self._networks = tuple(networks)
         self._seen, self._digest = self._state(), self._hashed()
 
+    @classmethod
+    def together(cls, *several: Weights | None) -> Weights | None:
+        """Those of several models, as they are now; None where none has any."""
+        networks = [network for one in several if one is not None for network in one._networks]
+        return cls(networks) if networks else None
+
     def check(self, name: str) -> None:
         """Refuse networks that are not as they were.
 

@@ -44,11 +44,11 @@ class NetworkDenoiser:
         image_shape: (channels, height, width) of its images, which it sees in [-1, 1].
         predicts: "epsilon", "sample" (x0), "v_prediction" or "flow" (velocity eps - x0).
         times: (T,), its time at each index, as floats; None: the index itself, as integers.
-        embed: texts or class indices to a tensor with a row for each; no prompt is the empty text. None: the model is
-            unconditional.
+        embed: texts or class indices to a tensor with a row for each; no prompt is the empty text. A Module is frozen
+            and identified as the network is. None: the model is unconditional.
         name: what records call it.
-        version: names what the prediction depends on besides a Module's weights, e.g. the commit of its code. None:
-            only the weights and the class tell; results of a plain function are then never stored.
+        version: names what the prediction depends on besides the weights of Modules, e.g. the commit of its code. None:
+            only weights and classes tell; where network or embed is a plain function, no result is then stored.
         device: where to run; the Module's own, or the CPU.
         dtype: precision to run in; the Module's own, or float32.
 
@@ -79,21 +79,23 @@ class NetworkDenoiser:
         self._function, self._embed, self._name = network, embed, name
         self.conditional = embed is not None
         self.schedule = _variance_preserving(schedule)
-        digest = _digest(network, _facts(parametrization, schedule), version)
+        parts = [network, *([] if embed is None else [embed])]
+        digest = _digest(parts, _facts(parametrization, schedule, image_shape), version)
+        frozen = [part.eval().requires_grad_(False) for part in parts if isinstance(part, torch.nn.Module)]
         module = network if isinstance(network, torch.nn.Module) else None
         if module is not None:
-            torch.nn.Module.to(module.eval().requires_grad_(False), device=device, dtype=dtype)
+            torch.nn.Module.to(module, device=device, dtype=dtype)
         first = next(module.parameters(), None) if module else None
         self.device = torch.device(device or "cpu") if first is None else first.device
         self.dtype = (dtype or torch.float32) if first is None else first.dtype
         self.image_shape = image_shape
         self.sample_shape: tuple[int, ...] = image_shape
         codec = PixelCodec(self.image_shape, self.device, self.dtype)
-        part = DenoisingNetwork(module, self._output, self.condition, self.schedule, parametrization, codec)
-        self.predict_eps, self.eps_jvp, self.named_parameters = part.predict_eps, part.eps_jvp, part.named_parameters
-        self.encode, self.decode = part.codec.encode, part.codec.decode
+        held = DenoisingNetwork(module, self._output, self.condition, self.schedule, parametrization, codec)
+        self.predict_eps, self.eps_jvp, self.named_parameters = held.predict_eps, held.eps_jvp, held.named_parameters
+        self.encode, self.decode = codec.encode, codec.decode
         family = f"network, {parametrization.name}"
-        self.identity = part.identity(name, family, digest, dtype=self.dtype, device=self.device)
+        self.identity = held.identity(name, family, digest, dtype=self.dtype, device=self.device, networks=frozen)
 
     def condition(self, prompts: Prompts, count: int) -> Conditioning | None:
         """What `embed` makes of the prompts, of the empty text where there are none.
@@ -197,9 +199,10 @@ def _variance_preserving(schedule: NoiseSchedule) -> NoiseSchedule:
     return replace(schedule, alphas=schedule.alphas / scales, sigmas=schedule.sigmas / scales, final=final)
 
 
-def _facts(parametrization: Direct, schedule: NoiseSchedule) -> dict[str, object]:
+def _facts(parametrization: Direct, schedule: NoiseSchedule, image_shape: tuple[int, ...]) -> dict[str, object]:
     """What a prediction depends on besides the network."""
     return {
+        "image_shape": list(image_shape),
         "predicts": parametrization.name,
         "alphas": schedule.alphas.tolist(),
         "sigmas": schedule.sigmas.tolist(),
@@ -207,9 +210,11 @@ def _facts(parametrization: Direct, schedule: NoiseSchedule) -> dict[str, object
     }
 
 
-def _digest(network: Network, facts: dict[str, object], version: str | None) -> str:
-    if isinstance(network, torch.nn.Module):
-        kind = type(network)
-        named: dict[str, object] = {"class": f"{kind.__module__}.{kind.__qualname__}", "version": version}
-        return weights_digest(network.state_dict().items(), named | facts)
-    return UNKNOWN_DIGEST if version is None else weights_digest((), {"version": version} | facts)
+def _digest(parts: Sequence[Network | Embedding], facts: dict[str, object], version: str | None) -> str:
+    """Of the network and of what embeds its prompts; where one is no module, only `version` can tell its code."""
+    modules = [part for part in parts if isinstance(part, torch.nn.Module)]
+    if len(modules) < len(parts) and version is None:
+        return UNKNOWN_DIGEST
+    weights = ((f"{n}.{key}", tensor) for n, part in enumerate(modules) for key, tensor in part.state_dict().items())
+    kinds = [f"{type(part).__module__}.{type(part).__qualname__}" for part in modules]
+    return weights_digest(weights, {"version": version, "classes": kinds} | facts)

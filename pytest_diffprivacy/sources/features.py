@@ -15,9 +15,9 @@ from pytest_diffprivacy.audit import Auditor, Findings, Subject
 from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence.records import Control, ControlOutcome, Method
-from pytest_diffprivacy.membership.cdi import FAMILIES, WHITE_BOX, CdiSettings, affordable_features, as_features
+from pytest_diffprivacy.membership.cdi import CDI, FAMILIES, WHITE_BOX, CdiSettings, affordable_features, as_features
 from pytest_diffprivacy.membership.cdi_features import VERSION, cdi_features
-from pytest_diffprivacy.methods import Access, Published
+from pytest_diffprivacy.methods import Access
 from pytest_diffprivacy.models.planned import PlannedModel
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser, require_denoiser, require_white_box
@@ -42,14 +42,11 @@ Matrix: TypeAlias = NDArray[np.float64]
 Infer: TypeAlias = Callable[[Matrix, Matrix], DatasetInference]
 
 TITLE: Final = "dataset inference"
-FEW: Final = f"Too few probes: {2 * PLANTED} are needed."
 FACTS: Final = {
     "threshold": "none; the mean logits of the two test halves are compared",
     "label_use": "control halves fit a logistic regression, test halves are judged; timesteps and parameters were "
     "fixed before labels were seen",
 }
-SOURCE: Final = "Dubinski et al. 2025 (CDI), with disjoint control and test images"
-CDI: Final = Published(name="cdi", title="CDI dataset inference", access=Access.GREY_BOX, source=SOURCE)
 
 
 class FeatureSource(Audited, Protocol):
@@ -238,7 +235,7 @@ class ModelFeatures:
         self._split.note(findings)
         found = self._planted(infer)
         findings.controls.append(found)
-        if found.meaning == FEW:
+        if found.outcome is ControlOutcome.NOT_APPLICABLE:
             findings.unproven = f"{self.title} is not shown to find a leak: {found.meaning}"
         wiring_control(self._auditor, model, self._split.probes.nonmembers, findings)
 
@@ -261,7 +258,7 @@ class ModelFeatures:
             why = "Every feature needs gradients, which an ideal denoiser has not."
             return not_applicable("positive", TITLE, done, why)
         if len(probes.members) + len(probes.nonmembers) < 2 * PLANTED:
-            return not_applicable("positive", TITLE, done, FEW)
+            return not_applicable("positive", TITLE, done, f"Too few probes: {2 * PLANTED} are needed.")
         planted, others = planted_probes(probes, PLANTED)
         leak = PlantedLeak(self._denoiser, torch.from_numpy(planted.load(range(PLANTED))))
         names, given = replace(self._settings, features=families).names, {**self._task.parameters, "features": families}
@@ -292,7 +289,7 @@ def halves_control(nonmembers: Matrix, seed: int, infer: Infer) -> Control:
 
 
 def _external(parameters: dict[str, Any]) -> Method:
-    return external_method("features", "Features made elsewhere", SOURCE, parameters, **FACTS)
+    return external_method("features", "Features made elsewhere", CDI.source, parameters, **FACTS)
 
 
 def _counts(members: int, nonmembers: int) -> str:

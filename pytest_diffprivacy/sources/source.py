@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Findings, Subject
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.sources.method_records import BY_ORDER
 from pytest_diffprivacy.sources.split import JudgedSplit
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -54,7 +55,7 @@ class Wanted:
     purpose: str
     confidence: float
     remedy: str = "Judge by another attack"
-    threshold: str = "order statistic of the non-members' scores"
+    threshold: str = BY_ORDER
     shown: Mapping[str, Any] = field(default_factory=dict)
     reference: str = ""
     members_only: bool = False

@@ -160,6 +160,11 @@ def _given(model: Any, probes: ProbeSet | None, references: ShadowScores) -> Giv
             raise UsageError("`suspects` must be the images whose ids the table has, got None.")
         method, losses = table_method(model, model.only), -model.of_images(probes.members, model.only)
     else:
+        if probes is not None:
+            raise UsageError(
+                "`suspects` must be None where the target's losses are an array, which does not say whose they are. "
+                "Give a ScoreTable with the images' ids, or the losses alone, in the order of the references."
+            )
         losses = as_scores("Target", model)
         method = external_method("losses", "Losses made elsewhere", "the caller's own losses", {}, threshold=THRESHOLD)
     if len(losses) != count:

@@ -73,6 +73,12 @@ def test_a_table_says_what_the_array_says() -> None:
     assert (by_table.value, by_table.low, by_table.high) == (by_array.value, by_array.low, by_array.high)
 
 
+def test_losses_without_ids_are_refused_beside_images():
+    target, references = losses(0.1)
+    with pytest.raises(UsageError, match="`suspects` must be None where the target's losses are an array"):
+        assert_usage_share_below(target, smooth_images(5, IMAGES), references=references, limit=0.4)
+
+
 def _train(indices: np.ndarray, seed: int) -> object:
     """A model that knows the population, and remembers its part of the suspects."""
     del seed

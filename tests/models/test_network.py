@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffprivacy.errors import ModelError
+from pytest_diffprivacy.errors import AuditError, ModelError
 from pytest_diffprivacy.models import (
     Generator,
     NetworkDenoiser,
@@ -45,6 +45,35 @@ def test_a_module_is_a_white_box_with_a_digest_of_its_weights():
     ]
     assert len({m.identity.digest for m in [model, *others]}) == 5
     assert NetworkDenoiser(Tiny(), VP, SHAPE).identity.digest == model.identity.digest
+
+
+def test_what_embeds_the_prompts_is_part_of_the_identity():
+    def conditional(embed, **named):
+        return NetworkDenoiser(lambda x, times, embedding: x, VP, SHAPE, embed=embed, **named).identity
+
+    class Encoder(torch.nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full((1,), value))
+
+        def forward(self, prompts):
+            return self.weight.expand(len(prompts), 1)
+
+    class Network(Tiny):
+        def forward(self, x, times, embedding):
+            return super().forward(x, times) + embedding[:, :, None, None]
+
+    own, other = (NetworkDenoiser(Network(), VP, SHAPE, embed=Encoder(value)) for value in (0.0, 5.0))
+    assert own.identity.digest != other.identity.digest
+    assert conditional(Encoder(1.0)).digest == UNKNOWN_DIGEST
+    assert NetworkDenoiser(
+        Network(), VP, SHAPE, embed=lambda prompts: torch.zeros(len(prompts), 1)
+    ).identity.digest == (UNKNOWN_DIGEST)
+    assert conditional(Encoder(1.0), version="1").digest != conditional(Encoder(2.0), version="1").digest
+    with torch.no_grad():
+        other._embed.weight.fill_(0.0)
+    with pytest.raises(AuditError, match="were changed after it was loaded"):
+        other.identity.weights.check("the model")
 
 
 def test_results_of_a_function_are_stored_only_under_a_version():
