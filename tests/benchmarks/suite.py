@@ -23,7 +23,6 @@ COSTS: Final = (
     "generation_overhead",
     "probe_scaling",
     "neighbours",
-    "real_size",
     "report_speed",
     "import_time",
     "ray_efficiency",
