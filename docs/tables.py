@@ -24,6 +24,7 @@ from pytest_diffprivacy.models.schedule import ReferenceTimestep  # noqa: E402
 from pytest_diffprivacy.options import OPTIONS  # noqa: E402
 from pytest_diffprivacy.report.formats import formats as found  # noqa: E402
 from pytest_diffprivacy.report.mapping import PLACES  # noqa: E402
+from tests.benchmarks.papers.figure import figures  # noqa: E402
 
 MARK: Final = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 """Where a page wants a table: the name of one of `MADE`."""
@@ -104,7 +105,14 @@ def _row(method: Any) -> tuple[str, ...]:
     given = [f"`{p}` (required)" for p in getattr(method, "required", ())]
     given += [f"`{p}={_value(v)}`" for p, v in getattr(method, "defaults", {}).items()]
     parameters = ", ".join(given) or ("arguments of that call" if method.built_by else "none")
-    return name, method.title, access, _evaluations(method), parameters, method.source
+    return name, method.title, access, _evaluations(method), parameters, method.source + _beside_its_paper(method)
+
+
+def _beside_its_paper(method: Any) -> str:
+    """Links to the figures of papers that this method makes again."""
+    own = [figure for figure in figures() if f"{method.kind}/{method.name}" in figure.methods]
+    links = ", ".join(f"[{figure.paper}, {figure.place}](papers.md#{figure.anchor})" for figure in own)
+    return f"; measured beside {links}" if links else ""
 
 
 def _evaluations(method: Any) -> str:
