@@ -9,11 +9,13 @@ from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.extraction import PromptSearch
 from pytest_diffprivacy.probes import ProbeSet, ScoreTable
-from pytest_diffprivacy.sources import require_probes
+from pytest_diffprivacy.sources import Wanted, require_probes, scores_of
 from pytest_diffprivacy.sources.copies import Copying, CopySource, ModelCopies
 from pytest_diffprivacy.sources.prompted_copies import PromptedCopies
 from pytest_diffprivacy.sources.similarities import Similarities, SimilarityRule
 from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.subject_copies import SubjectCopies, SubjectSimilarities, by_subject
+from pytest_diffprivacy.sources.subjects import CountedUnit
 from pytest_diffprivacy.statistics import Detector
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 
@@ -33,6 +35,7 @@ def assert_no_extraction(
     embedding: Embedding | None = None,
     detector: Detector | None = None,
     search: PromptSearch | None = None,
+    unit: CountedUnit = "image",
     confidence: float | None = None,
     auditor: Auditor | None = None,
 ) -> records.Claim:
@@ -74,6 +77,7 @@ def assert_no_extraction(
         detector: what the copy rule did on labelled pairs. The rate is then corrected for what the rule misses and
             invents, with bounds that include the error of these counts; not together with `early_stop`.
         search: prompts to ask, and what makes their generations one image; None: unconditional.
+        unit: what is counted: "image" (generations, or prompts), or "subject".
         confidence: of each one-sided bound; the session's by default.
         auditor: who judges; the session's by default.
 
@@ -93,11 +97,16 @@ def assert_no_extraction(
     generations, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
     max_rate = check_fraction("max_rate", max_rate, zero=True)
     source: CopySource
+    if by_subject(unit):
+        _check_subjects(search, detector, early_stop)
     if is_array(model) or isinstance(model, ScoreTable):
         if search is not None:
             raise UsageError("`search` must be left out for a ScoreTable: it judges generations, not prompts.")
         rule = SimilarityRule.of(copy_from, max_false_match_rate, detector, level)
-        if isinstance(model, ScoreTable):
+        if unit == "subject":
+            made = scores_of(auditor, model, probes, _wanted(level))
+            source = SubjectSimilarities(made, probes, rule.copy_from, level)
+        elif isinstance(model, ScoreTable):
             source = Similarities.of_tables(auditor, model, probes, rule)
         else:
             source = Similarities.of_arrays(auditor, model, probes, rule)
@@ -112,12 +121,13 @@ def assert_no_extraction(
         else:
             copying = Copying(
                 generations=generations, steps=steps, delta=delta, max_false_match_rate=max_false_match_rate,
-                early_stop=early_stop, embedding=embedding, detector=detector,
+                early_stop=False if unit == "subject" else early_stop, embedding=embedding, detector=detector,
             )  # fmt: skip
-            source = ModelCopies(auditor, model, _training_set(probes), copying, max_rate, level)
+            copies = SubjectCopies if unit == "subject" else ModelCopies
+            source = copies(auditor, model, _training_set(probes), copying, max_rate, level)
     claim = Claim(
         kind="extraction",
-        name="no_extraction",
+        name="no_subject_extraction" if unit == "subject" else "no_extraction",
         slug=source.slug,
         sentence=of(f"Share of {source.share} is at most {max_rate:.4g}", source.title),
         limit=max_rate,
@@ -127,8 +137,24 @@ def assert_no_extraction(
     )
     return conclude(
         auditor, claim, source, source.statistic, lambda findings: source.measure(findings, max_rate),
-        units=source.counts[0],
+        units=source.units,
     )  # fmt: skip
+
+
+def _wanted(confidence: float) -> Wanted:
+    return Wanted(
+        kind="extraction", attack="similarity", default="similarity", parameters=None, purpose="Extraction",
+        confidence=confidence, single=True,
+    )  # fmt: skip
+
+
+def _check_subjects(search: object, detector: object, early_stop: bool | None) -> None:
+    given = [name for name, one in (("search", search), ("detector", detector)) if one is not None]
+    if given or early_stop:
+        raise UsageError(
+            f"`{given[0] if given else 'early_stop'}` must be left out with unit='subject': all generations are made, "
+            "and what is counted are persons, not generations or prompts."
+        )
 
 
 def _check_model_arguments(

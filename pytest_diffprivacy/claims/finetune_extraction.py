@@ -108,7 +108,7 @@ def assert_finetune_not_extractable(
 
     if is_array(finetuned) or isinstance(finetuned, ScoreTable):
         wanted = Wanted(
-            kind="extraction", attack=None, default="similarity", parameters=None, purpose="Extraction",
+            kind="extraction", attack="similarity", default="similarity", parameters=None, purpose="Extraction",
             confidence=level, single=True,
         )  # fmt: skip
         made = scores_of(auditor, finetuned, probes, wanted)

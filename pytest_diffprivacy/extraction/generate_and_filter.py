@@ -66,12 +66,14 @@ def calibrate_rule(
     seed: int,
     ceiling: float = PAPER_THRESHOLD,
     search: Search = adaptive_distances,
+    of_subject: NDArray[np.int64] | None = None,
 ) -> CopyRule:
     """Fix the copy rule on unseen images, before any generation is seen.
 
     A model that generalizes perfectly generates images like the unseen ones. Half of them (chosen by the seed) stand
     for its generations: the threshold is the largest at which at most `max_false_match_rate` of such images would be
-    called copies of a training image, at most the paper's. The other half is the control.
+    called copies of a training image, at most the paper's. The other half is the control. With `of_subject`, the number
+    of the person whom each non-member shows, halves are halves of the persons, and none is in the control in part.
 
     Raises:
         InsufficientProbes: too few non-members for this rate and confidence.
@@ -79,8 +81,7 @@ def calibrate_rule(
 
     Source: Follows Carlini et al. 2023, section 5.2 except that the threshold is calibrated (METHODS 1.4).
     """
-    order = np.random.default_rng([seed, 1]).permutation(len(probes.nonmembers))
-    half = max(1, len(order) // 2)
+    order, half, most = _halves(len(probes.nonmembers), len(probes.members), seed, of_subject)
     calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
     null = np.concatenate(
         [
@@ -99,12 +100,26 @@ def calibrate_rule(
             "Raise max_false_match_rate or add non-members.",
             needed=2 * error.needed,
         ) from error
-    size = min(len(order) - half, len(probes.members))
-    if size < SMALLEST_SIDE:
-        raise ProbeError(f"The control needs at least {SMALLEST_SIDE} non-members and members, got {size}. Add images.")
-    control = probes.nonmembers.subset(sorted(order[half : half + size].tolist()))
-    members = np.random.default_rng([seed, 2]).permutation(len(probes.members))[:size]
+    if most < SMALLEST_SIDE:
+        raise ProbeError(f"The control needs at least {SMALLEST_SIDE} non-members and members, got {most}. Add images.")
+    control = probes.nonmembers.subset(sorted(order[half : half + most].tolist()))
+    members = np.random.default_rng([seed, 2]).permutation(len(probes.members))[:most]
     return CopyRule(delta, threshold, null, control, np.sort(members))
+
+
+def _halves(
+    nonmembers: int, members: int, seed: int, of_subject: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], int, int]:
+    """An order of the non-members, how many of its first calibrate, and how many after these are the control."""
+    rng = np.random.default_rng([seed, 1])
+    if of_subject is None:
+        half = max(1, nonmembers // 2)
+        return rng.permutation(nonmembers), half, min(nonmembers - half, members)
+    rank = rng.permutation(int(of_subject.max()) + 1)[of_subject]
+    ends = np.cumsum(np.bincount(rank))  # images of the first persons of the order
+    half = int(ends[max(1, len(ends) // 2) - 1])
+    whole = ends[ends - half <= members]
+    return np.argsort(rank, kind="stable"), half, max(0, int(whole[-1]) - half)
 
 
 @dataclass(frozen=True, slots=True)

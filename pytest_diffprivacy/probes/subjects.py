@@ -113,9 +113,15 @@ class SubjectIndex:
         """Mean over the images of each: float64 (subjects,)."""
         return np.asarray(np.bincount(self.of_image, weights=scores, minlength=len(self)) / self.sizes)
 
-    def any(self, hits: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Whether any image of each is hit: bool (subjects,)."""
-        return np.bincount(self.of_image, weights=hits.astype(np.float64), minlength=len(self)) > 0
+    def largest(self, scores: NDArray[np.float64], most: int | None = None) -> NDArray[np.float64]:
+        """Largest score over the images of each, or over the first `most` of them by digest: float64 (subjects,)."""
+        found, seen = np.full(len(self), -np.inf), np.zeros(len(self), dtype=np.int64)
+        for image in sorted(range(len(scores)), key=self._digests.__getitem__):
+            owner = self.of_image[image]
+            if most is None or seen[owner] < most:
+                found[owner] = max(found[owner], scores[image])
+            seen[owner] += 1
+        return found
 
     @property
     def digests(self) -> list[bytes]:

@@ -50,6 +50,11 @@ class CopySource(Audited, Protocol):
         ...
 
     @property
+    def units(self) -> int:
+        """Of what `evaluations` counts, how many there are at the most."""
+        ...
+
+    @property
     def headlines(self) -> Mapping[Verdict, str]:
         """What each verdict means."""
         ...
@@ -120,6 +125,7 @@ class ModelCopies:
         self._early = copying.stops(model)
         self.counts = copying.generations, probes.members.source_count, probes.nonmembers.source_count
         self.evaluations, self.terms = copying.steps, {"delta": copying.delta}
+        self.units = copying.generations
 
     @cached_property
     def _generator(self) -> Generator:
@@ -168,13 +174,15 @@ class ModelCopies:
         told = asked(self._generator, self._request.prompts or None)
         return Subject(model=identity, probes=self._probes, counts=counts, asked=told)
 
-    def measure(self, findings: Findings, limit: float) -> Measured:
-        """Calibrate the rule, generate, and find the copies."""
+    def extraction(
+        self, findings: Findings, limit: float, of_subject: NDArray[np.int64] | None = None
+    ) -> tuple[Extraction, CopyRateStatistic]:
+        """Calibrate the rule, generate, and find the copies; `of_subject` as in `calibrate_rule`."""
         copying, probes, level = self._copying, self._probes, self._confidence
         search = stored_search(self._auditor, findings.work)
         rule = calibrate_rule(
             probes, delta=copying.delta, max_false_match_rate=copying.max_false_match_rate, confidence=level,
-            seed=self._auditor.seed, search=search,
+            seed=self._auditor.seed, search=search, of_subject=of_subject,
         )  # fmt: skip
         self._describe(findings, rule)
         seed_control(self._auditor, self._generator, self._request, findings)
@@ -185,15 +193,21 @@ class ModelCopies:
         images = generated(self._auditor, self._generator, requests, probes, findings)
         found = filter_generations(
             images, probes.members, rule, looks=looks if self._early else (), search=search,
-            enough=lambda found: decide(statistic.measure(kept(_stored(found))), limit).verdict in DECIDED,
+            enough=lambda found: decide(statistic.measure(kept(stored_distances(found))), limit).verdict in DECIDED,
         )  # fmt: skip
         show_copies(findings, self._auditor, probes, found, level, embedding=copying.embedding)
+        return found, statistic
+
+    def measure(self, findings: Findings, limit: float) -> Measured:
+        """The rate of copies among the generations."""
+        copying, level = self._copying, self._confidence
+        found, statistic = self.extraction(findings, limit)
         if copying.detector is None:
-            stored = _stored(found)
+            stored = stored_distances(found)
             if self._early:
-                stored |= show_looks(findings, statistic, kept(stored), looks, limit)
+                stored |= show_looks(findings, statistic, kept(stored), self._looks, limit)
             return findings.measure(statistic, stored, limit)
-        for named in _stored(found).values():
+        for named in stored_distances(found).values():
             findings.arrays |= named
         measured = measure_corrected(
             findings, found.copies, corrected(copying.detector, level, self._auditor.seed), limit
@@ -232,7 +246,7 @@ class ModelCopies:
         ]
 
 
-def _stored(found: Extraction) -> dict[str, dict[str, NDArray[np.generic]]]:
+def stored_distances(found: Extraction) -> dict[str, dict[str, NDArray[np.generic]]]:
     """From the stored distances to the verdict: calibrate the threshold, find copies, bound their rate."""
     return {
         "l2": {"l2": found.matches.l2},

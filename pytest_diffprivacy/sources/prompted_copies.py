@@ -105,6 +105,11 @@ class PromptedCopies:
         sides = () if probes is None else (probes.members.source_count, probes.nonmembers.source_count)
         return prompts, search.images, len(search.guidance_scales), *sides
 
+    @property
+    def units(self) -> int:
+        """Prompts."""
+        return self.counts[0]
+
     @cached_property
     def _generator(self) -> Generator:
         return require_generator(self.model, "Extraction")

@@ -92,6 +92,7 @@ class Similarities:
         self._auditor, self._pair, self._names, self._where = auditor, pair, names, where
         self.model, self._rule = model, rule
         self.counts = len(pair[0]), len(pair[1])
+        self.units = self.counts[0]
         self.share = f"generations at least {rule.copy_from:.4g} alike to a training image"
         self.title = f"{names[0]}, measured elsewhere"
         self._own = AlikeRateStatistic(

@@ -37,14 +37,19 @@ class RecoveredShare(Bounded):
 class RecoveredShareStatistic(Statistic):
     """The share of "members" that score at least `copy_from`, beside that of "nonmembers", which cannot come back.
 
+    Where members have more chances to come back than non-members, as persons of more pictures do, "compared" are the
+    scores of the same members by no more chances than those: the lower bound counts them, value and upper bound all.
+
     Attributes:
         copy_from: smallest score of one that came back; higher = more alike.
         what: those that are counted, in the plural.
+        remedy: what to do where the control explains the matches.
     """
 
     copy_from: float
     confidence: float = 0.95
     what: str = "images"
+    remedy: str = "Raise copy_from"
 
     def measure(self, arrays: Stored) -> RecoveredShare:
         """Exact bounds of both shares.
@@ -52,9 +57,11 @@ class RecoveredShareStatistic(Statistic):
         Source: METHODS 1.4 and 7.1.
         """
         members, others = (only(arrays, role) >= self.copy_from for role in ("members", "nonmembers"))
+        compared = only(arrays, "compared") >= self.copy_from if "compared" in arrays else members
         hits, false = int(np.count_nonzero(members)), int(np.count_nonzero(others))
         plain = rate(hits, len(members), confidence=self.confidence)
-        excess = excess_rate(hits, len(members), false, len(others), confidence=self.confidence)
+        found = int(np.count_nonzero(compared))
+        excess = excess_rate(found, len(compared), false, len(others), confidence=self.confidence)
         return RecoveredShare(
             plain.value, excess.low, plain.high, plain.confidence, hits, len(members), false, len(others)
         )
@@ -64,7 +71,7 @@ class RecoveredShareStatistic(Statistic):
         control = measured.false_matches / measured.controls
         spread = upper_bound(measured.false_matches, measured.controls, (1.0 - self.confidence) / 2.0)
         beside = f"; {measured.controls} non-members bound the false matches by {spread:.3g} only"
-        return more_trials(measured, control, limit, trials=self.what, remedy="Raise copy_from") + beside
+        return more_trials(measured, control, limit, trials=self.what, remedy=self.remedy) + beside
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Plan for (members, non-members)."""

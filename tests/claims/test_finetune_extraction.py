@@ -13,6 +13,7 @@ from pytest_diffprivacy import (
     Inconclusive,
     PrivacyViolation,
     ProbeSet,
+    ScoreTable,
     UsageError,
     assert_finetune_not_extractable,
 )
@@ -66,6 +67,16 @@ def test_similarities_made_elsewhere_are_judged_with_the_same_bounds() -> None:
     with pytest.raises(PrivacyViolation):
         assert_finetune_not_extractable(None, near, far, limit=0.3, auditor=Auditor())
     assert assert_finetune_not_extractable(None, far, far, limit=0.3, auditor=Auditor()).value == 0.0
+
+
+def test_a_table_of_similarities_says_what_the_arrays_say() -> None:
+    ids = [f"{role} {i}" for role in ("member", "non-member") for i in range(COUNT)]
+    near, far = RNG.uniform(0.8, 1.0, COUNT), RNG.uniform(0.0, 0.6, COUNT)
+    table = ScoreTable({"mine": dict(zip(ids, np.r_[far, near].tolist(), strict=True))})
+    claim = assert_finetune_not_extractable(None, table, probes(), limit=0.3, auditor=Auditor())
+    by_array = assert_finetune_not_extractable(None, far, near, limit=0.3, auditor=Auditor())
+    assert (claim.value, claim.high) == (by_array.value, by_array.high)
+    assert "mine" in claim.sentence
 
 
 def test_a_style_that_makes_others_come_back_as_well_cannot_fail() -> None:
