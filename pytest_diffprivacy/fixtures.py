@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,11 @@ def probe_set(request: pytest.FixtureRequest) -> ProbeSet:
     from pytest_diffprivacy.probes import ProbeSet
     from pytest_diffprivacy.probes.tables import CLASSES
 
-    captions = settings["captions"]
-    if captions is None and members is not None and _has_classes(settings.text("model"), request):
-        captions = CLASSES
-    return ProbeSet(
+    captions, classes = settings["captions"], None
+    if captions is None and members is not None:
+        classes, null = _classes(settings.text("model"), request)
+        captions = None if classes is None else CLASSES
+    probes = ProbeSet(
         members,
         settings.text("nonmembers"),
         captions=captions if isinstance(captions, str) else bool(captions) and members is not None,
@@ -66,6 +68,9 @@ def probe_set(request: pytest.FixtureRequest) -> ProbeSet:
         resize=settings.text("resize"),
         crop=settings.text("crop"),
     )
+    if classes is not None:
+        _check_folders(probes.members.class_folders, classes, null, settings)
+    return probes
 
 
 @pytest.fixture(scope="session")
@@ -76,16 +81,30 @@ def diffprivacy() -> Auditor:
     return current_auditor()
 
 
-def _has_classes(source: str | None, request: pytest.FixtureRequest) -> bool:
-    """Whether the model under audit is class-conditional; one of the hub is loaded for that, as its audit needs it."""
+def _classes(source: str | None, request: pytest.FixtureRequest) -> tuple[int | None, int | None]:
+    """Classes and null label of the model under audit; one of the hub is loaded for that, as its audit needs it."""
     from pytest_diffprivacy.models.planned import classes_of
     from pytest_diffprivacy.models.prompts import class_labels
 
     if source is None:
-        return False
+        return None, None
     if source.startswith("hub:"):
-        return class_labels(request.getfixturevalue("diffusion_model")) is not None
-    return classes_of(Path(source))[0] is not None
+        labels = class_labels(request.getfixturevalue("diffusion_model"))
+        return (None, None) if labels is None else (labels.classes, labels.null)
+    return classes_of(Path(source))
+
+
+def _check_folders(folders: Sequence[str], classes: int, null: int | None, settings: options.Settings) -> None:
+    """Refuse to take subfolders for classes where there are more or fewer of them than the model has."""
+    given = null if settings["null-label"] is None else settings.whole("null-label")
+    told = classes if given is None or given >= classes else classes - 1
+    if folders and len(folders) not in {told, classes}:
+        raise UsageError(
+            f"`diffprivacy_members` holds its images in {len(folders)} subfolders and the model has {told} classes, so "
+            "their places are not the classes. Give the classes beside the images, in a metadata.csv with a column "
+            "`label`; or set `diffprivacy_captions` to folder index, if these are all the classes of training, to "
+            "folder name, if the folders are named by class index, or to false, if they are no classes."
+        )
 
 
 def _settings() -> options.Settings:

@@ -27,6 +27,7 @@ from pytest_diffprivacy.mitigation.compare import SharedSettings, all_methods, r
 from pytest_diffprivacy.models.protocols import require_prompted
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.sources.mitigations import ComparedMitigation, PlannedComparison
+from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_finite, check_fraction
 from pytest_diffprivacy.statistics.paired import RelativeLossStatistic, ShareLeftStatistic
@@ -86,7 +87,8 @@ def compare_mitigations(
 
     Raises:
         UsageError: a bad argument, two methods of one name, or a model that takes no texts.
-        AuditError: images or scores that are not finite, or a map that cannot tell fitting from other texts.
+        AuditError: images or scores that are not finite, a map that cannot tell fitting from other texts, or a network
+            that is not asked as it was trained.
 
     Source: Implements METHODS 5.7.
     """
@@ -112,7 +114,11 @@ def compare_mitigations(
         closeness=similarity or PixelDistance(),
         alignment=scorer,
     )
-    return run_comparison(denoiser, chosen, list(mitigations), shared, auditor.engine)
+    findings = Findings()
+    shown = alignment if isinstance(alignment, ImageSet) else None
+    wiring_control(auditor, denoiser, shown, findings, decides=False)  # a comparison judges generations as they are
+    compared = run_comparison(denoiser, chosen, list(mitigations), shared, auditor.engine)
+    return replace(compared, controls=tuple(findings.controls))
 
 
 def _check_parts(mitigations: object, alignment: object) -> None:
@@ -179,7 +185,7 @@ def assert_mitigation_reduces_copies(
 
     def measure(findings: Findings) -> Measured:
         chosen = comparison.outcome(mitigation)
-        findings.work = comparison.work
+        findings.work, findings.controls = comparison.work, list(comparison.controls)
         findings.methods = [mitigation_record(comparison, outcome.card) for outcome in comparison.outcomes[1:]]
         add_figures(findings, comparison, mitigation, level, auditor.images)
         lost = alignment_lost(comparison, chosen, level)
@@ -236,7 +242,7 @@ def assert_mitigation_keeps_alignment(
 
     def measure(findings: Findings) -> Measured:
         chosen = comparison.outcome(mitigation)
-        findings.methods = [mitigation_record(comparison, chosen.card)]
+        findings.methods, findings.controls = [mitigation_record(comparison, chosen.card)], list(comparison.controls)
         findings.notes.append(f"Prompt alignment: {comparison.alignment}.")
         arrays = {
             "before": {"alignment_before": comparison.original.memorized.alignment},

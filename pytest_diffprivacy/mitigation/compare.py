@@ -19,6 +19,7 @@ from pytest_diffprivacy.engine.tasks import checked_images
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.private_ids import private_id
+from pytest_diffprivacy.evidence.records import Control
 from pytest_diffprivacy.mitigation.alignment import AlignmentScorer
 from pytest_diffprivacy.mitigation.closeness import Closeness
 from pytest_diffprivacy.mitigation.method import (
@@ -116,6 +117,7 @@ class MitigationComparison:
         alignment: name of the alignment scorer.
         outcomes: one a method.
         work: what was computed and what was reused.
+        controls: of the model that was compared on.
     """
 
     model: ModelIdentity
@@ -127,6 +129,7 @@ class MitigationComparison:
     alignment: str
     outcomes: tuple[MethodOutcome, ...]
     work: Work
+    controls: tuple[Control, ...] = ()
 
     @property
     def original(self) -> MethodOutcome:

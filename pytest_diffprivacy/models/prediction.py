@@ -122,6 +122,10 @@ class Parametrization(Protocol):
     def name(self) -> str:
         """What the network predicts, for records."""
 
+    @property
+    def mean(self) -> bool:
+        """Whether that is the mean of all that could be there; a consistency function answers with one of them."""
+
     def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
         """The noise in x_t, never clipped."""
 
@@ -135,11 +139,13 @@ class Direct:
         kind: what it predicts.
         times: float64 (T,), its time at each index; None: the index.
         own: its schedule, of the same signal-to-noise ratios as the model's; None: the model's, so that x is x_t.
+        mean: see `Parametrization`.
     """
 
     kind: PredictionType
     times: Array | None = None
     own: NoiseSchedule | None = None
+    mean: bool = True
 
     @property
     def name(self) -> str:
@@ -170,6 +176,7 @@ class Preconditioned:
         c_in: float64 (T,), scale of its input.
         c_skip: float64 (T,), share of x in D.
         c_out: float64 (T,), scale of its output in D.
+        mean: see `Parametrization`.
 
     Source: Implements Karras et al. 2022 (EDM), Eq. 7, with the state changed as in METHODS 0.3.
     """
@@ -180,6 +187,7 @@ class Preconditioned:
     c_in: Array
     c_skip: Array
     c_out: Array
+    mean: bool = True
 
     def eps(self, network: Network, x_t: Tensor, timestep: int, schedule: NoiseSchedule) -> Tensor:
         """The noise (x - D) / s, with the cancellation of x done before anything is rounded."""

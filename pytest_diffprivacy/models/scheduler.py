@@ -21,6 +21,8 @@ Output: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 FLOW = "FlowMatch"
 MENDED = ("DDIM", "DDPM")
 CONSISTENCY = "CMStochasticIterativeScheduler"
+DISTILLED = ("LCM", "TCD")
+"""Schedulers of networks that are distilled into a consistency function."""
 
 
 def schedule_of(scheduler: Any) -> NoiseSchedule:
@@ -71,7 +73,7 @@ def parametrization_of(scheduler: Any) -> Parametrization:
         # EulerDiscreteScheduler gives the network log(s)/4; at unit scale its v is that of Salimans and Ho.
         abar = scheduler.alphas_cumprod.double().cpu().numpy()
         return Direct(kind, 0.25 * np.log(np.sqrt((1.0 - abar) / abar)))
-    return Direct(kind)
+    return Direct(kind, mean=not type(scheduler).__name__.startswith(DISTILLED))
 
 
 def _prediction_type(scheduler: Any) -> PredictionType:
@@ -160,7 +162,7 @@ def _preconditioned(scheduler: Any) -> Preconditioned:
         levels, times = levels[above], times[above]
         c_skip, c_out = fresh.get_scalings_for_boundary_condition(levels)
         c_in = 1.0 / np.hypot(levels, config.sigma_data)
-        return Preconditioned("consistency function", levels, times, c_in, c_skip, c_out)
+        return Preconditioned("consistency function", levels, times, c_in, c_skip, c_out, mean=False)
     s, one, zero = (torch.from_numpy(a) for a in (levels.copy(), np.ones_like(levels), np.zeros_like(levels)))
     c_in = _array(fresh.precondition_inputs(one, s))
     c_skip, c_out = (_array(fresh.precondition_outputs(*pair, s)) for pair in ((one, zero), (zero, one)))

@@ -107,7 +107,7 @@ OPTIONS: Final[tuple[Option, ...]] = (
     Option(
         "captions",
         "Ask about images with what stands beside them: true, or the column of metadata or table to take (captions, or "
-        "class indices).",
+        "class indices); folder index or folder name: the subfolder an image lies in.",
         "true, false or the name of a column",
         parse=values.captions,
     ),

@@ -16,14 +16,29 @@ from pytest_diffprivacy import options
 from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.tables import FILE_COLUMN, caption_column, captioned_rows, captions_of, pyarrow_parquet
+from pytest_diffprivacy.probes.class_folders import FOLDER_INDEX, FOLDER_NAME, ClassFolders
+from pytest_diffprivacy.probes.tables import (
+    CLASSES,
+    FILE_COLUMN,
+    caption_column,
+    captioned_rows,
+    captions_of,
+    pyarrow_parquet,
+)
 
 IMAGE_COLUMNS = (FILE_COLUMN, "image", "path", "file")
 GREY_MODES: Final = ("L", "LA", "1")
 ORIENTED: Final = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 MAX_PIXELS = 16_000_000
 FILE_FACTS = ("file, bytes", "file, JPEG quantization", "file, colour modes", "file, entries of metadata")
-DECODING_ERRORS: Final = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError)
+DECODING_ERRORS: Final = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # where warnings are errors
+    OSError,
+    SyntaxError,
+    ValueError,
+)
 
 
 def allowed_pixels() -> int | None:
@@ -60,11 +75,15 @@ def pixels_of(image: Image.Image, name: str, allowed: int | None = None) -> Pixe
                 f"{name} has mode {image.mode!r} and transparent pixels. Save it as RGB or grey: on the background "
                 "that training used, or by image.convert('RGB'), which drops transparency as most training code does."
             )
+        if image.mode == "P" and "transparency" in image.info:  # else Pillow warns of what is there
+            image = image.convert("RGBA")
         deep = image.mode.startswith("I;16")
         mode = image.mode if deep else "L" if image.mode in GREY_MODES else "RGB"
         pixels: Pixels = np.asarray(image if image.mode == mode else image.convert(mode))
         if deep or pixels.dtype != np.uint8:
             pixels = pixels.astype(np.float32) / np.float32(65535.0 if deep else 255.0)
+    except ProbeError:
+        raise
     except DECODING_ERRORS as error:
         raise _unreadable(name, error) from error
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -105,6 +124,8 @@ def _opened(source: Path | IO[bytes], name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(source) as image:
             yield image
+    except ProbeError:
+        raise
     except DECODING_ERRORS as error:
         raise _unreadable(name, error) from error
 
@@ -121,16 +142,43 @@ class FileReader:
         files: their paths.
         origin: what a record calls the list.
         captions: what gives them, from the name of their column (None: the only one that may hold them).
+        folders: the subfolders that may be classes; None: a table's files.
     """
 
     def __init__(
-        self, files: Sequence[Path], origin: str, captions: Callable[[str | None], list[Prompt] | None]
+        self,
+        files: Sequence[Path],
+        origin: str,
+        captions: Callable[[str | None], list[Prompt] | None],
+        folders: ClassFolders | None = None,
     ) -> None:
-        self._files, self.origin, self.captions = files, origin, captions
+        self._files, self.origin, self._captions, self.folders = files, origin, captions, folders
+        self.classes: tuple[str, ...] = ()
         self._allowed = allowed_pixels()
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def captions(self, column: str | None) -> list[Prompt] | None:
+        """A text or class index for each image; None: there are none.
+
+        Args:
+            column: the one that holds them; None: the only one that may; FOLDER_INDEX or FOLDER_NAME: the folders.
+                Those are asked for class indices as well where no table has them; `classes` then names them.
+
+        Raises:
+            ProbeError: an image has none, or it is not clear what training took.
+        """
+        named = column in (FOLDER_INDEX, FOLDER_NAME)
+        found = None if named and self.folders is not None else self._captions(column)
+        if self.folders is None or column is None or found is not None:
+            return found
+        if not named and (column != CLASSES or not self.folders.names):
+            return None
+        found = self.folders.labels(column)
+        self.origin += f", {self.folders.said(column)}"
+        self.classes = () if column == FOLDER_NAME else self.folders.names
+        return found
 
     def name(self, index: int) -> str:
         """The file's path."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from mimetypes import MimeTypes
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +18,17 @@ from PIL import Image, ImageFile
 
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.class_folders import ClassFolders
 from pytest_diffprivacy.probes.image_files import FileReader
-from pytest_diffprivacy.probes.tables import CLASSES, FILE_COLUMN, captioned_rows, captions_of, prompt_of, some
+from pytest_diffprivacy.probes.tables import (
+    CAPTION_COLUMNS,
+    CLASSES,
+    FILE_COLUMN,
+    captioned_rows,
+    captions_of,
+    prompt_of,
+    some,
+)
 
 METADATA: Final = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 CAPTION_SUFFIXES: Final = (".txt", ".caption")
@@ -49,9 +60,13 @@ def folder_images(folder: Path) -> FileReader:
     found.sort(key=lambda file: natural(file.relative_to(folder).as_posix()))
     texts = {file for file in others if file.suffix.lower() in CAPTION_SUFFIXES}
     stems = {file.with_suffix("") for file in found} if texts else set()
-    beside = {file for file in texts if file.with_suffix("") in stems}
+    beside: dict[Path, list[Path]] = {}
+    for file in sorted(texts):
+        if file.with_suffix("") in stems:
+            beside.setdefault(file.with_suffix(""), []).append(file)
+    spoken = {file for files in beside.values() for file in files}
     tables = {file: _rows(file) for file in others if file.name in METADATA}
-    left.update(f"{f.suffix or 'without suffix'} file" for f in others if f not in beside and f not in tables)
+    left.update(f"{f.suffix or 'without suffix'} file" for f in others if f not in spoken and f not in tables)
     line = ", ".join(f"{n} {what if n == 1 else _several(what)}" for what, n in sorted(left.items()))
     if not found:
         raise ProbeError(
@@ -62,7 +77,8 @@ def folder_images(folder: Path) -> FileReader:
         _check_files_of(rows, path, found)
     origin = f"folder {folder.name}" + (f" (left out: {line})" if line else "")
     logging.getLogger(__name__).log(logging.WARNING if line else logging.INFO, "%s: %d images", origin, len(found))
-    return FileReader(found, origin, lambda column: _captions(folder, found, tables, beside, column))
+    beside_them = partial(_captions, folder, found, tables, beside)
+    return FileReader(found, origin, beside_them, ClassFolders.of(folder, found))
 
 
 def _several(what: str) -> str:
@@ -74,7 +90,8 @@ def readable_suffixes() -> frozenset[str]:
     """The suffixes of the formats that this Pillow can decode."""
     Image.init()
     stubs = [f for f, (opener, _) in Image.OPEN.items() if _is_stub(opener)]
-    return frozenset(s for s, f in Image.registered_extensions().items() if f in Image.OPEN and f not in stubs)
+    read = (set(Image.OPEN) - set(stubs)) | {"MPO"}  # which JPEG's reader opens
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in read)
 
 
 def _is_stub(opener: object) -> bool:
@@ -126,17 +143,18 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _place(path: Path, name: object) -> Path:
-    """Where the file of a row lies."""
-    return Path(os.path.normpath(path.parent / str(name)))
+    """Where the file of a row lies; a letter with an accent may be one character or two (macOS)."""
+    return Path(unicodedata.normalize("NFC", os.path.normpath(path.parent / str(name))))
 
 
 def _check_files_of(rows: Sequence[Mapping[str, Any]], path: Path, images: Iterable[Path]) -> None:
     """Refuse metadata whose files are not all among the images."""
     names = [row[FILE_COLUMN] for row in rows if isinstance(row.get(FILE_COLUMN), str)]
-    there = {Path(os.path.normpath(image)) for image in images}
+    images = list(images)
+    there = {_place(image, image.name) for image in images}
     missing = [name for name in names if _place(path, name) not in there]
     if missing:  # a linked folder is walked once, under one of its names
-        real = {image.resolve() for image in there}
+        real = {image.resolve() for image in images}
         missing = [name for name in missing if _place(path, name).resolve() not in real]
     if missing:
         raise ProbeError(
@@ -146,11 +164,17 @@ def _check_files_of(rows: Sequence[Mapping[str, Any]], path: Path, images: Itera
 
 
 def _captions(
-    folder: Path, images: Sequence[Path], tables: Tables, beside: set[Path], column: str | None
+    folder: Path, images: Sequence[Path], tables: Tables, beside: Mapping[Path, list[Path]], column: str | None
 ) -> list[Prompt] | None:
     """The caption of every image: from the nearest metadata file at or above it, or from the text file beside it."""
     named: dict[Path, tuple[Path, dict[Path, Prompt]]] = {}
     for path, rows in tables.items():
+        columns = list(dict.fromkeys(chain.from_iterable(rows)))
+        if FILE_COLUMN not in columns:
+            raise ProbeError(
+                f"{str(path)!r} must have a column {FILE_COLUMN!r} and rows, got {', '.join(columns) or 'nothing'}. "
+                "Name it so, and separate the columns of a CSV by commas."
+            )
         listed = captions_of(rows, path, column)
         if listed is None:
             continue
@@ -165,8 +189,15 @@ def _captions(
         )
     if column == CLASSES and not named:
         return None
+    if not named and not beside and tables and column is None:
+        path, rows = next(iter(tables.items()))
+        raise ProbeError(
+            f"{str(path)!r} must have a column {', '.join(CAPTION_COLUMNS)} or {CLASSES} for captions, got "
+            f"{', '.join(dict.fromkeys(chain.from_iterable(rows)))}. Rename it, or name it by ProbeSet(..., captions=)."
+        )
     if not named:
-        return [_caption_beside(image, beside) for image in images] if beside else None
+        texts = [beside.get(image.with_suffix(""), []) for image in images]
+        return [_caption_beside(*pair) for pair in zip(images, texts, strict=True)] if beside else None
     found: list[Prompt] = []
     missing: dict[Path, list[str]] = {}
     for image in images:
@@ -191,9 +222,8 @@ def _captions_by_file(rows: Sequence[Mapping[str, Any]], listed: Sequence[Prompt
     return captions
 
 
-def _caption_beside(image: Path, beside: set[Path]) -> Prompt:
+def _caption_beside(image: Path, paths: Sequence[Path]) -> Prompt:
     """The one line of the text file with an image's name."""
-    paths = [path for path in map(image.with_suffix, CAPTION_SUFFIXES) if path in beside]
     if len(paths) != 1:
         raise ProbeError(f"{str(image)!r} must have one text file beside it for its caption, got {len(paths)}.")
     lines = captioned_rows(paths[0], repr(str(paths[0])))

@@ -18,6 +18,7 @@ from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.models.noise import image_digest
 from pytest_diffprivacy.models.protocols import Prompt
+from pytest_diffprivacy.probes.class_folders import CHOICES, same_classes
 from pytest_diffprivacy.probes.file_catalogue import Catalogue, bytes_of_one, coloured, in_threads, sized
 from pytest_diffprivacy.probes.image_files import FILE_FACTS, FileReader
 from pytest_diffprivacy.probes.sizing import Sizing
@@ -94,9 +95,11 @@ class ImageSet:
         if captions:
             prompts = reader.captions(captions if isinstance(captions, str) else None)
             if prompts is None and captions != CLASSES:
+                folders = getattr(getattr(reader, "folders", None), "names", ())
                 raise ProbeError(
                     f"The {role} images must have captions beside them, got none in {reader.origin}. "
                     "Add a metadata file or a caption column, or give the prompts."
+                    + (f" Its {len(folders)} subfolders may be classes: {CHOICES}." if folders else "")
                 )
         return cls(reader, role, prompts=prompts, sizing=sizing)
 
@@ -123,6 +126,30 @@ class ImageSet:
     def source_count(self) -> int:
         """How many images the source holds, duplicates counted; reads none of them."""
         return len(self._positions)
+
+    @property
+    def class_folders(self) -> tuple[str, ...]:
+        """The subfolders whose places are the images' classes, sorted; none where others are."""
+        return self._reader.classes if isinstance(self._reader, FileReader) else ()
+
+    def with_classes_of(self, members: ImageSet) -> ImageSet:
+        """The same set with classes counted among the folders of other images.
+
+        Raises:
+            ProbeError: a folder is none of theirs, or one side's classes are folders and the other's are not.
+        """
+        if self._prompts is None or members._prompts is None or not (self.class_folders or members.class_folders):
+            return self
+        if not (self.class_folders and members.class_folders):
+            sides = sorted((self, members), key=lambda side: not side.class_folders)
+            raise ProbeError(
+                f"The classes of the {sides[0].role}s are places of their subfolders, those of the {sides[1].role}s "
+                "stand beside them, and the same number may mean two classes. Give both a metadata.csv with a column "
+                "label."
+            )
+        places = same_classes(members.class_folders, self.class_folders)
+        prompts = [places[int(place)] for place in self._prompts]
+        return ImageSet(self._reader, self.role, self._positions, prompts, self._sizing, self._subjects)
 
     @property
     def source_prompts(self) -> int:

@@ -35,7 +35,8 @@ class ProbeSet:
         captions: take these prompts from beside the images: from the metadata.csv, .jsonl or .parquet of the folder and
             its subfolders, text files named like the images, the table, or the dataset's items. True: from the only
             column caption, text or prompt, or without one from label or class (class indices); a text: from the column
-            of this name.
+            of this name. Of images sorted into one subfolder a class, "folder index" takes the folder's place among the
+            members', sorted by name as torchvision's ImageFolder counts, and "folder name" its name.
         prompts: what a text-to-image model is asked for by claims about prompts: texts, a file, or a PromptSet.
         resize: pixels of the shorter side that images are resized to, and perhaps the filter: 512 (bilinear) or
             "512:bicubic". As training did it; None: they have their size.
@@ -77,6 +78,8 @@ class ProbeSet:
             None if source is None else ImageSet.of(source, role, given, captions=captions, sizing=sizing)
             for source, role, given in sides
         )
+        if self._members is not None and self._nonmembers is not None:
+            self._nonmembers = self._nonmembers.with_classes_of(self._members)
         told = dict(zip(("_members", "_nonmembers"), zip(sides, by_side(subjects), strict=True), strict=True))
         for name, ((source, role, _), where) in told.items():
             if source is not None and where is not None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes.image_files import ParquetReader, allowed_pixels, csv_images, pixels_of
+from pytest_diffprivacy.probes.array_files import SUFFIXES, arrays_of, captions_among
+from pytest_diffprivacy.probes.image_files import (
+    FileReader,
+    ParquetReader,
+    allowed_pixels,
+    csv_images,
+    decode_image,
+    pixels_of,
+)
 from pytest_diffprivacy.probes.image_folder import folder_images
-from pytest_diffprivacy.probes.tables import caption_column, prompt_of
+from pytest_diffprivacy.probes.tables import CLASSES, caption_column, prompt_of
 
-IMAGE_KEYS = ("image", "pixel_values")
+IMAGE_KEYS = ("image", "img", "pixel_values")
 LEAST_COLOUR_SIDE = 8
 
 
@@ -74,16 +83,19 @@ class ArrayReader:
     Args:
         array: uint8 in 0..255 or float in [0, 1]; (n, h, w), (n, c, h, w), or (n, h, w, c) with 1 or 3 channels.
         origin: what a record calls it.
+        beside: arrays of captions or class indices by name.
     """
 
-    def __init__(self, array: ArrayLike, origin: str = "array") -> None:
-        values = np.asarray(array)
+    def __init__(
+        self, array: ArrayLike, origin: str = "array", beside: Mapping[str, NDArray[Any]] = MappingProxyType({})
+    ) -> None:
+        values = numbers_of(array)
         if values.ndim == 3:
             values = _grey(values, origin)
         if values.ndim != 4 or len(values) == 0:
             raise ProbeError(
                 f"{origin} must hold images of shape (n, h, w), (n, c, h, w) or (n, h, w, c) with n >= 1, "
-                f"got {np.asarray(array).shape}."
+                f"got {numbers_of(array).shape}."
             )
         if values.shape[1] not in (1, 3) and values.shape[3] in (1, 3):
             values = np.moveaxis(values, 3, 1)
@@ -94,11 +106,13 @@ class ArrayReader:
             )
         if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
             raise ProbeError(f"{origin} must be uint8 or float, got {values.dtype}. Convert it{_converted(values)}.")
-        self._values, self.origin = values, origin
+        self._values, self.origin, self._beside = values, origin, beside
 
     def captions(self, column: str | None) -> list[Prompt] | None:
-        """An array holds none."""
-        return None
+        """What stands in arrays beside the images."""
+        if column is not None and column != CLASSES and not self._beside:
+            raise ProbeError(f"{self.origin} holds images alone, so none of its captions is called {column!r}.")
+        return captions_among(self._beside, len(self), self.origin, column)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -118,6 +132,16 @@ class ArrayReader:
         if low < 0.0 or high > 1.0:
             raise ProbeError(f"{self.name(index)} must lie in [0, 1], got [{low:g}, {high:g}]. Rescale the array.")
         return np.array(image, dtype=np.float32)
+
+
+def numbers_of(values: Any) -> NDArray[Any]:
+    """An array; of a tensor its values, wherever it lies and whatever is recorded of it."""
+    if isinstance(values, (list, tuple)) and values and all(isinstance(part, Tensor) for part in values):
+        values = torch.stack(list(values))
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype == torch.bfloat16 else values
+    return np.asarray(values)
 
 
 def _grey(values: NDArray[Any], origin: str) -> NDArray[Any]:
@@ -150,30 +174,9 @@ def _converted(values: NDArray[Any]) -> str:
 
 
 def read_array_file(path: Path) -> ArrayReader:
-    """The images in an .npz or .safetensors file: its only array, or the one called "images".
-
-    Raises:
-        ProbeError: the file cannot be read, needs a pickle, or the array is not found.
-    """
-    if not path.is_file():
-        raise ProbeError(f"Array file {str(path)!r} does not exist.")
-    try:
-        if path.suffix.lower() == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                return ArrayReader(archive[_images_among(archive.files, path)], path.name)
-        with safe_open(path, framework="numpy") as tensors:
-            return ArrayReader(tensors.get_tensor(_images_among(tensors.keys(), path)), path.name)
-    except ProbeError:
-        raise
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, SafetensorError, ValueError, TypeError) as error:
-        raise ProbeError(f"{str(path)!r} cannot be read as an array file ({error}). Write it again.") from error
-
-
-def _images_among(names: Iterable[str], path: Path) -> str:
-    found = sorted(names)
-    if "images" in found or len(found) == 1:
-        return "images" if "images" in found else found[0]
-    raise ProbeError(f"{str(path)!r} holds arrays {found}; cannot tell which are the images. Name one 'images'.")
+    """The images in an .npz, .npy or .safetensors file, with what stands beside them; see `arrays_of`."""
+    images, beside = arrays_of(path)
+    return ArrayReader(images, path.name, beside)
 
 
 @final
@@ -181,10 +184,10 @@ class DatasetReader:
     """Images of a map-style dataset.
 
     Args:
-        dataset: items are an image; a pair (image, caption or class index); or a mapping with a key image or
-            pixel_values, and perhaps caption, text, prompt, label or class. An image is a PIL image, or a tensor or
-            array (channels, height, width), (height, width, channels) or (height, width), uint8 or float in [0, 1].
-
+        dataset: items are an image; a pair (image, caption or class index); or a mapping with a key image, img or
+            pixel_values, and perhaps caption, text, prompt, label or class. An image is a PIL image, the bytes of a
+            file, or a tensor or array (channels, height, width), (height, width, channels) or (height, width), uint8 or
+            float in [0, 1].
         origin: what a record calls it; None: a dataset of its type.
 
     Items must be the same at every reading: an augmenting dataset has no digest.
@@ -211,7 +214,11 @@ class DatasetReader:
         image = self._image(index)
         if isinstance(image, Image.Image):
             return pixels_of(image, self.name(index), self._allowed)
-        pixels = np.asarray(image)
+        if isinstance(image, Mapping) and isinstance(image.get("bytes"), bytes):  # of datasets, not decoded
+            image = image["bytes"]
+        if isinstance(image, bytes):
+            return decode_image(io.BytesIO(image), self.name(index), self._allowed)
+        pixels = numbers_of(image)
         return ArrayReader(pixels[None, None] if pixels.ndim == 2 else pixels[None], self.name(index)).read(0)
 
     def captions(self, column: str | None = None) -> list[Prompt] | None:
@@ -234,14 +241,13 @@ class DatasetReader:
         if isinstance(item, Mapping):
             key = next((name for name in IMAGE_KEYS if name in item), None)
             if key is None:
-                raise ProbeError(f"{self.name(index)} must have a key {' or '.join(IMAGE_KEYS)}, got {sorted(item)}.")
+                raise ProbeError(f"{self.name(index)} must have a key {', '.join(IMAGE_KEYS)}, got {sorted(item)}.")
             return item[key]
         return item[0] if isinstance(item, (tuple, list)) else item
 
 
 _FILES: Final[Mapping[str, Callable[[Path], ImageReader]]] = {
-    ".npz": read_array_file,
-    ".safetensors": read_array_file,
+    **dict.fromkeys(SUFFIXES, read_array_file),
     ".csv": csv_images,
     ".parquet": ParquetReader,
 }
@@ -251,7 +257,8 @@ def open_images(source: object) -> ImageReader:
     """A reader for whatever names images.
 
     Args:
-        source: an array; an image folder; an .npz, .safetensors, .csv or .parquet file; or a map-style torch Dataset.
+        source: an array; an image folder; a list of image files; an .npz, .npy, .safetensors, .csv or .parquet file; or
+            a map-style torch Dataset.
 
     Raises:
         ProbeError: the source is none of these, or cannot be used.
@@ -261,25 +268,30 @@ def open_images(source: object) -> ImageReader:
         if path.suffix.lower() in _FILES:
             return _FILES[path.suffix.lower()](path)
         if path.is_file():
-            raise ProbeError(f"{str(path)!r} must be an image folder, or an .npz, .safetensors, .csv or .parquet file.")
+            raise ProbeError(
+                f"{str(path)!r} must be an image folder, or an .npz, .npy, .safetensors, .csv or .parquet file."
+            )
         return folder_images(path)
     if isinstance(source, (list, tuple)) and _of_many_kinds(source):
         return DatasetReader(source, "list")
     if isinstance(source, Image.Image):
         raise ProbeError("Images must be several, got one image. Put it into a list.")
+    if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
+        return FileReader([Path(item) for item in source], "list of files", lambda _: None)
     if hasattr(source, "__array__") or isinstance(source, (list, tuple)):
-        return ArrayReader(np.asarray(source))
+        return ArrayReader(numbers_of(source))
     if isinstance(source, MapDataset) and not isinstance(source, dict):
         return DatasetReader(source)
     raise ProbeError(
-        "Images must be an array, a folder, an .npz, .safetensors, .csv or .parquet file or a map-style Dataset, got "
-        f"{type(source).__name__}."
+        "Images must be an array, a folder, an .npz, .npy, .safetensors, .csv or .parquet file or a map-style Dataset, "
+        f"got {type(source).__name__}."
+        + (" Give its dataset, or a list of what it gives." if isinstance(source, Iterable) else "")
     )
 
 
 def _of_many_kinds(items: Sequence[Any]) -> bool:
     """Whether a list is none of equal arrays: images of Pillow, images with captions, or several sizes."""
-    if any(isinstance(item, (Image.Image, Mapping)) for item in items):
+    if any(isinstance(item, (Image.Image, Mapping, bytes)) for item in items):
         return True
     if any(isinstance(item, (tuple, list)) and any(hasattr(part, "shape") for part in item[:1]) for item in items):
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,10 @@ from pytest_diffprivacy.models.protocols import Prompt
 
 CAPTION_COLUMNS: Final = ("caption", "text", "prompt")
 LABEL_COLUMNS: Final = ("label", "class")
+LIKE_LABELS: Final = frozenset(
+    ("labels", "classes", "class_id", "class_idx", "class_label", "label_id", "target", "targets", "y", "category")
+)
+"""Names of columns that may hold class indices as well; a user has to say so."""
 CLASSES: Final = " or ".join(LABEL_COLUMNS)
 """In the place of a column: the one that holds class indices, if there is one."""
 FILE_COLUMN = "file_name"
@@ -39,12 +44,17 @@ def table_rows(path: Path) -> list[Any]:
     """
     suffix = path.suffix.lower()
     try:
-        if suffix == ".csv":
-            return _csv_rows(path)
         if suffix == ".parquet":
             return list(pyarrow_parquet(path).read_table(path).to_pylist())
         text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a byte order mark
-        lines = [line.strip() for line in re.split("\r?\n", text) if line.strip()]  # a prompt may hold U+2028
+        if "\0" in text:
+            raise Unreadable("it holds zero bytes, as UTF-16 does")
+        if suffix == ".csv":
+            return _csv_rows(text, path)
+        if re.search("\r(?!\n)", text):
+            raise Unreadable("a line ends in a carriage return alone")
+        # A prompt may hold U+2028; files that were put together hold a byte order mark before a line.
+        lines = [line for line in (line.strip().lstrip("\ufeff") for line in re.split("\r?\n", text)) if line]
         if suffix != ".json":
             return [json.loads(line) for line in lines] if suffix == ".jsonl" else lines
         rows = json.loads(text)
@@ -96,7 +106,7 @@ def caption_column(names: Sequence[str], where: str, column: str | None = None) 
         column: the user's choice; None: the only one; CLASSES: the only one of class indices.
 
     Raises:
-        ProbeError: there is no such column, or two that training may have used.
+        ProbeError: there is no such column, or two that training may have used, or one with a name like it.
     """
     if column not in (None, CLASSES):
         if column not in names:
@@ -111,6 +121,12 @@ def caption_column(names: Sequence[str], where: str, column: str | None = None) 
             )
         if found:
             return found[0]
+    alike = [name for name in names if name.lower() in LIKE_LABELS | set(LABEL_COLUMNS)]
+    if alike:
+        raise ProbeError(
+            f"{where} has no column {CLASSES}, and {', '.join(map(repr, alike))} may hold class indices. Rename it, or "
+            f"name it: ProbeSet(..., captions={alike[0]!r}) or diffprivacy_captions."
+        )
     return None
 
 
@@ -146,10 +162,9 @@ def prompt_of(value: Any, column: str, where: str) -> Prompt:
     raise ProbeError(f"{where} must have a {kind} in its column {column!r}, got {value!r}. Complete or remove it.")
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets begin with a byte order mark
-        reader = csv.DictReader(stream)
-        rows: list[dict[Any, Any]] = list(reader)
+def _csv_rows(text: str, path: Path) -> list[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    rows: list[dict[Any, Any]] = list(reader)
     header = list(reader.fieldnames or ())
     if len(set(header)) < len(header):
         raise ProbeError(f"{path.name} must name every column once, got {', '.join(header)}.")

@@ -39,7 +39,7 @@ from pytest_diffprivacy.sources.controls import FEW, LARGE, control, not_applica
 from pytest_diffprivacy.sources.synthetic import ROLE, synthetic_images
 from pytest_diffprivacy.statistics.wiring import TINY, Other, Wiring, judge_wiring, loses_by_far
 
-VERSION: Final = 1
+VERSION: Final = 2
 TIMESTEPS: Final = (50, 200, 500, 800)
 """Of the papers, matched by signal-to-noise ratio."""
 IMAGES, FITTED, LEAST = 32, 128, 10
@@ -56,6 +56,10 @@ DONE: Final = (
     "better (paired over images, significance 0.001)."
 )
 CHECK: Final = "Check `predicts`, the order and scale of times, the range of images and their normalization"
+
+HALVED: Final = (
+    " Errors of a consistency function, whose answer is no mean but one image that could be there, count half."
+)
 
 Ask: TypeAlias = Callable[[Tensor, int, Conditioning | None], Tensor]
 Matrix: TypeAlias = NDArray[np.float64]
@@ -88,7 +92,7 @@ def wiring_control(
         images = synthetic_images(model.image_shape, FEW if large else FITTED)
     count = min(FEW if large else IMAGES, len(images))
     title, times = model.identity.name, ", ".join(map(str, TIMESTEPS))
-    done = DONE.format(count=count, role=images.role, times=times)
+    done = DONE.format(count=count, role=images.role, times=times) + ("" if _share(model) == 1.0 else HALVED)
     if isinstance(model, EXACT):
         findings.controls.append(not_applicable("wiring", title, done, "Its answers are exact; no network is wired."))
         return
@@ -186,11 +190,19 @@ class _Points:
             parts.append(ask(part, index, self.model.condition(prompts, len(part))))
         return torch.cat(parts)
 
-    def errors(self, predicted: list[Tensor]) -> Matrix:
-        """(images, timesteps) mean squared errors."""
+    def errors(self, predicted: list[Tensor], *, mean: bool = False) -> Matrix:
+        """(images, timesteps) mean squared errors; half of those of a draw, which doubles them, not of a mean."""
         both = zip(predicted, self.noise, strict=True)
         columns = [(p.double() - e.double()).square().flatten(1).mean(1).cpu().numpy() for p, e in both]
-        return np.stack(columns, axis=1)
+        return (1.0 if mean else _share(self.model)) * np.stack(columns, axis=1)
+
+    def blur(self) -> Matrix:
+        """The same of a Gaussian of each pixel."""
+        return self.errors(self.blurred(), mean=True)
+
+    def fit(self, outputs: list[Tensor]) -> Matrix:
+        """The same of the best combination of output, input and a constant."""
+        return self.errors(self.fitted(outputs), mean=True)
 
     def blurred(self) -> list[Tensor]:
         """What a Gaussian of each pixel predicts."""
@@ -229,8 +241,8 @@ class _Points:
 def _errors(images: ImageSet, count: int, model: Denoiser, batch_size: int) -> Arrays:
     points = _points(images, count, model, batch_size)
     outputs = _checked_outputs(points)
-    errors, blur = points.errors(outputs), points.errors(points.blurred())
-    arrays = {DECLARED: errors, BLUR: blur, FIT: points.errors(points.fitted(outputs))}
+    errors, blur = points.errors(outputs), points.blur()
+    arrays = {DECLARED: errors, BLUR: blur, FIT: points.fit(outputs)}
     if loses_by_far(errors, blur).any():
         for name, theirs, other, beside in _others(points, outputs, arrays):
             if np.isfinite(theirs).all():
@@ -299,11 +311,13 @@ def _others(points: _Points, outputs: list[Tensor], arrays: Arrays) -> Named:
     yield from ((name, theirs, blur, errors) for name, theirs in _other_kinds(points, outputs))
     for name, ask in _other_times(points.model):
         try:
-            yield name, points.errors(points.fitted(points.answers(ask))), blur, fit
+            answers = points.answers(ask)
         except Exception as error:  # the model has no such time
             if is_out_of_memory(error):
                 raise
             continue
+        yield name, points.errors(answers), blur, errors
+        yield f"{name}, up to a scale of its output", points.fit(answers), blur, fit
     yield from _other_ranges(points, errors, blur, fit)
 
 
@@ -323,10 +337,10 @@ def _other_ranges(points: _Points, errors: Matrix, blur: Matrix, fit: Matrix) ->
     scale, shift = min(RANGES, key=lambda r: error(few.changed(partial(_line, *r)), same))
     other = points.changed(partial(_line, scale, shift))
     trained = f"the network was trained on images in [{shift - scale:g}, {shift + scale:g}], not [-1, 1]"
-    yield trained, other.errors(other.answers(ask)), other.errors(other.blurred()), errors
+    yield trained, other.errors(other.answers(ask)), other.blur(), errors
     scale, shift = min(RANGES, key=lambda r: error(few, partial(_line, *r)))
     given = f"the network must be given {scale:.3g} x_t {shift:+.3g}, not x_t"
-    yield given, points.errors(points.fitted(points.answers(ask, partial(_line, scale, shift)))), blur, fit
+    yield given, points.fit(points.answers(ask, partial(_line, scale, shift))), blur, fit
 
 
 def _line(scale: float, shift: float, x: Tensor) -> Tensor:
@@ -390,3 +404,9 @@ def _network(model: Denoiser) -> DenoisingNetwork | None:
     """The part of one of our models that asks its network."""
     part = getattr(model.predict_eps, "__self__", None)
     return part if isinstance(part, DenoisingNetwork) else None
+
+
+def _share(model: Denoiser) -> float:
+    """Of an error, that counts: a draw from what could be there errs twice as much as its mean."""
+    part = _network(model)
+    return 1.0 if part is None or part.parametrization.mean else 0.5

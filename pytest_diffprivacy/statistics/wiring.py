@@ -22,6 +22,8 @@ GAIN = 1.5
 """How many times smaller errors are, in the geometric mean of the better half of the timesteps, where it explains."""
 WORSE = 1.1
 """How many times larger they may be at one timestep."""
+FLOOR = 0.005
+"""Of the noise's variance: errors that a network makes for want of training, wherever it is asked."""
 KNOWN = 0.9
 """Share of a blur's error below which an output holds more than a blur knows."""
 SMALL, TIMES = 0.25, 3.0
@@ -104,10 +106,10 @@ def judge_wiring(errors: FloatArray, blur: FloatArray, fitted: FloatArray, other
 
 def _gain(lost: NDArray[np.bool_], other: Other) -> float:
     """Logarithm of how much smaller errors are under another wiring; 0 where it does not explain them."""
-    mean, changed = np.maximum(other.beside.mean(0), TINY), np.maximum(other.errors.mean(0), TINY)
+    mean, changed = other.beside.mean(0), other.errors.mean(0)
     explains = _clearly_below(other.errors, other.blur).any() and _clearly_below(other.errors, other.beside)[lost].any()
-    gains = np.sort(np.log(mean / changed))[len(mean) // 2 :]
-    return float(gains.mean()) if explains and (changed <= WORSE * mean).all() else 0.0
+    gains = np.sort(np.log((mean + FLOOR) / (changed + FLOOR)))[len(mean) // 2 :]
+    return float(gains.mean()) if explains and (changed <= WORSE * mean + FLOOR).all() else 0.0
 
 
 def _clearly_below(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:

@@ -231,7 +231,9 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 def test_a_file_that_holds_no_images_is_refused(tmp_path):
     (tmp_path / "images.txt").write_text("1,2")
-    with pytest.raises(ProbeError, match=r"images\.txt' must be an image folder, or an \.npz, \.safetensors, \.csv or"):
+    with pytest.raises(
+        ProbeError, match=r"images\.txt' must be an image folder, or an \.npz, \.npy, \.safetensors, \.csv or"
+    ):
         members(tmp_path / "images.txt")
 
 

@@ -264,7 +264,7 @@ def test_what_is_no_table_is_refused(tmp_path, name, content, message):
 
 
 def test_an_item_without_an_image_is_refused():
-    with pytest.raises(ProbeError, match=r"item 0 of .* must have a key image or pixel_values, got \['text'\]"):
+    with pytest.raises(ProbeError, match=r"item 0 of .* must have a key image, img, pixel_values, got \['text'\]"):
         _ = ProbeSet(Items([{"text": "a"}])).members.digests
     with pytest.raises(ProbeError, match="must hold at least one image, got none"):
         ProbeSet(Items([]))
