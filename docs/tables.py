@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+for folder in (str(ROOT), str(ROOT / "docs")):
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 from pytest_diffprivacy import claims as claims_room  # noqa: E402
 from pytest_diffprivacy.audit.catalogue import MISSING  # noqa: E402
@@ -161,6 +162,17 @@ def mapping() -> str:
     return table(("text", "place", "it is about", "claims that are evidence for it", "what of it we have read"), rows)
 
 
+def messages() -> str:
+    """Every message of the package with its remedy, room by room."""
+    from messages import messages as raised  # beside this file
+
+    found, parts = raised(), []
+    for room in dict.fromkeys(message.room for message in found):
+        rows = [(_code(m.wrong.replace("`", "")), m.remedy, m.error) for m in found if m.room == room]
+        parts.append(f"## {room}\n\n" + table(("message", "what to do", "error"), rows))
+    return "\n\n".join(parts)
+
+
 def protocols() -> str:
     """What a model of one's own may offer, and which access that is."""
     from pytest_diffprivacy.models import protocols as room
@@ -186,5 +198,18 @@ def _summary(thing: object) -> str:
 
 MADE: Final = {
     f.__name__: f
-    for f in (options, formats, commands, claims, methods, absent, families, protocols, declared, mapping, api)
+    for f in (
+        options,
+        formats,
+        commands,
+        claims,
+        methods,
+        absent,
+        families,
+        protocols,
+        declared,
+        mapping,
+        messages,
+        api,
+    )  # fmt: skip
 }

@@ -50,7 +50,9 @@ def ids_of(root: Path) -> Callable[[bytes], str]:
             f"Cannot read {str(path)!r}: {error.strerror or error}. Ids are led back by the folder of the run only."
         ) from error
     if len(secret) != SECRET_BYTES:
-        raise EvidenceError(f"{str(path)!r} is no secret of {SECRET_BYTES} bytes, got {len(secret)}.")
+        raise EvidenceError(
+            f"{str(path)!r} is no secret of {SECRET_BYTES} bytes, got {len(secret)}. Put it back from a copy, or remove it: later runs have other ids."
+        )
     return partial(_id, secret)
 
 

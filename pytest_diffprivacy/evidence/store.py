@@ -62,7 +62,9 @@ def _canonical(value: Any) -> Any:
         return ["dataclass", type(value).__name__, _canonical(asdict(value))]
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise EvidenceError(f"Cannot fingerprint a mapping whose keys are no texts, got {list(value)!r}.")
+            raise EvidenceError(
+                f"Cannot fingerprint a mapping whose keys are no texts, got {list(value)!r}. Use texts."
+            )
         return {key: _canonical(v) for key, v in value.items()}
     if isinstance(value, (list, tuple, range)):
         return ["list", *(_canonical(v) for v in value)]

@@ -161,7 +161,9 @@ def outlierness(
     images are averaged.
     """
     if len(members) < 2:
-        raise UsageError(f"Outliers are told from others only among at least 2 distinct images, got {len(members)}.")
+        raise UsageError(
+            f"`members` must be at least 2 distinct images, to tell outliers, got {len(members)}. Give more."
+        )
     size, result = min(neighbours, len(members) - 1), np.empty(len(members))
     searched: Searched = Space(members, embedding).searched
     if embedding is None and pooled(members.image_shape):

@@ -49,7 +49,9 @@ def cross_fitted_scores(
         raise UsageError(f"`folds` must be at least 2 and at most the images of a side, got {folds!r}.")
     features = np.concatenate([members, nonmembers])
     if not np.isfinite(features).all():
-        raise AuditError(f"{int((~np.isfinite(features)).sum())} of the scores to combine are not finite.")
+        raise AuditError(
+            f"{int((~np.isfinite(features)).sum())} of the scores to combine are not finite. Leave that attack out."
+        )
     labels = np.repeat([1, 0], [len(members), len(nonmembers)])
     combined = np.empty(len(features))
     for fitted, scored in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):

@@ -105,7 +105,7 @@ class NetworkDenoiser:
         """
         if self._embed is None:
             if prompts is not None:
-                raise ModelError(f"{self._name} is unconditional, but {len(prompts)} prompts were given.")
+                raise ModelError(f"{self._name} is unconditional, but {len(prompts)} prompts were given. Give none.")
             return None
         texts = [""] * count if prompts is None else prompts
         embedding = self._embed(texts)

@@ -36,7 +36,7 @@ def planned_model(source: str | Path, null_label: int | None = None) -> PlannedM
         return PlannedModel(str(source).removeprefix("hub:").partition("@")[0].rpartition("/")[2], "")
     index = Path(source) / "model_index.json"
     if not index.is_file():
-        raise ModelError(f"{str(source)!r} holds no model_index.json, so it is no diffusers pipeline.")
+        raise ModelError(f"{str(source)!r} holds no model_index.json. Give a folder that save_pretrained() wrote.")
     classes, null = classes_of(Path(source))
     null_label = null if null_label is None else null_label
     facts = {}

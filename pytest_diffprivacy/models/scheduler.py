@@ -143,7 +143,9 @@ def _is_preconditioned(scheduler: Any) -> bool:
 def _flow(scheduler: Any) -> tuple[Array, Array]:
     """(sigma, the network's time) of the training table, clean end first."""
     if scheduler.config.get("invert_sigmas"):
-        raise ModelError(f"{type(scheduler).__name__} with `invert_sigmas` counts noise backwards; not supported.")
+        raise ModelError(
+            f"{type(scheduler).__name__} with `invert_sigmas` counts noise backwards. Give another scheduler."
+        )
     fresh = type(scheduler).from_config(scheduler.config)  # the user's holds the steps of its latest sampling run
     sigmas = _array(fresh.sigmas)[::-1]
     times = _array(fresh.timesteps)[::-1]

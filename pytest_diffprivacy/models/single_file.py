@@ -39,7 +39,10 @@ def single_file_pipeline(
     for name, entry in index.items():
         if isinstance(entry, list) and entry[0] is not None and name not in left_out:
             if entry[0] not in WEIGHTS:
-                raise ModelError(f"{str(config / name)!r} is a {entry[1]} of {entry[0]!r}, which is not loaded.")
+                raise ModelError(
+                    f"{str(config / name)!r} is a {entry[1]} of {entry[0]!r}, which is not loaded. Load the pipeline "
+                    "yourself and pass it to load_model(...)."
+                )
             refuse_pickles(config / name, str(entry[1]))
     given = dict(left_out) | ({} if scheduler is None else {"scheduler": scheduler})
     kind = getattr(diffusers, str(index["_class_name"]))

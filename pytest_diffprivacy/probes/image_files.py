@@ -218,7 +218,7 @@ def csv_images(path: Path) -> FileReader:
     """
     rows = captioned_rows(path, f"Table {str(path)!r}")
     if not rows:
-        raise ProbeError(f"Table {str(path)!r} holds no rows.")
+        raise ProbeError(f"Table {str(path)!r} holds no rows. Name a table of image files.")
     column = _image_column(list(rows[0]), path)
     files = [path.parent / str(row[column]) for row in rows]
     return FileReader(files, f"table {path.name}", lambda name: captions_of(rows, path, name))
@@ -249,7 +249,7 @@ class ParquetReader:
         sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         if self._starts[-1] == 0:
-            raise ProbeError(f"Table {str(path)!r} holds no rows.")
+            raise ProbeError(f"Table {str(path)!r} holds no rows. Name a table of image files.")
         self._held: tuple[int, Any] = (-1, None)
         self._allowed = allowed_pixels()
 

@@ -47,7 +47,7 @@ def folder_images(folder: Path) -> FileReader:
             in a circle, or a row of metadata without its file.
     """
     if not folder.is_dir():
-        raise ProbeError(f"Image folder {str(folder)!r} does not exist.")
+        raise ProbeError(f"Image folder {str(folder)!r} does not exist. Correct the path.")
     files, left = _walk(folder)
     found = [file for file in files if file.suffix.lower() in readable_suffixes()]
     others = [file for file in files if file.suffix.lower() not in readable_suffixes()]
@@ -71,7 +71,8 @@ def folder_images(folder: Path) -> FileReader:
     if not found:
         raise ProbeError(
             f"Image folder {str(folder)!r} holds no images (.png, .jpg or what else Pillow reads)"
-            + (f", only {line}." if line else ".")
+            + (f", only {line}. " if line else ". ")
+            + "Name the folder that holds them."
         )
     for path, rows in tables.items():
         _check_files_of(rows, path, found)

@@ -29,7 +29,7 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
     if suffix not in SUFFIXES:
         raise ProbeError(f"{what} must end in {', '.join(SUFFIXES)}.")
     if not path.is_file():
-        raise ProbeError(f"{what} does not exist.")
+        raise ProbeError(f"{what} does not exist. Correct the path.")
     rows = captioned_rows(path, what)
     if suffix != ".txt":
         names = dict.fromkeys(chain.from_iterable(row for row in rows if isinstance(row, Mapping)))
@@ -37,14 +37,14 @@ def read_prompts(path: Path, column: str | None = None) -> list[str]:
         found = caption_column([n for n in names if n in columns], what, column)
         rows = [_prompt(row, found, f"Row {n} of {str(path)!r}") for n, row in enumerate(rows, 1)]
     if not rows:
-        raise ProbeError(f"{what} holds no prompts.")
+        raise ProbeError(f"{what} holds no prompts. Write at least one.")
     return rows
 
 
 def _prompt(row: object, column: str | None, where: str) -> str:
     if not isinstance(row, Mapping) or column not in row:
-        raise ProbeError(f"{where} has none of the columns {column or ', '.join(CAPTION_COLUMNS)}.")
+        raise ProbeError(f"{where} has none of the columns {column or ', '.join(CAPTION_COLUMNS)}. Add one.")
     text = row[column]
     if not isinstance(text, str) or not text.strip():
-        raise ProbeError(f"{where} has no text in its column {column!r}.")
+        raise ProbeError(f"{where} has no text in its column {column!r}. Fill or remove it.")
     return text.strip()

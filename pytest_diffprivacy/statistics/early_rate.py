@@ -116,7 +116,7 @@ def check_looks(found: Sequence[EarlyRate], arrays: Stored) -> None:
     """
     for name in ("low", "high"):
         if not np.allclose(only(arrays, f"looks_{name}"), [getattr(one, name) for one in found], rtol=1e-9, atol=1e-9):
-            raise UsageError(f"The {name} bounds at the looks are not those of the stored distances.")
+            raise UsageError(f"The {name} bounds at the looks are not those of the stored distances. Audit again.")
 
 
 def clean_log_capital(hits: ArrayLike, items: ArrayLike, rate: float, at_zero: float = AT_ZERO) -> FloatArray:

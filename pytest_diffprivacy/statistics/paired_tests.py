@@ -119,7 +119,9 @@ def check_pairs(
             f"and {nonothers.size}. Join both scores by image."
         )
     if min(member.size, nonmember.size) < 2:
-        raise InsufficientProbes("Cannot compare scores of fewer than 2 members and 2 non-members.", needed=2)
+        raise InsufficientProbes(
+            "Cannot compare scores of fewer than 2 members and 2 non-members. Add probes.", needed=2
+        )
     return pairs
 
 

@@ -94,7 +94,9 @@ class TwoLooksTprStatistic(Statistic):
         found = self.trajectory(arrays)
         if not found or (found[-1].members, found[-1].nonmembers) != sizes:
             said = ", ".join(f"{look.members} and {look.nonmembers}" for look in self.looks)
-            raise UsageError(f"There is no look after {sizes[0]} members and {sizes[1]} non-members, but after {said}.")
+            raise UsageError(
+                f"There is no look after {sizes[0]} members and {sizes[1]} non-members. Give as many as a look has: {said}."
+            )
         return found[-1]
 
     def trajectory(self, arrays: Stored) -> list[TwoLooksTpr]:

@@ -96,6 +96,17 @@ def test_a_message_of_the_troubleshooting_page_is_one_of_the_package() -> None:
     assert [message for message in messages if message not in source] == []
 
 
+def test_every_message_of_the_package_is_listed_with_what_to_do(tables: ModuleType) -> None:
+    from messages import RAISED, messages  # beside the tables
+
+    found = messages()
+    assert len(found) > 700
+    assert {"UsageError", "ModelError", "ProbeError", "EvidenceError", "AuditError", "InsufficientProbes"} <= RAISED
+    assert [message for message in found if not message.remedy] == []
+    page = tables.messages()
+    assert all(message.remedy.split("|")[0][:40] in page for message in found)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_links_of_a_page_lead_to_files_that_there_are(page: Path) -> None:
     links = re.findall(
