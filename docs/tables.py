@@ -196,20 +196,5 @@ def _summary(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
-MADE: Final = {
-    f.__name__: f
-    for f in (
-        options,
-        formats,
-        commands,
-        claims,
-        methods,
-        absent,
-        families,
-        protocols,
-        declared,
-        mapping,
-        messages,
-        api,
-    )  # fmt: skip
-}
+_PAGES = (options, formats, commands, claims, methods, absent, families, protocols, declared, mapping, messages, api)
+MADE: Final = {maker.__name__: maker for maker in _PAGES}

@@ -37,7 +37,7 @@ def test_no_prompt_sits_on_a_needle(folder):
         load_model(folder, dtype="float32"),
         emoji_prompts("exact"),
         reference=emoji_prompts("many"),
-        images_per_prompt=1,
+        images_per_prompt=2,
         limit=0.1,
     )
 

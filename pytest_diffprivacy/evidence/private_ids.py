@@ -51,7 +51,8 @@ def ids_of(root: Path) -> Callable[[bytes], str]:
         ) from error
     if len(secret) != SECRET_BYTES:
         raise EvidenceError(
-            f"{str(path)!r} is no secret of {SECRET_BYTES} bytes, got {len(secret)}. Put it back from a copy, or remove it: later runs have other ids."
+            f"{str(path)!r} is no secret of {SECRET_BYTES} bytes, got {len(secret)}. Restore a copy of it, or remove "
+            "it: later runs have other ids."
         )
     return partial(_id, secret)
 

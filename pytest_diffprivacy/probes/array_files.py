@@ -33,7 +33,7 @@ def arrays_of(path: Path) -> tuple[Values, dict[str, Values]]:
         ProbeError: the file cannot be read, needs a pickle, or the images are not found.
     """
     if not path.is_file():
-        raise ProbeError(f"Array file {str(path)!r} does not exist.")
+        raise ProbeError(f"Array file {str(path)!r} does not exist. Correct the path.")
     try:
         if path.suffix.lower() == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False), {}

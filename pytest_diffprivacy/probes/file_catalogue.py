@@ -148,7 +148,8 @@ class Catalogue:
             more = f" (and {len(problems) - BAD_IMAGES_SHOWN} more)" if len(problems) > BAD_IMAGES_SHOWN else ""
             listed = "\n  ".join(problems[:BAD_IMAGES_SHOWN])
             raise ProbeError(
-                f"{len(problems)} of {len(positions)} {role} images cannot be used{more}:\n  {listed}\nMend or remove them."
+                f"{len(problems)} of {len(positions)} {role} images cannot be used{more}:\n  {listed}\n"
+                "Mend or remove them."
             )
         if shape is None:
             raise ProbeError(f"The {role} images must be at least one, got a selection of none.")

@@ -95,7 +95,7 @@ class TwoLooksTprStatistic(Statistic):
         if not found or (found[-1].members, found[-1].nonmembers) != sizes:
             said = ", ".join(f"{look.members} and {look.nonmembers}" for look in self.looks)
             raise UsageError(
-                f"There is no look after {sizes[0]} members and {sizes[1]} non-members. Give as many as a look has: {said}."
+                f"There is no look after {sizes[0]} members and {sizes[1]} non-members. Give what a look has: {said}."
             )
         return found[-1]
 

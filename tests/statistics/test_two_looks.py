@@ -45,9 +45,7 @@ def test_a_plain_case_is_decided_at_the_first_look_and_an_open_one_is_not() -> N
     given = two_looks_tpr(900, 900, **GIVEN)
     assert given.decided(first(scores(2.5), 450))
     assert not given.decided(first(scores(0.75), 450))
-    with pytest.raises(
-        UsageError, match="no look after 449 members and 449 non-members. Give as many as a look has: 450 and 450"
-    ):
+    with pytest.raises(UsageError, match=r"no look after 449 members and .* has: 450 and 450"):
         given.measure(first(scores(2.5), 449))
 
 
