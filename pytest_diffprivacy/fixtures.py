@@ -45,6 +45,7 @@ def diffusion_model() -> Any:
 def probe_set(request: pytest.FixtureRequest) -> ProbeSet:
     """What the audit asks about: images of `diffprivacy_members` and `_nonmembers`, prompts of `diffprivacy_prompts`.
 
+    Whom the images show is known by `diffprivacy_subjects`.
     A class-conditional model is asked for the classes beside the images, unless `diffprivacy_captions` says otherwise.
     Override it to bring arrays or other sources: return a ProbeSet.
     """
@@ -67,6 +68,7 @@ def probe_set(request: pytest.FixtureRequest) -> ProbeSet:
         prompts=prompts,
         resize=settings.text("resize"),
         crop=settings.text("crop"),
+        subjects=settings["subjects"] if members is not None else None,
     )
     if classes is not None:
         _check_folders(probes.members.class_folders, classes, null, settings)

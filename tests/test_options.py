@@ -16,6 +16,7 @@ GIVEN = {
     "nonmembers": ("/images/b", "/images/b"),
     "prompts": ("/prompts/a.txt", "/prompts/a.txt"),
     "captions": ("text", "text"),
+    "subjects": ("person", "person"),
     "resize": ("512:bicubic", "512:bicubic"),
     "crop": ("512", 512),
     "device": ("cuda:0", "cuda:0"),

@@ -112,6 +112,13 @@ OPTIONS: Final[tuple[Option, ...]] = (
         parse=values.captions,
     ),
     Option(
+        "subjects",
+        "Whom images show, for claims that count persons: true for the name of each image's folder, or the column of "
+        "metadata or table.",
+        "true, false or the name of a column",
+        parse=values.captions,
+    ),
+    Option(
         "resize",
         "Resize images as training did: pixels of the shorter side and perhaps Pillow's filter, e.g. 512 (bilinear) or "
         "512:bicubic.",

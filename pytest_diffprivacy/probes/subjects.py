@@ -15,12 +15,13 @@ from pytest_diffprivacy.evidence.private_ids import private_id
 from pytest_diffprivacy.probes.image_files import FileReader
 from pytest_diffprivacy.probes.image_set import ImageSet
 from pytest_diffprivacy.probes.sources import open_images
+from pytest_diffprivacy.probes.tables import NameColumn
 
 Named: TypeAlias = bool | str | Sequence[str | int]
 """True: the name of each image's folder; a text: a column; a list: one an image."""
 MISSING: Final = (
     "This claim needs to know whom the images show. Give ProbeSet(..., subjects=...): True for the name of each "
-    "image's folder, the name of a metadata column, or a list a side."
+    "image's folder, the name of a metadata column, or a list a side; or set diffprivacy_subjects."
 )
 
 
@@ -42,7 +43,7 @@ def with_subjects(source: object, role: str, images: ImageSet, subjects: Named) 
         raise ProbeError("`subjects` must be a list for an ImageSet, whose source is already open. Give one an image.")
     reader = open_images(source)
     if isinstance(subjects, str):
-        column = reader.captions(subjects)
+        column = reader.captions(NameColumn(subjects))
         if column is None:
             raise ProbeError(f"{reader.origin} must have a column {subjects!r} for subjects, got no table beside it.")
         return images.shown([str(value) for value in column])

@@ -97,6 +97,12 @@ def pyarrow_parquet(path: Path) -> Any:
     return parquet
 
 
+class NameColumn(str):
+    """A column of names, which stand as they are written: "007" is another person than "7"."""
+
+    __slots__ = ()
+
+
 def caption_column(names: Sequence[str], where: str, column: str | None = None) -> str | None:
     """The column that holds captions or, where there are none, class indices; None without either.
 
@@ -149,6 +155,8 @@ def prompt_of(value: Any, column: str, where: str) -> Prompt:
         ProbeError: it is neither; the message starts with `where`.
     """
     text = value.strip() if isinstance(value, str) else ""
+    if text and isinstance(column, NameColumn):
+        return text
     if text and column not in CAPTION_COLUMNS and text.isdecimal():
         return int(text)
     if text and column not in LABEL_COLUMNS:
@@ -158,7 +166,7 @@ def prompt_of(value: Any, column: str, where: str) -> Prompt:
             return index(value)
     except (TypeError, ValueError):  # no whole number, or an array of several
         pass
-    kind = "class index" if column in LABEL_COLUMNS else "caption"
+    kind = "name" if isinstance(column, NameColumn) else "class index" if column in LABEL_COLUMNS else "caption"
     raise ProbeError(f"{where} must have a {kind} in its column {column!r}, got {value!r}. Complete or remove it.")
 
 

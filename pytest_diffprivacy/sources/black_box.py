@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
-from pytest_diffprivacy.audit import Auditor, Findings, Subject
+from pytest_diffprivacy.audit import Auditor, Findings, Subject, estimate
 from pytest_diffprivacy.engine import ScoreTask, Work
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import ALL, Access, Configured, resolve
 from pytest_diffprivacy.models.planted import PlantedGenerator
-from pytest_diffprivacy.models.protocols import Generator, require_generator
+from pytest_diffprivacy.models.protocols import Generator, Prompt, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.controls import (
@@ -28,9 +28,13 @@ from pytest_diffprivacy.sources.controls import (
 from pytest_diffprivacy.sources.method_records import method_record
 from pytest_diffprivacy.sources.source import Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
-from pytest_diffprivacy.statistics import planted_found
+from pytest_diffprivacy.statistics import auroc, planted_found
 from pytest_diffprivacy.statistics.arguments import IntArray
 from pytest_diffprivacy.statistics.controls import LEAST, LEAST_AREA
+
+AGAIN: Final = 64
+"""Members that are asked about once more, with captions of others."""
+STREAM: Final = 21
 
 
 def black_box_methods(wanted: Wanted) -> list[Configured]:
@@ -124,10 +128,13 @@ class GeneratorScores:
     def scores(self, findings: Findings) -> Scores:
         """Every method's scores of both sides."""
         members, nonmembers = self._sides
-        return {
+        found = {
             one.key: (self._of(one, members, findings.work), self._of(one, nonmembers, findings.work))
             for one in self.chosen
         }
+        for one in self.chosen:
+            self._other_captions(one, found[one.key][1], findings)
+        return found
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of one side by the only method, of all its images or of some."""
@@ -140,6 +147,28 @@ class GeneratorScores:
         own, base = _task(one, self._auditor.seed)
         found = self._auditor.scores(self._generator, images, own, work)
         return found if base is None else found - self._auditor.scores(base, images, own, work)
+
+    def _other_captions(self, one: Configured, nonmembers: Vector, findings: Findings) -> None:
+        """Record whether members are recognised with captions of others too, as by their looks.
+
+        Source: Implements the control of METHODS 3.19.
+        """
+        some = self._sides[0].drawn(AGAIN, self._auditor.seed, STREAM)
+        told = shifted(some.prompts(range(len(some))) or [])
+        if told is None or min(len(some), len(nonmembers)) < LEAST:
+            findings.notes.append(f"{one.title}: too few members or captions for the control with captions of others.")
+            return
+        images = ImageSet.of(some.load(range(len(some))), some.role, told)
+        scores = self._of(one, images, findings.work)
+        area = auroc(scores, nonmembers, confidence=self._wanted.confidence)
+        counts = f"{len(scores)} members, {len(nonmembers)} non-members"
+        findings.also_measured.append(estimate(f"AUROC with captions of others ({one.title})", area, counts))
+        findings.arrays[f"member_scores with captions of others {one.key}"] = scores
+        if area.low > 0.5:
+            findings.notes.append(
+                f"{one.title} recognises members with captions of others as well (AUROC {area.value:.3f}): so much of "
+                "what it finds is how they look, and no memory of what their captions bring back."
+            )
 
     def _positive_control(self, one: Configured, findings: Findings) -> None:
         """Ask the method about a generator that gives planted images back for their captions."""
@@ -167,6 +196,21 @@ class GeneratorScores:
         )
         counts = f"{count} planted images, {count} others"
         findings.controls.append(judged_control("positive", one.title, done, result, meaning, counts))
+
+
+def asks_again(source: object) -> bool:
+    """Whether a control asks about some of the images once more."""
+    return isinstance(source, GeneratorScores)
+
+
+def shifted(prompts: Sequence[Prompt]) -> list[Prompt] | None:
+    """Prompts of which each is another image's, and another one than its own; None where that cannot be."""
+    count, order = len(prompts), sorted(range(len(prompts)), key=lambda place: str(prompts[place]))
+    most = max((prompts.count(prompt) for prompt in set(prompts)), default=0)
+    if not count or 2 * most > count:
+        return None
+    told = dict(zip(order, [*order[most:], *order[:most]], strict=True))
+    return [prompts[told[place]] for place in range(count)]
 
 
 def _task(one: Configured, seed: int) -> tuple[ScoreTask, Generator | None]:

@@ -13,6 +13,7 @@ from pytest_diffprivacy import AuditError, Auditor, PrivacyViolation, ProbeSet, 
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.membership import fitted_similarity_scores, reconstruction, reconstruction_similarity
 from pytest_diffprivacy.models import CallableGenerator
+from pytest_diffprivacy.sources.black_box import shifted
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "black_box"
 INPUTS, EXPECTED = (load_file(GOLDEN / f"{name}.safetensors") for name in ("inputs", "expected"))
@@ -89,6 +90,19 @@ def test_images_alone_show_that_a_generator_brings_its_members_back() -> None:
     assert claim.model is not None
     assert claim.model.access == "black box"
     assert [c.outcome for c in claim.controls if c.kind == "positive"] == ["held"]
+    (others,) = [one for one in claim.also_measured if one.name.startswith("AUROC with captions of others")]
+    assert others.high < claim.low  # what captions of others bring back is not this image
+
+
+def test_captions_are_exchanged_so_that_none_stays_where_it_was() -> None:
+    assert shifted(["a", "b", "c"]) == ["b", "c", "a"]
+    told = ["b", "a", "a", "b", "c", "a"]
+    found = shifted(told)
+    assert found is not None
+    assert sorted(found) == sorted(told)
+    assert all(one != own for one, own in zip(found, told, strict=True))
+    assert shifted(["a", "a", "b"]) is None
+    assert shifted([]) is None
 
 
 def test_a_generator_that_knows_nothing_holds_the_claim() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pytest_diffprivacy.models import load_model
 from pytest_diffprivacy.statistics import Verdict
@@ -277,3 +278,22 @@ def refusal(project: Project, lines: int = 1) -> str:
     assert len(starts) == 1, seen.text
     assert project.record().verdict == "INCOMPLETE"
     return "\n".join(seen.lines[starts[0] : starts[0] + lines])
+
+
+def test_whom_images_show_is_set_by_an_option(project: Project) -> None:
+    for side, people in (("train", "ab"), ("heldout", "cd")):
+        for person in people:
+            folder = project.path / side / person
+            folder.mkdir(parents=True)
+            for number, pixels in enumerate(slopes(ord(person), 2)):
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    project.ini(diffprivacy_members="train", diffprivacy_nonmembers="heldout", diffprivacy_subjects="true")
+    project.write(
+        "test_release.py",
+        """
+        def test_persons(probe_set):
+            assert [len(side) for side in probe_set.subjects] == [2, 2]
+            assert sorted(probe_set.subjects[0].names) == ["a", "b"]
+        """,
+    )
+    assert project.run("-p", "no:cacheprovider").last.startswith("1 passed")
