@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -124,6 +124,7 @@ class Catalogue:
         every: digest of every position, repetitions too.
         in_bytes: whether all are of bytes.
         features: of each; None where they are not known.
+        stamps: of the file of each, before it was read; empty where the source is no list of files.
     """
 
     positions: list[int]
@@ -133,6 +134,7 @@ class Catalogue:
     every: list[bytes]
     in_bytes: bool
     features: Features | None
+    stamps: list[tuple[int, ...]] = field(default_factory=list)
 
     @classmethod
     def of(cls, reader: ImageReader, positions: Sequence[int], sizing: Sizing | None, role: str) -> Catalogue:
@@ -142,6 +144,7 @@ class Catalogue:
             ProbeError: images cannot be read, or have several sizes; the message names the first of them.
             BudgetSpent: the audit's time is over.
         """
+        stamps = [reader.stamp(position) for position in positions] if isinstance(reader, FileReader) else []
         found = _entries(reader, positions, sizing)
         shape, problems = _one_shape(found, reader, positions)
         if problems:
@@ -170,6 +173,20 @@ class Catalogue:
             features=Features(np.stack([entry.features for entry in chosen]), feature_count(shape)[0])
             if known
             else None,
+            stamps=[stamps[number] for number in first.values()] if stamps else [],
+        )
+
+    def take(self, indices: Sequence[int]) -> Catalogue:
+        """Of some of the distinct images, each once."""
+        digests = [self.digests[i] for i in indices]
+        return replace(
+            self,
+            positions=[self.positions[i] for i in indices],
+            digests=digests,
+            counts=[1] * len(digests),
+            every=digests,
+            features=None if self.features is None else self.features.take(list(indices)),
+            stamps=[self.stamps[i] for i in indices] if self.stamps else [],
         )
 
 

@@ -192,6 +192,14 @@ class FileReader:
         """Where one file lies."""
         return self._files[index]
 
+    def stamp(self, index: int) -> tuple[int, ...]:
+        """What changes with a file: its size, times and place; empty where it is not there."""
+        try:
+            found = self._files[index].stat()
+        except OSError:
+            return ()
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
     def file_facts(self, index: int) -> tuple[float, ...]:
         """Size, mean of the JPEG quantization tables (0: no JPEG), colour channels, and number of metadata entries.
 

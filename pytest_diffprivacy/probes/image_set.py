@@ -291,7 +291,7 @@ class ImageSet:
         """Images (len(indices), channels, height, width), uint8 where the whole set is of bytes, else as by `load`.
 
         Raises:
-            ProbeError: an item of a dataset is no longer that of its digest.
+            ProbeError: an image is no longer that of its digest.
         """
         result: Pixels = np.empty((len(indices), *self.image_shape), np.uint8 if self.in_bytes else np.float32)
         kind = bytes_of_one if self.in_bytes else floats_of
@@ -303,7 +303,7 @@ class ImageSet:
         """Images (len(indices), channels, height, width) in [0, 1].
 
         Raises:
-            ProbeError: an item of a dataset is no longer that of its digest.
+            ProbeError: an image is no longer that of its digest.
         """
         result = np.empty((len(indices), *self.image_shape), dtype=np.float32)
         for row, image in zip(result, in_threads(self._load, indices, self._reader), strict=True):
@@ -316,12 +316,28 @@ class ImageSet:
         image = self._read(position)
         if image.shape[0] == 1 and self.image_shape[0] == 3:
             image = coloured(image)
-        if isinstance(self._reader, DatasetReader) and image_digest(floats_of(image)) != self.digests[index]:
-            raise ProbeError(
-                f"{self._reader.name(position)} reads differently from one time to the next. Take random transforms "
-                f"(flips, crops, noise) out of {self._reader.origin}."
-            )
+        if not self._is_untouched(index) and image_digest(floats_of(image)) != self.digests[index]:
+            raise ProbeError(self._changed(position))
         return image
+
+    def _is_untouched(self, index: int) -> bool:
+        """Whether an image's file is the one whose digest was taken; nothing tells that of what is no file."""
+        if not (isinstance(self._reader, FileReader) and self._catalogue.stamps):
+            return False
+        stamp = self._reader.stamp(self._catalogue.positions[index])
+        return bool(stamp) and stamp == self._catalogue.stamps[index]
+
+    def _changed(self, position: int) -> str:
+        name = self._reader.name(position)
+        if isinstance(self._reader, DatasetReader):
+            return (
+                f"{name} reads differently from one time to the next. Take random transforms (flips, crops, noise) out "
+                f"of {self._reader.origin}."
+            )
+        return (
+            f"{name} was changed after its digest was taken: scores of it would be stored under another image's name. "
+            "Leave the images alone while the audit runs, and start it again."
+        )
 
     def batches(self, size: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """All images in order, `size` at a time."""
@@ -340,14 +356,10 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int]) -> ImageSet:
         """A set of some of the distinct images, each once."""
-        whole = self._catalogue
-        positions, digests = [whole.positions[i] for i in indices], [whole.digests[i] for i in indices]
-        part = ImageSet(self._reader, self.role, positions, self._prompts, self._sizing, self._subjects)
-        if digests and len(set(digests)) == len(digests):  # digests are not taken again: an image must keep its own
-            kept = None if whole.features is None else whole.features.take(list(indices))
-            part._catalogue = replace(
-                whole, positions=positions, digests=digests, counts=[1] * len(digests), every=digests, features=kept
-            )
+        chosen = self._catalogue.take(indices)
+        part = ImageSet(self._reader, self.role, chosen.positions, self._prompts, self._sizing, self._subjects)
+        if chosen.digests and len(set(chosen.digests)) == len(chosen.digests):
+            part._catalogue = chosen  # digests are not taken again: an image must keep its own
         return part
 
     def drawn(self, count: int, *stream: int) -> ImageSet:

@@ -163,3 +163,20 @@ def test_the_order_of_digests_is_that_of_their_bytes_with_zeros_at_the_end_too()
     in_order = [images.digests[i].hex() for i in images.digest_order]
     assert in_order == sorted(digest.hex() for digest in images.digests)
     assert in_order == [turned.digests[i].hex() for i in turned.digest_order]
+
+
+def test_an_image_that_was_changed_after_its_digest_is_an_error(tmp_path):
+    levels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8)
+    for number, image in enumerate(levels):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    files, arrays = ImageSet.of(tmp_path, "member"), ImageSet.of(levels[:, None], "member")
+    assert len(files) == len(arrays) == 3
+    part = files.subset([0, 2])
+    (tmp_path / "2.png").touch()  # read again, and the same
+    np.testing.assert_array_equal(part.pixels([1])[0, 0], levels[2])
+    Image.fromarray(levels[0] // 2).save(tmp_path / "2.png")
+    levels[1, 0, 0] = 7
+    for images, index, name in ((files, 2, "2.png"), (part, 1, "2.png"), (arrays, 1, "image 1 of array")):
+        with pytest.raises(ProbeError, match=rf"{name} was changed after its digest was taken"):
+            images.load([index])
+    assert files.load([0, 1]).shape == (2, 1, 8, 8)
