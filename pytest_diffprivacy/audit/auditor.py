@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -272,7 +273,7 @@ class Auditor:
         return claim_id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Case:
     """A claim in judging."""
 
@@ -280,21 +281,35 @@ class _Case:
     subject: Subject
     findings: Findings
     attempts: Attempts | None = None
+    _asked: str = ""
 
     def asked(self, seed: int) -> str:
-        """Digest of what is fixed before a claim is measured: the same again is the same attempt."""
-        sides = [images.digest for images in self.subject.image_sets]
-        sides += [prompts.digest for prompts in self.subject.prompts]
-        return hashlib.sha256(f"{sides}|{self.subject.counts}|{self.subject.asked}|{seed}".encode()).hexdigest()
+        """Digest of what is fixed before a claim is measured: the same again is the same attempt.
+
+        Taken once, when the first bound is asked for: methods are described by then, and nothing is judged yet.
+        """
+        if not self._asked:
+            sides = [images.digest for images in self.subject.image_sets]
+            sides += [prompts.digest for prompts in self.subject.prompts]
+            methods = [method.model_dump_json() for method in self.findings.methods]
+            told = f"{sides}|{self.subject.counts}|{self.subject.asked}|{seed}|{methods}|{self.findings.settings}"
+            self._asked = hashlib.sha256(told.encode()).hexdigest()
+        return self._asked
 
     def share_error(self, run: str, seed: int) -> None:
         """Set the confidence of this attempt's bounds, and of the next one's."""
-        if self.attempts is not None:
-            attempts, number = self.attempts, self.attempts.number(run, self.asked(seed))
-            whole = self.claim.confidence
+        if self.attempts is None:
+            return
+        attempts, whole = self.attempts, self.claim.confidence
+
+        def level(confidence: float, *, later: int = 0) -> float:
+            number = attempts.number(run, self.asked(seed))
             given = attempts.confidence(whole, number)  # a statistic that stops early has it already
-            self.findings.level = lambda c: c if c == given else attempts.confidence(c, number)
-            self.findings.next_level = lambda c: attempts.confidence(whole if c == given else c, number + 1)
+            if confidence == given and not later:
+                return confidence
+            return attempts.confidence(whole if confidence == given else confidence, number + later)
+
+        self.findings.level, self.findings.next_level = level, partial(level, later=1)
 
 
 def _last_release(settings: options.Settings) -> LastRelease | None:

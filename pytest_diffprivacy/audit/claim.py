@@ -108,8 +108,8 @@ class Findings:
     `confounded` says why no verdict follows whatever was measured (INCONCLUSIVE), `cannot_pass` why silence proves
     nothing here (ERROR in the place of PASS), `unproven` why too few probes show whether it would (INCONCLUSIVE in the
     place of PASS). `sides` are the digests of the probes that were scored, in the order of their scores, where they are
-    not all of the subject's. `level` is the confidence of this attempt's bounds where that of the claim is given
-    (METHODS 7.9), `next_level` that of the attempt after it.
+    not all of the subject's. `settings` are the arguments of the statistic that judges. `level` is the confidence of
+    this attempt's bounds where that of the claim is given (METHODS 7.9), `next_level` that of the attempt after it.
     """
 
     methods: list[records.Method] = field(default_factory=list)
@@ -131,11 +131,13 @@ class Findings:
     recognised: list[records.Recognised] = field(default_factory=list)
     sides: Sequence[Sequence[bytes]] = ()
     work: Work = field(default_factory=Work)
+    settings: str = ""
     level: Callable[[float], float] = lambda confidence: confidence
     next_level: Callable[[float], float] = lambda confidence: confidence
 
     def at_attempt(self, statistic: S) -> S:
         """The statistic at the confidence of this attempt; `measure` does so too, one that stops early must before."""
+        self.settings = self.settings or str({**recorded_arguments(statistic), "confidence": None})
         return _at(statistic, self.level)
 
     def measure(self, statistic: Statistic, arrays: Mapping[str, Mapping[str, NDArray[Any]]], limit: float) -> Measured:
@@ -149,8 +151,7 @@ class Findings:
         Raises:
             InsufficientProbes: the statistic is undefined for so few probes.
         """
-        later = _at(statistic, self.next_level)
-        statistic = self.at_attempt(statistic)
+        statistic, later = self.at_attempt(statistic), _at(statistic, self.next_level)
         for named in arrays.values():
             self.arrays |= named
         self.recipe = records.Recipe(

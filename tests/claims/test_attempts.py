@@ -13,12 +13,14 @@ from tests.claims.conftest import mixture, smooth_images
 MODEL = mixture(smooth_images(0, 0))
 
 
-def judged(root, run, count, **given):
+def judged(root, run, count, *, parameters=None, **given):
     """The record of an attempt that some 30 to 40 probes a side leave undecided."""
     probes = ProbeSet(smooth_images(1, count), smooth_images(2, count))
     auditor = Auditor(run=RunFolder(root, run), **given)
     with pytest.raises(Inconclusive) as caught:
-        assert_mia_tpr_below(MODEL, probes, attack="loss", max_fpr=0.1, limit=0.15, auditor=auditor)
+        assert_mia_tpr_below(
+            MODEL, probes, attack="loss", parameters=parameters, max_fpr=0.1, limit=0.15, auditor=auditor
+        )
     return caught.value.claim
 
 
@@ -42,6 +44,16 @@ def test_attempts_that_were_declared_share_the_confidence_from_the_first_on(tmp_
     assert [one.estimate.confidence for one in (first, second)] == pytest.approx([0.975, 0.9875])
     assert second.attempt.confidence_of_all == pytest.approx(1 - 0.05 * 0.75)
     assert np.isfinite(first.p_value)
+
+
+def test_other_parameters_of_the_attack_are_another_attempt(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("evidence")
+    first, second, again = (
+        judged(tmp_path, run, 30, parameters={"draws": draws})
+        for run, draws in (("run-1", 3), ("run-2", 2), ("run-3", 3))
+    )
+    assert [one.attempt.number for one in (first, second, again)] == [1, 2, 1]
+    assert second.estimate.confidence == pytest.approx(0.9875)
 
 
 def test_a_deleted_folder_counts_anew(tmp_path_factory):
