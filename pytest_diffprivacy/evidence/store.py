@@ -24,7 +24,10 @@ from pytest_diffprivacy.evidence.arrays import Arrays, read_arrays, write_arrays
 from pytest_diffprivacy.evidence.cache import FOLDER, SUFFIX, entries, prune
 from pytest_diffprivacy.options import Session
 
-LIBRARIES = ("pytest-diffprivacy", "torch", "diffusers", "numpy", "scipy", "scikit-learn", "pillow")
+LIBRARIES = (
+    "pytest-diffprivacy", "torch", "diffusers", "transformers", "tokenizers", "peft", "numpy", "scipy", "scikit-learn",
+    "pillow",
+)  # fmt: skip
 
 
 @lru_cache(maxsize=1)

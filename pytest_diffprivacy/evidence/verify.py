@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.errors import EvidenceError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence.arrays import read_arrays
 from pytest_diffprivacy.evidence.families import run_family
-from pytest_diffprivacy.evidence.records import Claim, Run, read_record
+from pytest_diffprivacy.evidence.records import Claim, ControlOutcome, Run, read_record
 from pytest_diffprivacy.evidence.run_folder import evidence_name
 from pytest_diffprivacy.evidence.runs import judge_run
 from pytest_diffprivacy.evidence.seals import RUN_FILE, SEAL_FILE, file_digest, record_digest
-from pytest_diffprivacy.statistics.statistic import recompute
+from pytest_diffprivacy.statistics.statistic import recompute, recomputed_p_value
 from pytest_diffprivacy.statistics.verdict import Decision, Verdict, decide
 
 UNVERIFIED: Final = "UNVERIFIED"
 """The verdict of a record that is shown although it is not what was sealed."""
 TOLERANCE = 1e-9
+P_TOLERANCE = 1e-3
+"""P-values are found by bisection, to less than a hundredth of a percent."""
 """Relative difference below which two computations of a bound are one: other versions of scipy round differently."""
 
 
@@ -178,7 +180,8 @@ def _file(subject: str, folder: Path, name: str, expected: str) -> Check:
 
 
 def verify_claim(claim: Claim, folder: Path) -> Iterator[Check]:
-    """Check a claim against its evidence files in its run's folder, then judge it again from them."""
+    """Check a claim against its controls and evidence files in its run's folder, then judge it again from them."""
+    yield _controlled(claim)
     arrays: dict[str, NDArray[Any]] = {}
     for artifact in claim.artifacts:
         name = evidence_name(artifact)
@@ -194,6 +197,14 @@ def verify_claim(claim: Claim, folder: Path) -> Iterator[Check]:
     yield _redone(claim, arrays)
 
 
+def _controlled(claim: Claim) -> Check:
+    """A failed control leaves no verdict but ERROR or INCONCLUSIVE."""
+    failed = [control.name for control in claim.controls if control.outcome is ControlOutcome.FAILED]
+    judged = claim.verdict in (Verdict.PASS, Verdict.FAIL)
+    problem = f"{claim.verdict.value} beside a failed control: {', '.join(failed)}" if failed and judged else ""
+    return Check(f"controls of {claim.id}", problem)
+
+
 def _redone(claim: Claim, arrays: dict[str, NDArray[Any]]) -> Check:
     """Compute the verdict again. A control may have lowered it to INCONCLUSIVE or ERROR, nothing may have raised it."""
     subject = f"verdict of {claim.id}: {claim.verdict.value}"
@@ -206,20 +217,25 @@ def _redone(claim: Claim, arrays: dict[str, NDArray[Any]]) -> Check:
     try:
         roles = {role: [arrays[name] for name in names] for role, names in recipe.arrays.items()}
         decision = decide(recompute(recipe.statistic, roles, recipe.arguments), claim.limit)
+        p_value = recomputed_p_value(recipe.statistic, roles, recipe.arguments, claim.limit)
     except InsufficientProbes as error:
         return Check(subject, "" if open_verdict else f"it is undefined: {error}")
     except (UsageError, ValueError) as error:
         return Check(subject, f"cannot be computed again: {error}")
-    return Check(subject, *_compared(claim, decision, open_verdict))
+    return Check(subject, *_compared(claim, decision, p_value, open_verdict))
 
 
-def _compared(claim: Claim, decision: Decision, open_verdict: bool) -> tuple[str, str]:
+def _compared(claim: Claim, decision: Decision, p_value: float | None, open_verdict: bool) -> tuple[str, str]:
     numbers = claim.estimate
     if numbers is not None:
         for name in ("value", "low", "high", "confidence"):
             recorded, found = getattr(numbers, name), getattr(decision, name)
             if not math.isclose(recorded, found, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
                 return f"{name} is {found!r} from the evidence, the record says {recorded!r}", ""
+    if claim.p_value is not None and (
+        p_value is None or not math.isclose(claim.p_value, p_value, rel_tol=P_TOLERANCE, abs_tol=TOLERANCE)
+    ):
+        return f"the p-value is {p_value!r} from the evidence, the record says {claim.p_value!r}", ""
     if claim.verdict is decision.verdict:
         return "", ""
     if open_verdict and numbers is None:

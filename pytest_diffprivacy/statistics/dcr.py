@@ -7,6 +7,7 @@ re-draws the split, and the bounds count such generations as fewer.
 
 from __future__ import annotations
 
+import abc
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -198,6 +199,17 @@ class NearestRecord(Statistic):
     def needed(self, arrays: Stored, measured: DcrShare, limit: float) -> str:
         """Generations that would decide."""
         return generations_needed(measured, limit)
+
+    def p_value(self, arrays: Stored, limit: float) -> float:
+        """The significance at which Clopper and Pearson's lower bound is the limit; 1 from 0.5 on."""
+        found = self.measure(arrays)
+        k, n = found.value * found.effective, found.effective
+        significance = 1.0 if k == 0.0 else float(special.betainc(k, n - k + 1.0, limit))
+        return significance if significance < 0.5 else 1.0
+
+    @abc.abstractmethod
+    def measure(self, arrays: Stored) -> DcrShare:
+        """The share."""
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """Between records that are nearest equally often, and hubs."""

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
@@ -96,8 +97,17 @@ def recorded_arguments(chosen: Statistic) -> dict[str, Any]:
 
 
 def only(arrays: Stored, role: str) -> NDArray[Any]:
-    """The one array that plays a role."""
+    """The one array that plays a role.
+
+    Raises:
+        UsageError: it holds NaN, which every comparison would count as "below the threshold".
+    """
     (array,) = arrays[role]
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        count = int(np.isnan(array).sum())
+        raise UsageError(
+            f"`{role}` holds NaN in {count} of {array.size} places. Find out why it could not be measured."
+        )
     return array
 
 

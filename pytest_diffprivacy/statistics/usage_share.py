@@ -6,6 +6,7 @@ images are known; the share follows by the algebra of Rogan and Gladen.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
@@ -16,6 +17,7 @@ from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.statistics.arguments import FloatArray, check_significance
+from pytest_diffprivacy.statistics.p_values import p_value_from_bounds
 from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
@@ -101,44 +103,75 @@ def usage_share(
 
     Source: Follows Tong et al. 2025 (DUCI), except for the bounds and the decision (METHODS 3.17).
     """
-    significance = check_significance(confidence)
-    own, others, saw = _checked(target, references, members, rates, decision)
-    points = [_point(*choice, rates, decision) for choice in zip(own, others, saw, strict=True)]
-    each = [point.share for point in points]
-    gap_low = min(_gap_low(point, inside, significance) for point, inside in zip(points, saw, strict=True))
-    if own.shape[1] < LEAST_IMAGES or not gap_low > LEAST_GAP:
-        needed = max(LEAST_IMAGES, _images_needed(points, significance))
-        raise InsufficientProbes(
-            f"The share is not defined: the references' TPR minus FPR is at least {gap_low:.3f} at this confidence, "
-            f"and must exceed {LEAST_GAP:g}. Use a stronger attack or more suspects.",
-            needed=needed,
+    return _Estimate.of(target, references, members, rates, decision, seed).at(confidence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Estimate:
+    """What does not depend on the confidence.
+
+    Attributes:
+        points: of each choice.
+        members: of each choice, which reference saw which suspect.
+        suspects: images.
+        references: models.
+        drawn: the resampled shares; NaN where one is undefined.
+        errors: of the references taken as targets.
+    """
+
+    points: list[_Point]
+    members: BoolArray
+    suspects: int
+    references: int
+    drawn: FloatArray
+    errors: list[float]
+
+    @classmethod
+    def of(
+        cls, target: ArrayLike, references: ArrayLike, members: ArrayLike, rates: Rates, decision: Decision, seed: int
+    ) -> _Estimate:
+        own, others, saw = _checked(target, references, members, rates, decision)
+        choices = list(zip(own, others, saw, strict=True))
+        drawn = np.mean([_resampled(*choice, rates, decision, seed) for choice in choices], 0)
+        errors = [e for o, s in zip(others, saw, strict=True) for e in _errors(o, s, rates, decision)]
+        points = [_point(*choice, rates, decision) for choice in choices]
+        return cls(points, saw, own.shape[1], others.shape[1], drawn, errors)
+
+    def at(self, confidence: float) -> UsageShare:
+        """The share with its bounds."""
+        significance = check_significance(confidence)
+        gaps = [_gap_low(point, inside, significance) for point, inside in zip(self.points, self.members, strict=True)]
+        if self.suspects < LEAST_IMAGES or not min(gaps) > LEAST_GAP:
+            raise InsufficientProbes(
+                f"The share is not defined: the references' TPR minus FPR is at least {min(gaps):.3f} at this "
+                f"confidence, and must exceed {LEAST_GAP:g}. Use a stronger attack or more suspects.",
+                needed=max(LEAST_IMAGES, _images_needed(self.points, significance)),
+            )
+        each = [point.share for point in self.points]
+        value = float(np.mean(each))
+        spread = math.sqrt(float(np.mean(np.square(self.errors)))) if self.errors else None
+        # Attacked by every pair, the same trainings err alike.
+        freedom = len(self.points) if len(self.points) > 1 else len(self.errors)
+        reach = 0.0 if spread is None else float(special.stdtrit(freedom, 1.0 - significance)) * spread
+        # The percentiles of the draws and their mirror images: a threshold that was picked flatters its own rates,
+        # which moves the draws once more in the direction in which it moved the estimate.
+        left = float(np.quantile(np.nan_to_num(self.drawn, nan=-np.inf), significance))
+        right = float(np.quantile(np.nan_to_num(self.drawn, nan=np.inf), 1.0 - significance))
+        return UsageShare(
+            value=value,
+            low=min(left, 2.0 * value - right, value - reach),
+            high=max(right, 2.0 * value - left, value + reach),
+            confidence=float(confidence),
+            tpr=tuple(p.tpr for p in self.points),
+            fpr=tuple(p.fpr for p in self.points),
+            threshold=tuple(p.threshold for p in self.points),
+            counted=tuple(p.counted for p in self.points),
+            each=tuple(each),
+            gap_low=min(gaps),
+            spread=spread,
+            suspects=self.suspects,
+            references=self.references,
         )
-    drawn = np.mean([_resampled(*choice, rates, decision, seed) for choice in zip(own, others, saw, strict=True)], 0)
-    errors = [e for o, s in zip(others, saw, strict=True) for e in _errors(o, s, rates, decision)]
-    spread = math.sqrt(float(np.mean(np.square(errors)))) if errors else None
-    value = float(np.mean(each))
-    freedom = len(others) if len(others) > 1 else len(errors)  # attacked by every pair, the same trainings err alike
-    reach = 0.0 if spread is None else float(special.stdtrit(freedom, 1.0 - significance)) * spread
-    # The percentiles of the draws and their mirror images: a threshold that was picked flatters its own rates, which
-    # moves the draws once more in the direction in which it moved the estimate.
-    left = float(np.quantile(np.nan_to_num(drawn, nan=-np.inf), significance))
-    right = float(np.quantile(np.nan_to_num(drawn, nan=np.inf), 1.0 - significance))
-    low, high = min(left, 2.0 * value - right, value - reach), max(right, 2.0 * value - left, value + reach)
-    return UsageShare(
-        value=value,
-        low=low,
-        high=high,
-        confidence=float(confidence),
-        tpr=tuple(p.tpr for p in points),
-        fpr=tuple(p.fpr for p in points),
-        threshold=tuple(p.threshold for p in points),
-        counted=tuple(p.counted for p in points),
-        each=tuple(each),
-        gap_low=gap_low,
-        spread=spread,
-        suspects=own.shape[1],
-        references=others.shape[1],
-    )
 
 
 @statistic("usage_share")
@@ -158,8 +191,22 @@ class UsageShareStatistic(Statistic):
 
     def measure(self, arrays: Stored) -> UsageShare:
         """`usage_share` of the roles target, references and members."""
+        return self._estimate(arrays).at(self.confidence)
+
+    def p_value(self, arrays: Stored, limit: float) -> float:
+        """The bounds inverted, with the draws made once."""
+        found = self._estimate(arrays)
+
+        def lower(confidence: float) -> float:
+            with contextlib.suppress(InsufficientProbes):
+                return found.at(confidence).low
+            return -math.inf
+
+        return p_value_from_bounds(lower, limit)
+
+    def _estimate(self, arrays: Stored) -> _Estimate:
         roles = (only(arrays, role) for role in ("target", "references", "members"))
-        return usage_share(*roles, confidence=self.confidence, rates=self.rates, seed=self.seed)
+        return _Estimate.of(*roles, self.rates, "at least", self.seed)
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """The share that must be observed, by how well the attack recognises members."""

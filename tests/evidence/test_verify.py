@@ -14,7 +14,7 @@ from pytest_diffprivacy import Auditor, assert_mia_tpr_below, options
 from pytest_diffprivacy.errors import ClaimNotProven, EvidenceError, UsageError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.arrays import read_arrays, write_arrays
-from pytest_diffprivacy.evidence.records import Run
+from pytest_diffprivacy.evidence.records import Control, Run
 from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run, judge_run
 from pytest_diffprivacy.evidence.seals import record_digest, record_json
 from pytest_diffprivacy.evidence.verify import Check, read_run, sealed_run, verify_run
@@ -213,3 +213,27 @@ def test_what_is_no_record_is_refused_by_name(tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({"run_id": "a"}))
     with pytest.raises(EvidenceError, match=r"other\.json' is no record of a run: started: Field required"):
         read_run(tmp_path / "other.json")
+
+
+def forged(folder: Path, **changes) -> None:
+    """Change the first claim that FAILs, and make every digest again."""
+    run, _ = read_run(folder)
+    judged = next(claim for claim in run.claims if claim.verdict.value == "FAIL")
+    other = judged.model_copy(update=changes)
+    (folder / "claims" / f"{judged.id}.json").write_text(record_json(other))
+    claims = tuple(other if claim.id == judged.id else claim for claim in run.claims)
+    seals = run.seals | {f"claims/{judged.id}.json": record_digest(other)}
+    again = run.model_copy(update={"claims": claims, "seals": seals})
+    (folder / "run.json").write_text(record_json(again))
+    (folder / "run.json.sha256").write_text(f"{record_digest(again)}  run.json\n")
+
+
+def test_a_p_value_that_its_evidence_does_not_give_is_named(folder):
+    forged(folder, p_value=0.049)
+    assert any("the p-value is" in check.problem and "record says 0.049" in check.problem for check in problems(folder))
+
+
+def test_a_verdict_beside_a_failed_control_is_named(folder):
+    control = Control(kind="positive", name="Planted leak", done="Asked.", outcome="failed", meaning="Not found.")
+    forged(folder, controls=(control,))
+    assert any("FAIL beside a failed control: Planted leak" in check.problem for check in problems(folder))

@@ -18,7 +18,7 @@ from pytest_diffprivacy.statistics import (
 from pytest_diffprivacy.statistics.dataset_inference import SplitLogits, dataset_inference
 from pytest_diffprivacy.statistics.family import IMAGES, FamilyTprStatistic
 from pytest_diffprivacy.statistics.rate import RateStatistic
-from pytest_diffprivacy.statistics.statistic import STATISTICS, recomputed_p_value, recorded_arguments
+from pytest_diffprivacy.statistics.statistic import STATISTICS, Statistic, recomputed_p_value, recorded_arguments
 
 RANDOM = np.random.default_rng(11)
 MEMBERS, OTHERS = RANDOM.normal(0.8, 1.0, (3, 400)), RANDOM.normal(0.0, 1.0, (3, 420))
@@ -237,3 +237,41 @@ def test_a_reference_that_is_too_small_says_how_large_it_must_be():
     message = r"0\.999 quantile of 420 non-members: at least 2995 are needed\. Lower `reference_quantile`"
     with pytest.raises(InsufficientProbes, match=message):
         chosen.measure({"members": [MEMBERS[0]], "nonmembers": [OTHERS[0]]})
+
+
+NAN = np.full(60, np.nan)
+UNMEASURED = {
+    "copy_rate": {
+        "l2": NAN, "adaptive": NAN, "nearest": np.zeros(60, int), "control_l2": NAN, "control_adaptive": NAN,
+        "control_nearest": np.zeros(60, int), "compared": np.zeros(1, int), "null": np.ones(300),
+    },
+    "prompt_rate": {"flagged": np.ones((60, 1), bool), "undecided": np.zeros((60, 1), bool), "l2": NAN[:, None],
+                    "control_l2": NAN[:, None]},
+    "recovered_share": {"members": NAN, "nonmembers": NAN},
+    "erasure": {"forget_distance": NAN, "never_seen_distance": NAN},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNMEASURED)
+def test_what_was_not_measured_is_an_error_and_no_pass(name):
+    chosen = STATISTICS[name](**RECORDED[name][0] | ({"compared": 1} if name == "prompt_rate" else {}))
+    with pytest.raises(UsageError, match=r"NaN|must be finite"):
+        chosen.measure({role: [array] for role, array in UNMEASURED[name].items()})
+
+
+def test_p_values_that_need_no_bisection_are_those_of_the_bounds():
+    rng = np.random.default_rng(3)
+    shares = STATISTICS["dcr_share_of_counts"](confidence=0.95)
+    counts = {"training_counts": [rng.integers(0, 5, 40)], "holdout_counts": [rng.integers(0, 3, 40)]}
+    members = rng.random((1, 4, 60)) < 0.5
+    used = rng.random(60) < 0.6
+    scores = {
+        "target": [(2.0 * used + rng.normal(0.0, 0.5, 60))[None]],
+        "references": [2.0 * members + rng.normal(0.0, 0.5, (1, 4, 60))],
+        "members": [members],
+    }
+    usage = STATISTICS["usage_share"](confidence=0.95)
+    for chosen, arrays, limits in ((shares, counts, (0.4, 0.5, 0.6, 0.9)), (usage, scores, (0.3,))):
+        for limit in limits:
+            expected = Statistic.p_value(chosen, arrays, limit)
+            assert chosen.p_value(arrays, limit) == pytest.approx(expected, rel=1e-3, abs=1e-12)
