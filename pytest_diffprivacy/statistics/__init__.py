@@ -4,6 +4,9 @@ Needs numpy and scipy only, knows no model, and is the only room that compares a
 Result types and rarer functions (imported `as` themselves) may be imported from here as well.
 """
 
+import pkgutil
+from importlib import import_module
+
 from pytest_diffprivacy.statistics.auroc import Auroc as Auroc
 from pytest_diffprivacy.statistics.auroc import auroc, probes_needed_for_auroc
 from pytest_diffprivacy.statistics.binomial import binomial_lower, binomial_upper
@@ -127,3 +130,6 @@ __all__ = [
     "tpr_at_fpr",
     "trials_needed",
 ]
+
+for _found in pkgutil.iter_modules(__path__):  # whoever reads a record finds every statistic by its name
+    import_module(f"{__name__}.{_found.name}")

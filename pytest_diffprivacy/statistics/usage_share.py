@@ -205,8 +205,8 @@ class UsageShareStatistic(Statistic):
         return p_value_from_bounds(lower, limit)
 
     def _estimate(self, arrays: Stored) -> _Estimate:
-        roles = (only(arrays, role) for role in ("target", "references", "members"))
-        return _Estimate.of(*roles, self.rates, "at least", self.seed)
+        target, references, members = (only(arrays, role) for role in ("target", "references", "members"))
+        return _Estimate.of(target, references, members, self.rates, "at least", self.seed)
 
     def plan(self, counts: tuple[int, ...], limit: float) -> dict[str, str]:
         """The share that must be observed, by how well the attack recognises members."""

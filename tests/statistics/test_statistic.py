@@ -1,5 +1,8 @@
 """A statistic by name gives what a direct call gives, plans in words, and refuses what does not fit it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -200,6 +203,13 @@ RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan,
     ),
     "usage_share": ({"confidence": 0.95, "rates": "global", "seed": 1}, (400,), "400 suspects"),
 }
+
+
+def test_a_process_that_only_verifies_knows_every_statistic():
+    code = "import pytest_diffprivacy.evidence.verify as v; import sys; "
+    code += "print(*sys.modules['pytest_diffprivacy.statistics'].STATISTICS)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert set(told.split()) == set(RECORDED)
 
 
 def test_every_statistic_of_a_record_is_a_value():
