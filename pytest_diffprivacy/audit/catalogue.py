@@ -62,7 +62,7 @@ MISSING: Final = (
     _absent(Kind.MEMBERSHIP, "mofit", "Membership without captions (MoFit)", MEMBER, UNCHECKED),
     _absent(
         Kind.MEMBERSHIP, "t-mc-cal", "Calibrated complexity of flows (T_mc_cal)", MEMBER,
-        UNCHECKED, "a rectified-flow model",
+        "Rao and Moyer 2026, arXiv 2603.13421", "a rectified-flow model",
     ),
     _absent(
         Kind.MEMBERSHIP, "distilled-students", "Distributional tests of distilled students",
@@ -73,10 +73,13 @@ MISSING: Final = (
         Kind.MEMBERSHIP, "autoregressive", "Attacks on autoregressive image models", MEMBER, "Kowalczuk et al. 2025",
         "an autoregressive model",
     ),
-    _absent(Kind.MEMBERSHIP, "video", "Attacks on video diffusion models", MEMBER, UNCHECKED, "a video model"),
+    _absent(
+        Kind.MEMBERSHIP, "video", "Attacks on video models (VidLeaks)", "Was this video in the training set?",
+        "Wang et al. 2026 (VidLeaks)", "a video model",
+    ).model_copy(update={"access": Access.BLACK_BOX}),
     _absent(
         Kind.EXTRACTION, "lora-weights", "Images from the weights of a LoRA alone",
-        "Can training images be read off an adapter without running it?", UNCHECKED,
+        "Can training images be read off an adapter without running it?", "Yao 2024, arXiv 2409.08482",
     ).model_copy(update={"access": Access.WHITE_BOX}),
 )  # fmt: skip
 """Published methods without an implementation here."""

@@ -28,6 +28,7 @@ FINEXTRACT: Final = Published(
     source="Wu, Zhang and Wu 2025; cliques exact and in a fixed order",
     kind=Kind.EXTRACTION,
     built_by="assert_finetune_not_extractable(base, tuned, probes)",
+    claim="finetune_not_extractable",
 )
 register(FINEXTRACT)
 

@@ -1,11 +1,12 @@
 """Does a membership attack cost more than its network evaluations, and where does the rest go?
 
-Every attack of k evaluations an image, on the release models of the example audits (digits; emoji in latent space, with
-prompts), batch 64, one thread: its processor time against k bare evaluations of the same network at batch 64 and the
-attack's own calls of the autoencoder and the text encoder, in one process, alternating, median of 5. Each attack has a
-process of its own: what those before it leave in the heap moves a ratio by some hundredths. One more run,
-watched, says where its time goes. Restorations and PFAMI's crops are fewer than by default. And the peak memory of
-scoring 1,000 and 5,000 images.
+Every attack of k evaluations an image, and those with a frequency filter, a latent-dimension mask (whose ranking of the
+dimensions is known from the first call) and sampled ranges, on the release models of the example audits (digits; emoji
+in latent space, with prompts), batch 64, one thread: its processor time against k bare evaluations of the same network
+at batch 64 and the attack's own calls of the autoencoder and the text encoder, in one process, alternating, median of
+5. Each attack has a process of its own: what those before it leave in the heap moves a ratio by some hundredths. One
+more run, watched, says where its time goes. Restorations, PFAMI's crops and black-box generations are fewer than by
+default. And the peak memory of scoring 1,000 and 5,000 images.
 
 Targets: every ratio at most 1.05; no attack evaluates the network more often than it declares; the peak over 5,000
 images at most 32 MB above that over 1,000.
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy import Auditor, load_model
 from pytest_diffprivacy.engine import ScoreTask, Work
-from pytest_diffprivacy.membership import ATTACKS, Attack
+from pytest_diffprivacy.membership import ATTACKS, Attack, FrequencyFilter, LatentMask, range_attack
 from pytest_diffprivacy.membership.pfami import STRENGTHS, TIMESTEPS
 from pytest_diffprivacy.models.analytic import AnalyticDenoiser
 from pytest_diffprivacy.models.densities import FiniteData
@@ -45,14 +46,30 @@ MEMORY_LIMIT = 32.0
 PARAMETERS: dict[str, dict[str, Any]] = {
     "drc": {"restorations": 1, "steps": 10},
     "pfami": {"timesteps": TIMESTEPS[:2], "strengths": STRENGTHS[:4]},
+    "reconstruction": {"generations": 1, "steps": 10},
 }
+FILTERED: dict[str, Any] = {"frequency_filter": FrequencyFilter(band=0.5)}
+MASKED: dict[str, Any] = {"latent_mask": LatentMask()}
 COLUMNS = ("model", "attack", "evaluations", "counted", "bare s", "attack s", "ratio",
            "network %", "other networks %", "rest %")  # fmt: skip
 
 
+def candidates() -> dict[str, tuple[Attack, dict[str, Any]]]:
+    """Each attack and form of one, with the parameters that differ from its defaults."""
+    plain = {name: (attack, PARAMETERS.get(name, {})) for name, attack in ATTACKS.items()}
+    filtered = {f"{name}, filtered": (ATTACKS[name], FILTERED) for name in ("loss", "secmi", "pia", "clid")}
+    masked = {f"{name}, masked": (ATTACKS[name], MASKED) for name in ("loss", "secmi", "pia", "sima")}
+    return {**plain, **filtered, **masked, "pia, ranges": (range_attack("pia", samples=2), {})}
+
+
 def asked_of(name: str) -> list[str]:
     """The attacks that a model can be asked with."""
-    return [attack.name for attack in ATTACKS.values() if name.startswith("emoji") or not attack.needs_prompts]
+    texts = name.startswith("emoji")
+    return [
+        label
+        for label, (attack, more) in candidates().items()
+        if texts or not (attack.needs_prompts or "latent_mask" in more)
+    ]
 
 
 def row_in_process(asked: tuple[str, str]) -> dict[str, Any]:
@@ -72,14 +89,21 @@ def print_row(name: str, attack: str) -> None:
     images = torch.rand(BATCH, *model.image_shape, generator=torch.Generator().manual_seed(0))
     texts = "text_encoder" in networks
     prompts = [f"picture {number} of a cat and a red hat" for number in range(BATCH)] if texts else None
-    print(json.dumps({"model": name, **attack_row(ATTACKS[attack], model, networks, images, prompts)}))
+    row = attack_row(candidates()[attack], model, networks, images, prompts)
+    form = attack.partition(", ")[2]
+    print(json.dumps({"model": name, **row, "attack": f"{row['attack']}, {form}" if form else row["attack"]}))
 
 
 def attack_row(
-    attack: Attack, model: Any, networks: dict[str, torch.nn.Module], images: torch.Tensor, prompts: list[str] | None
+    asked: tuple[Attack, dict[str, Any]],
+    model: Any,
+    networks: dict[str, torch.nn.Module],
+    images: torch.Tensor,
+    prompts: list[str] | None,
 ) -> dict[str, Any]:
     """An attack beside its evaluations."""
-    chosen = {**attack.defaults, **PARAMETERS.get(attack.name, {})}
+    attack, more = asked
+    chosen = {**attack.defaults, **more}
     declared = attack.evaluations(chosen)
 
     def scored() -> None:

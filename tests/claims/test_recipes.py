@@ -11,9 +11,12 @@ import pytest
 
 from pytest_diffprivacy import (
     Auditor,
+    ProbeSet,
     assert_dataset_not_inferable,
     assert_epsilon_lower_bound_below,
+    assert_erased,
     assert_finetune_adds_no_leak,
+    assert_finetune_not_extractable,
     assert_mia_tpr_below,
     assert_no_extraction,
     assert_no_reconstruction,
@@ -30,6 +33,14 @@ from pytest_diffprivacy.evidence.verify import verify_claim
 from pytest_diffprivacy.statistics import Detector, Verdict
 from tests.claims.conftest import mixture, smooth_images
 from tests.claims.test_usage_share import losses as suspect_losses
+
+
+def people(probes: ProbeSet) -> ProbeSet:
+    """The same probes, of which always two show one person."""
+    sides = probes.members, probes.nonmembers
+    names = tuple([f"{side.role} {i // 2}" for i in range(side.source_count)] for side in sides)
+    return ProbeSet(*sides, subjects=names)
+
 
 CLAIMS: dict[str, Callable[..., Claim]] = {
     "one attack": lambda m, p, a: assert_mia_tpr_below(m, p, attack="loss", max_fpr=0.05, limit=0.2, auditor=a),
@@ -71,6 +82,18 @@ CLAIMS: dict[str, Callable[..., Claim]] = {
     ),
     "usage share": lambda m, p, a: assert_usage_share_below(
         suspect_losses(0.1)[0], None, references=suspect_losses(0.1)[1], limit=0.4, auditor=a
+    ),
+    "persons": lambda m, p, a: assert_mia_tpr_below(
+        m, people(p), attack="loss", max_fpr=0.05, limit=0.2, unit="subject", auditor=a
+    ),
+    "extraction by person": lambda m, p, a: assert_no_extraction(
+        m, people(p), generations=64, steps=4, max_false_match_rate=0.1, max_rate=0.2, unit="subject", auditor=a
+    ),
+    "erasure": lambda m, p, a: assert_erased(
+        m, forget=p.members, never_seen=p.nonmembers, margin=0.2, parameters={"draws": 2}, auditor=a
+    ),
+    "fine-tune extraction": lambda m, p, a: assert_finetune_not_extractable(
+        None, *np.random.default_rng(4).random((2, 60)), limit=0.5, auditor=a
     ),
     "dataset": lambda m, p, a: assert_dataset_not_inferable(
         *(np.random.default_rng([2, side]).normal(side, 1.0, (60, 5)) for side in (0, 1)), max_effect=0.2, auditor=a
