@@ -34,7 +34,7 @@ from pytest_diffprivacy.errors import (
 from pytest_diffprivacy.evidence import RunFolder, records
 from pytest_diffprivacy.evidence.arrays import content_digest, write_bytes
 from pytest_diffprivacy.evidence.attempts import Attempts, Judged, attempt_notes
-from pytest_diffprivacy.evidence.baseline import STANDINGS, read_baseline, standing, why_unpaired
+from pytest_diffprivacy.evidence.baseline import STANDINGS, is_of, read_baseline, standing, why_unpaired
 from pytest_diffprivacy.evidence.comparison import LastRelease, compare
 from pytest_diffprivacy.evidence.pictures import redacted_claim
 from pytest_diffprivacy.evidence.plans import ClaimPlan, evaluation_time, plan_lines
@@ -244,7 +244,7 @@ class Auditor:
     def _compared(self, made: records.Claim, case: _Case, last: LastRelease) -> records.Claim:
         """The claim beside that of the last release; what it leaves for the next one goes into the run's folder."""
         slug, findings = case.claim.slug, case.findings
-        others = [other for other in self.claims if other.id.startswith(f"{slug}-") and other.id != made.id]
+        others = [other for other in self.claims if is_of(slug, other.id) and other.id != made.id]
         key = f"{made.node_id} {slug} {1 + sum(other.node_id == made.node_id for other in others)}"
         left = standing(made, key, findings.arrays, findings.sides or case.subject.sides)
         if left is not None and last.update and self.run is not None:

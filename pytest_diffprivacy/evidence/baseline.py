@@ -10,6 +10,7 @@ comparison; but the probes must be the same, one and all.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,9 @@ UNPAIRED: Final[Mapping[str, str]] = {
     "relative_loss": "a mitigation is judged by its own pair of runs, with and without it",
     "share_left": "a mitigation is judged by its own pair of runs, with and without it",
     "one_run": "canaries are tossed anew for each training run, so no canary is the same probe twice",
+    "recovered_share": "what is drawn out depends on cliques of generations, which differ between releases",
+    "usage_share": "the share is of the whole set, and each release has references of its own",
+    "erasure": "each release is compared with images never seen, in parts of which no two releases need have the same",
     "one_run_gaussian": "canaries are tossed anew for each training run, so no canary is the same probe twice",
 }
 NOT_COMPARED: Final = {"kind", "label", "function", "version"}
@@ -160,12 +164,17 @@ def update_baseline(path: Path, folder: Path, run: Run) -> int:
     return len(found)
 
 
+def is_of(slug: str, claim_id: str) -> bool:
+    """Whether a claim's id is made from this short name: "mia-secmi-sequential" is not "mia-secmi"."""
+    return re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{8}}(-\d+)?", claim_id) is not None
+
+
 def claims_gone(baseline: Baseline, claims: Sequence[Claim]) -> tuple[str, ...]:
     """The claims of the last release that a run did not judge, each by its test and kind."""
     gone = []
     for standing_ in baseline.claims:
         node, slug, number = standing_.key.rsplit(" ", 2)
-        similar = sum(claim.node_id == node and claim.id.startswith(f"{slug}-") for claim in claims)
+        similar = sum(claim.node_id == node and is_of(slug, claim.id) for claim in claims)
         if similar < int(number):
             gone.append(f"{node} ({standing_.sentence})")
     return tuple(gone)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pytest_diffprivacy.statistics.binomial import upper_bound
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts
-from pytest_diffprivacy.statistics.statistic import Statistic, Stored, only, statistic
+from pytest_diffprivacy.statistics.statistic import WORDS, Statistic, Stored, only, statistic
 from pytest_diffprivacy.statistics.verdict import Bounded
 
 
@@ -49,7 +49,7 @@ class RecoveredShareStatistic(Statistic):
     copy_from: float
     confidence: float = 0.95
     what: str = "images"
-    remedy: str = "Raise copy_from"
+    remedy: str = field(default="Raise copy_from", metadata=WORDS, compare=False)
 
     def measure(self, arrays: Stored) -> RecoveredShare:
         """Exact bounds of both shares.

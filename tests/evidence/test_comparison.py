@@ -7,10 +7,12 @@ from pytest_diffprivacy import Auditor, ScoreTable, assert_no_memorized_prompts,
 from pytest_diffprivacy.errors import EvidenceError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.baseline import (
+    PAIRED,
     STANDINGS,
     UNPAIRED,
     Baseline,
     Standing,
+    is_of,
     read_baseline,
     standing,
     why_unpaired,
@@ -140,6 +142,15 @@ def test_gains_of_reconstruction_are_compared_by_rank_on_the_images_that_were_re
     assert (found.outcome, found.measured) == ("worse", f"AUROC of {claim.methods[0].name}")
     assert found.increase.counts == "the same 20 members and 20 non-members"
     assert standing(claim, "key", arrays, [digests[0][:10], digests[1]]) is None
+
+
+def test_every_statistic_is_paired_or_says_why_not():
+    assert PAIRED.keys() | UNPAIRED.keys() == STATISTICS.keys()
+
+
+def test_a_claim_judged_in_another_way_is_gone():
+    ids = "mia-secmi-0123abcd", "mia-secmi-0123abcd-2", "mia-secmi-sequential-0123abcd", "mia-secmi-seq-12"
+    assert [is_of("mia-secmi", one) for one in ids] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("statistic", sorted(UNPAIRED))
