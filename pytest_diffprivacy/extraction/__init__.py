@@ -8,12 +8,8 @@ from pytest_diffprivacy.extraction.contrasted_guidance import (
     contrasted_path,
     contrasted_walk,
 )
-from pytest_diffprivacy.extraction.generate_and_filter import (
-    CopyRule,
-    Extraction,
-    calibrate_rule,
-    filter_generations,
-)
+from pytest_diffprivacy.extraction.copy_rule import CopyRule, calibrate_rule
+from pytest_diffprivacy.extraction.generate_and_filter import Extraction, filter_generations
 from pytest_diffprivacy.extraction.prompt_search import PromptSearch, choose_prompts, search_generations
 from pytest_diffprivacy.extraction.reconstruction import fill_errors, reconstruct, reconstruction_errors
 from pytest_diffprivacy.extraction.replication import equal_sides, measure_replication

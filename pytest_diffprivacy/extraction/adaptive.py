@@ -40,6 +40,11 @@ class AdaptiveMatches:
     literal: NDArray[np.float64]
     neighbours: int
 
+    def of(self, queries: NDArray[np.bool_]) -> AdaptiveMatches:
+        """The matches of some of the queries."""
+        arrays = {name: getattr(self, name)[queries] for name in ("nearest", "l2", "adaptive", "literal")}
+        return replace(self, **arrays)
+
 
 Search: TypeAlias = Callable[[Pixels | ImageSet, ImageSet], AdaptiveMatches]
 """`adaptive_distances` of queries to a training set, or what answers in its place."""

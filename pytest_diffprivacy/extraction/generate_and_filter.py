@@ -1,4 +1,4 @@
-"""Generate and filter: a calibrated rule for copies of training images, its false matches, and what was extracted."""
+"""Generate and filter: generations held beside a training set by a calibrated rule, and what was extracted."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 from pytest_diffprivacy.distances.bounds import Pixels
 from pytest_diffprivacy.distances.neighbours import query_rows
 from pytest_diffprivacy.distances.squares import floats_of
-from pytest_diffprivacy.errors import InsufficientProbes, ProbeError, UsageError
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.extraction.adaptive import AdaptiveMatches, Search, adaptive_distances, joined
+from pytest_diffprivacy.extraction.copy_rule import CopyRule
 from pytest_diffprivacy.methods import Access, Kind, Published, register
-from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.slices import in_batches
-from pytest_diffprivacy.statistics import MatchThreshold, false_match_threshold, is_copy
+from pytest_diffprivacy.probes import ImageSet
 
-PAPER_THRESHOLD = 1.0
-SMALLEST_SIDE = 3
 EXAMPLES = 12
 
 GENERATE_AND_FILTER = Published(
@@ -32,94 +29,6 @@ GENERATE_AND_FILTER = Published(
     built_by="assert_no_extraction(model, probes)",
 )
 register(GENERATE_AND_FILTER)
-
-
-@dataclass(frozen=True, slots=True)
-class CopyRule:
-    """A generation is a copy iff its RMS distance is at most `delta` and its adaptive distance at most the threshold.
-
-    Attributes:
-        delta: limit of the RMS distance to the nearest training image on [0, 1].
-        threshold: limit of the adaptive distance, calibrated before any generation was seen.
-        null: float64, adaptive distances of unseen images to the training set, which calibrated it.
-        control: unseen images that took no part in the calibration, as many as the compared members.
-        compared: positions of the members that the control is compared with; all, or a random subset of equal size.
-    """
-
-    delta: float
-    threshold: MatchThreshold
-    null: NDArray[np.float64]
-    control: ImageSet
-    compared: NDArray[np.int64]
-
-    def copies(self, matches: AdaptiveMatches) -> NDArray[np.bool_]:
-        """Which queries are copies."""
-        return is_copy(matches.l2, matches.adaptive, delta=self.delta, threshold=self.threshold.threshold)
-
-
-def calibrate_rule(
-    probes: ProbeSet,
-    *,
-    delta: float,
-    max_false_match_rate: float,
-    confidence: float,
-    seed: int,
-    ceiling: float = PAPER_THRESHOLD,
-    search: Search = adaptive_distances,
-    of_subject: NDArray[np.int64] | None = None,
-) -> CopyRule:
-    """Fix the copy rule on unseen images, before any generation is seen.
-
-    A model that generalizes perfectly generates images like the unseen ones. Half of them (chosen by the seed) stand
-    for its generations: the threshold is the largest at which at most `max_false_match_rate` of such images would be
-    called copies of a training image, at most the paper's. The other half is the control. With `of_subject`, the number
-    of the person whom each non-member shows, halves are halves of the persons, and none is in the control in part.
-
-    Raises:
-        InsufficientProbes: too few non-members for this rate and confidence.
-        ProbeError: too few images for a control.
-
-    Source: Follows Carlini et al. 2023, section 5.2 except that the threshold is calibrated (METHODS 1.4).
-    """
-    order, half, most = _halves(len(probes.nonmembers), len(probes.members), seed, of_subject)
-    calibration = probes.nonmembers.subset(sorted(order[:half].tolist()))
-    null = np.concatenate(
-        [
-            search(calibration.subset(range(part.start, part.stop)), probes.members).adaptive
-            for part in in_batches(len(calibration), query_rows(calibration))
-        ]
-    )
-    try:
-        threshold = false_match_threshold(
-            null, max_false_match_rate=max_false_match_rate, confidence=confidence, ceiling=ceiling
-        )
-    except InsufficientProbes as error:
-        raise InsufficientProbes(
-            f"Cannot calibrate a copy rule with a false match rate of {max_false_match_rate:g} from {len(order)} "
-            f"non-members, half of which are the control: at least {2 * error.needed} are needed. "
-            "Raise max_false_match_rate or add non-members.",
-            needed=2 * error.needed,
-        ) from error
-    if most < SMALLEST_SIDE:
-        raise ProbeError(f"The control needs at least {SMALLEST_SIDE} non-members and members, got {most}. Add images.")
-    control = probes.nonmembers.subset(sorted(order[half : half + most].tolist()))
-    members = np.random.default_rng([seed, 2]).permutation(len(probes.members))[:most]
-    return CopyRule(delta, threshold, null, control, np.sort(members))
-
-
-def _halves(
-    nonmembers: int, members: int, seed: int, of_subject: NDArray[np.int64] | None
-) -> tuple[NDArray[np.int64], int, int]:
-    """An order of the non-members, how many of its first calibrate, and how many after these are the control."""
-    rng = np.random.default_rng([seed, 1])
-    if of_subject is None:
-        half = max(1, nonmembers // 2)
-        return rng.permutation(nonmembers), half, min(nonmembers - half, members)
-    rank = rng.permutation(int(of_subject.max()) + 1)[of_subject]
-    ends = np.cumsum(np.bincount(rank))  # images of the first persons of the order
-    half = int(ends[max(1, len(ends) // 2) - 1])
-    whole = ends[ends - half <= members]
-    return np.argsort(rank, kind="stable"), half, max(0, int(whole[-1]) - half)
 
 
 @dataclass(frozen=True, slots=True)

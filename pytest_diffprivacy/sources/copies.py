@@ -19,6 +19,7 @@ from pytest_diffprivacy.extraction.generate_and_filter import GENERATE_AND_FILTE
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.sources.asked import asked
+from pytest_diffprivacy.sources.copy_control import check_rule, note_left_out, rule_control
 from pytest_diffprivacy.sources.copy_figures import show_copies
 from pytest_diffprivacy.sources.generations import Request, generated, stops_early, unasked, unprompted
 from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
@@ -185,6 +186,8 @@ class ModelCopies:
             seed=self._auditor.seed, search=search, of_subject=of_subject,
         )  # fmt: skip
         self._describe(findings, rule)
+        note_left_out(probes, rule, findings)
+        rule_control(probes, rule, self._auditor.seed, search, findings)
         seed_control(self._auditor, self._generator, self._request, findings)
         generator_wiring(self._auditor, self._generator, probes.nonmembers, findings)
         findings.notes += unasked(self._generator, self._request.prompts)
@@ -196,6 +199,7 @@ class ModelCopies:
             enough=lambda found: decide(statistic.measure(kept(stored_distances(found))), limit).verdict in DECIDED,
         )  # fmt: skip
         show_copies(findings, self._auditor, probes, found, level, embedding=copying.embedding)
+        check_rule(probes, found, limit if of_subject is None else 0.0, level, findings)
         return found, statistic
 
     def measure(self, findings: Findings, limit: float) -> Measured:

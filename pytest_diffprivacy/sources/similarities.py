@@ -14,6 +14,7 @@ from pytest_diffprivacy.evidence.records import Control, ControlOutcome
 from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.sources.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.sources.copies import HEADLINES, corrected, measure_corrected
+from pytest_diffprivacy.sources.copy_control import check_left_out
 from pytest_diffprivacy.sources.method_records import external_method
 from pytest_diffprivacy.sources.score_figures import histogram_record
 from pytest_diffprivacy.sources.source import Pair, Vector, as_scores
@@ -192,6 +193,9 @@ class Similarities:
                 f"{self._rule.copy_from:.4g} alike to a training one: a generation counts as a copy from "
                 f"{measured.threshold:.4g} on."
             )
+            every, least = np.concatenate([null, control]), self._rule.copy_from
+            remedy = "Look at the unseen images that are most alike: nearly training images, they make a rule blind"
+            check_left_out(made >= least, every >= least, limit, self._rule.confidence, remedy, findings)
         title, axis = "Similarity to the nearest training image", "higher = more like a copy"
         drawn = histogram_record(
             title, axis, made, np.concatenate([null, control]), names=("generations", "unseen images"),

@@ -20,8 +20,7 @@ from pytest_diffprivacy import (
 from pytest_diffprivacy.errors import ProbeError
 from pytest_diffprivacy.evidence import RunFolder
 from pytest_diffprivacy.evidence.verify import verify_claim
-from pytest_diffprivacy.extraction import PromptSearch
-from pytest_diffprivacy.extraction.generate_and_filter import calibrate_rule
+from pytest_diffprivacy.extraction import PromptSearch, calibrate_rule
 from pytest_diffprivacy.models import AnalyticDenoiser, ideal_denoiser
 from pytest_diffprivacy.probes.subjects import SubjectIndex
 from pytest_diffprivacy.statistics import recompute
