@@ -111,7 +111,7 @@ class ArrayReader:
     def captions(self, column: str | None) -> list[Prompt] | None:
         """What stands in arrays beside the images."""
         if column is not None and column != CLASSES and not self._beside:
-            raise ProbeError(f"{self.origin} holds images alone, so none of its captions is called {column!r}.")
+            raise ProbeError(f"{self.origin} holds images alone, so no captions are called {column!r}. Name none.")
         return captions_among(self._beside, len(self), self.origin, column)
 
     def __len__(self) -> int:
