@@ -52,7 +52,12 @@ def judged(name: str) -> dict[str, Any]:
     run: Callable[[], Case] = getattr(import_module(module), function)
     found = run()
     told = (run.__doc__ or "").strip().splitlines()[0]
-    return {"question": told, "rows": found.rows, "targets": dict(found.targets), "facts": dict(found.facts)}
+    return {
+        "question": told,
+        "rows": found.rows,
+        "targets": {what: bool(met) for what, met in found.targets.items()},
+        "facts": dict(found.facts),
+    }
 
 
 def before(path: Path | None) -> dict[str, Any]:

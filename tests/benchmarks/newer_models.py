@@ -25,7 +25,7 @@ from tests.benchmarks.newer_cases import Scores, kept
 SUSPECTS, SIZE = 400, 400
 PAIRS = 9
 SHARES = (0.0, 0.1, 0.5, 1.0)
-TARGETS = 1
+TARGETS = 2
 STEPS = 600
 POOL_SEED, SHADOW_SEED, TARGET_SEED = 1801, 1802, 1803
 MEASURE: Measure = loss_measure(draws=20, flip=False)
