@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from inspect import Parameter, signature
+from typing import Final, ParamSpec, TypeVar
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
+from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.evidence.plans import ClaimPlan
 from pytest_diffprivacy.models.planned import PlannedModel
@@ -16,6 +18,9 @@ from pytest_diffprivacy.statistics.statistic import Statistic
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+GIVEN: Final = "where the numbers were made elsewhere"
+ASK: Final = "Give the model itself to have it asked so, or leave it out."
 
 
 def assertion(function: Callable[P, R]) -> Callable[P, R]:
@@ -34,6 +39,35 @@ def assertion(function: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return judged
+
+
+def refuse_idle(
+    claim: Callable[..., object], given: Mapping[str, object], where: str = GIVEN, remedy: str = ASK
+) -> None:
+    """Refuse arguments that have no part in what is judged here, so that nothing that was asked for is dropped.
+
+    Args:
+        claim: whose signature has the defaults; a value that is its default was not asked for.
+        given: the arguments that have no part, by name.
+        where: have they none, as words of the message.
+        remedy: what to do.
+
+    Raises:
+        UsageError: one of them was asked for; the message names all of these.
+    """
+    defaults = signature(claim).parameters
+    idle = [name for name, value in given.items() if not _is_default(value, defaults[name].default)]
+    if idle:
+        first, others = given[idle[0]], ", ".join(f"`{name}`" for name in idle[1:])
+        shown = repr(first) if isinstance(first, (str, int, float)) else type(first).__name__
+        beside = f" (and {others})" if others else ""
+        raise UsageError(f"`{idle[0]}`{beside} must be left out {where}, got {shown}: it has no part there. {remedy}")
+
+
+def _is_default(value: object, default: object) -> bool:
+    if default is None or default is Parameter.empty:
+        return value is None or (isinstance(value, Mapping) and not value)
+    return isinstance(value, (str, int, float)) and value == default
 
 
 def conclude(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -14,7 +14,7 @@ from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.sources import require_probes
 from pytest_diffprivacy.sources.closeness import ArrayCounts, ClosenessSource, ModelCloseness, TableCounts
 from pytest_diffprivacy.sources.generations import Request
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import as_number, check_count
 
@@ -88,6 +88,17 @@ def assert_not_closer_to_members(
         raise UsageError(
             f"`embedding` must be an Embedding, got {type(embedding).__name__}. Make one by Embedding.of(...)."
         )
+    if made_elsewhere(model):
+        refuse_idle(
+            assert_not_closer_to_members,
+            {
+                "generations": generations, "steps": steps, "prompts": prompts, "guidance_scale": guidance_scale,
+                "embedding": embedding,
+            },
+        )  # fmt: skip
+    elif prompts is None:
+        without = "Give `prompts`, or leave it out."
+        refuse_idle(assert_not_closer_to_members, {"guidance_scale": guidance_scale}, "without `prompts`", without)
     source: ClosenessSource
     if is_array(model) and is_array(probes):
         source = ArrayCounts(model, probes, confidence=level, seed=auditor.seed)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, Named, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -15,6 +15,7 @@ from pytest_diffprivacy.probes import CanarySet
 from pytest_diffprivacy.sources import Vector
 from pytest_diffprivacy.sources.canaries import canary_scores
 from pytest_diffprivacy.sources.controls import negative_controls
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict, correct_guesses
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 from pytest_diffprivacy.statistics.one_run import GuessStatistic, OneRunStatistic
@@ -111,6 +112,9 @@ def assert_epsilon_lower_bound_below(
         raise UsageError(f"`canaries` must be a CanarySet, got {type(canaries).__name__}. Use plant_canaries.")
     if mechanism not in get_args(Mechanism):
         raise UsageError(f"`mechanism` must be 'any' or 'gaussian', got {mechanism!r}.")
+    if made_elsewhere(model):
+        asked: Mapping[str, object] = {"parameters": parameters} | ({"attack": attack} if is_array(model) else {})
+        refuse_idle(assert_epsilon_lower_bound_below, asked)
     gaussian = mechanism == "gaussian"
     statistic = _statistic(gaussian, guesses, len(canaries), small, level)
     sizes = [int(canaries.included.sum()), int((~canaries.included).sum())]

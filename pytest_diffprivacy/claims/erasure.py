@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -100,8 +100,6 @@ def assert_erased(
     level, allowed = auditor.confidence(confidence), check_fraction("margin", margin)
     if allowed >= 0.5:
         raise UsageError(f"`margin` must be below 0.5, got {margin!r}. No AUROC lies further from 0.5.")
-    if relearn is not None and not recipe:
-        raise UsageError("`recipe` must name what `relearn` does, e.g. 'lora r4, 50 steps, lr 1e-4', got nothing.")
     statistic = ErasureStatistic(
         margin=allowed, delta=check_fraction("delta", delta), max_copies=check_fraction("max_copies", max_copies),
         confidence=level,
@@ -115,7 +113,11 @@ def assert_erased(
         )  # fmt: skip
 
     probes = None if is_array(forget) and model is None else _probes(forget, never_seen)
+    copying = {"steps": steps, "delta": delta, "max_copies": max_copies}
     if probes is None or isinstance(model, ScoreTable):
+        asked = {"parameters": parameters, "before": before, "relearn": relearn, "recipe": recipe}
+        named = {"attack": attack} if probes is None else {}
+        refuse_idle(assert_erased, asked | {"generations": generations} | copying | named)
         wanted = Wanted(
             kind="membership", attack=attack, default="loss", parameters=None, purpose="Erasure", confidence=level,
             single=True,
@@ -128,6 +130,10 @@ def assert_erased(
             return _measured(findings, {"recognised": pair}, statistic, auditor.seed)
 
         return conclude(auditor, claim(made.title, f"erased-{made.slug}"), made, statistic, given)
+    if relearn is not None and not recipe:
+        raise UsageError("`recipe` must name what `relearn` does, e.g. 'lora r4, 50 steps, lr 1e-4', got nothing.")
+    if generations == 0:
+        refuse_idle(assert_erased, copying, "without `generations`", "Set `generations` to have copies looked for.")
     trial = Trial(
         attack=attack, parameters=dict(parameters or {}), before=before, relearn=relearn, recipe=recipe,
         generations=check_count("generations", generations, least=0), steps=check_count("steps", steps, least=1),

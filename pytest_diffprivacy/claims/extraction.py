@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pytest_diffprivacy.audit import Auditor, Claim, current_auditor
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -13,11 +15,13 @@ from pytest_diffprivacy.sources import Wanted, require_probes, scores_of
 from pytest_diffprivacy.sources.copies import Copying, CopySource, ModelCopies
 from pytest_diffprivacy.sources.prompted_copies import PromptedCopies
 from pytest_diffprivacy.sources.similarities import Similarities, SimilarityRule
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import made_elsewhere
 from pytest_diffprivacy.sources.subject_copies import SubjectCopies, SubjectSimilarities, by_subject
 from pytest_diffprivacy.sources.subjects import CountedUnit
 from pytest_diffprivacy.statistics import Detector
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
+
+SEARCHED: Final = "`PromptSearch` says how many images a prompt has and what makes them one; leave it out."
 
 
 @assertion
@@ -96,12 +100,19 @@ def assert_no_extraction(
     level = auditor.confidence(confidence)
     generations, steps = check_count("generations", generations, least=1), check_count("steps", steps, least=1)
     max_rate = check_fraction("max_rate", max_rate, zero=True)
+    asked = {
+        "generations": generations, "steps": steps, "delta": delta, "embedding": embedding,
+        "early_stop": early_stop or None,
+    }  # fmt: skip
     source: CopySource
     if by_subject(unit):
         _check_subjects(search, detector, early_stop)
-    if is_array(model) or isinstance(model, ScoreTable):
+    if made_elsewhere(model):
         if search is not None:
             raise UsageError("`search` must be left out for a ScoreTable: it judges generations, not prompts.")
+        refuse_idle(
+            assert_no_extraction, asked | ({"max_false_match_rate": max_false_match_rate} if unit == "subject" else {})
+        )
         rule = SimilarityRule.of(copy_from, max_false_match_rate, detector, level)
         if unit == "subject":
             made = scores_of(auditor, model, probes, _wanted(level))
@@ -113,6 +124,8 @@ def assert_no_extraction(
     else:
         _check_model_arguments(copy_from, delta, search, detector, embedding)
         if search is not None:
+            idle = {"generations": generations, "max_false_match_rate": max_false_match_rate, "detector": detector}
+            refuse_idle(assert_no_extraction, idle | {"embedding": embedding}, "where prompts are searched", SEARCHED)
             known = None if probes is None else require_probes(probes)
             source = PromptedCopies(
                 auditor, model, known, search, delta=delta, steps=steps, limit=max_rate, early_stop=early_stop,

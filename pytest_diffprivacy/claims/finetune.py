@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.methods import MethodLike
-from pytest_diffprivacy.probes import ImageSet
+from pytest_diffprivacy.probes import ImageSet, ScoreTable
 from pytest_diffprivacy.sources import Pair, Vector, require_probes
 from pytest_diffprivacy.sources.controls import control_finetune, negative_controls
 from pytest_diffprivacy.sources.finetune import FINETUNED, FinetuneScores, finetune_scores
@@ -99,6 +99,8 @@ def assert_finetune_adds_no_leak(
     max_fpr, allowed = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
     if allowed + max_fpr >= 1.0:
         raise UsageError(f"`limit` must be below 1 - max_fpr, got {limit!r}. No share of members would refute it.")
+    if isinstance(finetuned, ScoreTable):
+        refuse_idle(assert_finetune_adds_no_leak, {"parameters": parameters})
     models = {"base": base, FINETUNED: finetuned} | ({} if control is None else {"control": control})
     source = finetune_scores(auditor, models, require_probes(probes), attack, dict(parameters or {}))
     statistic = ExcessTprStatistic(max_fpr=max_fpr, confidence=level, limit=allowed)

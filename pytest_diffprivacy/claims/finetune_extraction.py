@@ -8,17 +8,16 @@ from typing import Final
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.distances.embeddings import pixel_embedding
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.models.protocols import Prompt
-from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.sources import Pair, Vector, Wanted, require_probes, scores_of
 from pytest_diffprivacy.sources.finetune_extraction import Contrast, FinetuneExtraction
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict, rate
 from pytest_diffprivacy.statistics.arguments import as_number, check_count, check_fraction
 from pytest_diffprivacy.statistics.recovered_share import RecoveredShareStatistic
@@ -106,7 +105,14 @@ def assert_finetune_not_extractable(
             headlines=HEADLINES, confidence=level, terms={"copy_from": float(copy_from)},
         )  # fmt: skip
 
-    if is_array(finetuned) or isinstance(finetuned, ScoreTable):
+    if made_elsewhere(finetuned):
+        refuse_idle(
+            assert_finetune_not_extractable,
+            {
+                "base": base, "prompt": prompt, "embedding": embedding, "control": control, "images": images,
+                "generations": generations, "w": w, "k": k, "steps": steps,
+            },
+        )  # fmt: skip
         wanted = Wanted(
             kind="extraction", attack="similarity", default="similarity", parameters=None, purpose="Extraction",
             confidence=level, single=True,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.share_above import Threshold, share_above
 from pytest_diffprivacy.claims.two_groups import PROMPTS
 from pytest_diffprivacy.errors import UsageError
@@ -21,7 +21,7 @@ from pytest_diffprivacy.sources import (
     images_beside,
     prompt_sides,
 )
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.statistics import FamilyTpr, Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 
@@ -95,10 +95,18 @@ def assert_no_memorized_prompts(
             "`reference` must be prompts known not to be memorized, got None. Captions of images that the model never "
             "saw will do; for an absolute limit use assert_sharpness_below(..., sharp_above=...)."
         )
+    if made_elsewhere(model):
+        asked = {
+            "images_per_prompt": images_per_prompt, "sampling_steps": sampling_steps, "guidance_scale": guidance_scale,
+            "parameters": parameters,
+        }  # fmt: skip
+        refuse_idle(assert_no_memorized_prompts, asked | ({"detector": detector} if is_array(model) else {}))
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     sampling = PromptSampling(images_per_prompt, sampling_steps, guidance_scale, auditor.seed)
     source: PromptSource
     if is_array(model):
+        remedy = "Scores as arrays have the order of their prompts; a ScoreTable joins them by the texts."
+        refuse_idle(assert_no_memorized_prompts, {"prompts": prompts}, remedy=remedy)
         source = ArrayScores(model, reference, ("prompts", "reference prompts"))
     elif isinstance(model, ScoreTable):
         column = model.choose_one(detector, "hessian_score", "detector")

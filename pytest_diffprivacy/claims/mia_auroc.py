@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import InsufficientProbes, UsageError
 from pytest_diffprivacy.evidence import records
@@ -16,8 +16,9 @@ from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Scores, Source, Vector, Wanted, scores_of
 from pytest_diffprivacy.sources.black_box import asks_again
 from pytest_diffprivacy.sources.controls import negative_controls
-from pytest_diffprivacy.sources.recognised import note_recognised
+from pytest_diffprivacy.sources.recognised import note_looked, note_recognised
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import Measured, Verdict, decide, pair_order
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
@@ -58,7 +59,7 @@ def assert_mia_auroc_below(
         model: a model with grey-box access; a ScoreTable; or the members' scores, an array (members,).
         probes: the ProbeSet; or the non-members' scores, an array (non-members,), higher = more likely member.
         attack: name of an attack, an Attack, or a callable (model, images) -> scores, higher = more likely member; a
-            column of the ScoreTable. Left alone where scores are given.
+            column of the ScoreTable. Left out where scores are given as arrays.
         limit: allowed AUROC, at least 0.5: 0.5 is what no leak gives.
         unit: what the area and its bounds count: "image", or "subject": all images of one person are one probe, whose
             score is their mean (`ProbeSet(..., subjects=...)`).
@@ -86,6 +87,9 @@ def assert_mia_auroc_below(
     allowed = check_fraction("limit", limit)
     if allowed < 0.5:
         raise UsageError(f"`limit` must be at least 0.5, got {limit!r}. 0.5 is what no leak gives.")
+    if made_elsewhere(model):
+        asked = {"parameters": parameters, "own_generations": own_generations}
+        refuse_idle(assert_mia_auroc_below, asked | ({"attack": attack} if is_array(model) else {}))
     wanted = Wanted(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
         confidence=level, own_generations=check_count("own_generations", own_generations, least=0),
@@ -111,7 +115,7 @@ def assert_mia_auroc_below(
         return conclude(
             auditor, claim, source, in_groups,
             lambda findings: _in_groups(findings, source, claim, auditor.seed),
-            units=2 * min(source.counts),
+            units=2 * min(source.counts), at_least=own_generations > 0,
         )  # fmt: skip
     once = AurocStatistic(confidence=level)
     return conclude(
@@ -155,6 +159,7 @@ def _in_groups(findings: Findings, source: Source, claim: Claim, seed: int) -> M
             break
     members, nonmembers = scores
     ((name, _),) = source.titles.items()
+    note_looked(findings, source, {name: (members, nonmembers)}, queues)
     _show(findings, source, {name: (members, nonmembers)}, claim, Groups(), seed)
     arrays = {"members": {"member_scores": members}, "nonmembers": {"nonmember_scores": nonmembers}}
     measured = findings.measure(statistic, arrays, claim.limit)

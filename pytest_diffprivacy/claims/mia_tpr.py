@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import SIGN, Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -18,8 +18,9 @@ from pytest_diffprivacy.methods import MethodLike
 from pytest_diffprivacy.sources import Pair, Scores, Source, Wanted, scores_of
 from pytest_diffprivacy.sources.black_box import asks_again
 from pytest_diffprivacy.sources.controls import negative_controls
-from pytest_diffprivacy.sources.recognised import note_recognised
+from pytest_diffprivacy.sources.recognised import note_looked, note_recognised
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.sources.subjects import NAMES, CountedUnit, by_unit, images_of
 from pytest_diffprivacy.statistics import (
     FamilyTpr,
@@ -104,6 +105,9 @@ def assert_mia_tpr_below(
     auditor = auditor or current_auditor()
     level = auditor.confidence(confidence)
     max_fpr, limit = check_fraction("max_fpr", max_fpr), check_fraction("limit", limit, zero=True)
+    if made_elsewhere(model):
+        asked = {"parameters": parameters, "own_generations": own_generations}
+        refuse_idle(assert_mia_tpr_below, asked | ({"attack": attack} if is_array(model) else {}))
     wanted = Wanted(
         kind="membership", attack=attack, default="secmi", parameters=parameters, purpose="Membership inference",
         confidence=level, own_generations=check_count("own_generations", own_generations, least=0),
@@ -134,7 +138,12 @@ def assert_mia_tpr_below(
     if sequential:
         looks = two_looks_tpr(*source.counts, max_fpr=max_fpr, limit=limit, confidence=level)
         return conclude(
-            auditor, claim, source, looks, lambda findings: _in_looks(findings, source, looks, claim, auditor.seed)
+            auditor,
+            claim,
+            source,
+            looks,
+            lambda findings: _in_looks(findings, source, looks, claim, auditor.seed),
+            at_least=own_generations > 0,
         )
 
     def measure(findings: Findings) -> Measured:
@@ -175,6 +184,7 @@ def _in_looks(
             break
     ((name, title),) = source.titles.items()
     pair, groups = (scores[0], scores[1]), Groups()
+    note_looked(findings, source, {name: pair}, (queues[0], queues[1]))
     _check(findings, {name: pair}, {name: title}, seed)
     groups.add_auroc(findings, pair, claim.confidence)
     groups.add_histogram(findings, pair)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor, estimate
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
@@ -17,7 +17,7 @@ from pytest_diffprivacy.restoration.plan import Restoration
 from pytest_diffprivacy.sources import Vector, require_probes
 from pytest_diffprivacy.sources.restorations import ArrayErrors, Errors, ErrorSource, Hiding, ModelErrors, TableErrors
 from pytest_diffprivacy.sources.score_figures import histogram_record
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict, auroc, mean_difference
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 from pytest_diffprivacy.statistics.mean_difference import MeanDifferenceStatistic
@@ -99,6 +99,17 @@ def assert_no_reconstruction(
     auditor = auditor or current_auditor()
     level = auditor.confidence(confidence)
     allowed, count = check_fraction("limit", limit, zero=True), check_count("images", images, least=1)
+    if made_elsewhere(model):
+        refuse_idle(
+            assert_no_reconstruction,
+            {
+                "mask": mask, "images": images, "draws": draws, "keep": keep, "restoration": restoration,
+                "steps": steps, "loss_draws": loss_draws, "timestep": timestep,
+            },
+        )  # fmt: skip
+    if is_array(model):
+        remedy = "ScoreTables of both models' errors are paired image by image."
+        refuse_idle(assert_no_reconstruction, {"reference": reference}, "where errors are arrays", remedy)
     source: ErrorSource
     if is_array(model) and is_array(probes):
         source = ArrayErrors(model, probes)

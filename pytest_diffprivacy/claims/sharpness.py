@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
-from pytest_diffprivacy.claims.claim import assertion, conclude, of
+from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.share_above import Threshold, share_above
 from pytest_diffprivacy.claims.two_groups import PROMPTS as PROMPT_GROUPS
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.memorization import PromptSampling
-from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
+from pytest_diffprivacy.probes import ProbeSet, PromptSet
 from pytest_diffprivacy.sources import PromptScores, Source, Wanted, images_beside, prompt_sides, scores_of
-from pytest_diffprivacy.sources.source import is_array
+from pytest_diffprivacy.sources.source import is_array, made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 
@@ -96,7 +96,13 @@ def assert_sharpness_below(
     limit = check_fraction("limit", limit, zero=True)
     images_per_prompt = check_count("images_per_prompt", images_per_prompt, least=1)
     threshold = Threshold(reference_quantile, sharp_above)
-    external = is_array(model) or isinstance(model, ScoreTable)
+    external = made_elsewhere(model)
+    if external:
+        asked = {"images_per_prompt": images_per_prompt, "timestep": timestep}
+        refuse_idle(assert_sharpness_below, asked | ({"statistic": statistic} if is_array(model) else {}))
+    if sharp_above is not None:
+        quantile, why = {"reference_quantile": reference_quantile}, "An absolute value needs no quantile."
+        refuse_idle(assert_sharpness_below, quantile, "with `sharp_above`", why)
     if external or (isinstance(probes, ProbeSet) and probes.has_members):
         if reference is not None:
             raise UsageError("`reference` must be left out for images: a ProbeSet's non-members are their reference.")

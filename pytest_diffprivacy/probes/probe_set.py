@@ -179,6 +179,11 @@ class ProbeSet:
         nonmembers = left_over(self.nonmembers, left_out[1])
         return ProbeSet(members, nonmembers, prompts=self._prompts, near=self.near, embedding=self.embedding)
 
+    def part(self, members: Sequence[int], nonmembers: Sequence[int]) -> ProbeSet:
+        """The images at some places of either side, in the order of the places."""
+        sides = self.members.subset(members), self.nonmembers.subset(nonmembers)
+        return ProbeSet(*sides, prompts=self._prompts, near=self.near, embedding=self.embedding)
+
     @cached_property
     def subjects(self) -> tuple[SubjectIndex, ...]:
         """The subjects of members and, where there are any, of non-members.

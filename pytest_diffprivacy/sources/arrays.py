@@ -10,7 +10,7 @@ import numpy as np
 from pytest_diffprivacy.audit import Findings, Subject
 from pytest_diffprivacy.sources.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.sources.method_records import external_method
-from pytest_diffprivacy.sources.source import Scores, Vector, as_scores
+from pytest_diffprivacy.sources.source import Places, Scores, Vector, as_scores
 from pytest_diffprivacy.sources.split import no_split_control
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -67,6 +67,9 @@ class ArrayScores:
     def scores(self, findings: Findings) -> Scores:
         """The given scores."""
         return {NAME: self._pair}
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Nothing: no model is asked."""
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """The given scores of one side, all or some."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final, final
 
 import numpy as np
@@ -25,8 +25,9 @@ from pytest_diffprivacy.sources.controls import (
     planted_probes,
     stop,
 )
+from pytest_diffprivacy.sources.likelihood import likelihood_control
 from pytest_diffprivacy.sources.method_records import method_record
-from pytest_diffprivacy.sources.source import Scores, Vector, Wanted
+from pytest_diffprivacy.sources.source import Places, Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
 from pytest_diffprivacy.statistics import auroc, planted_found
 from pytest_diffprivacy.statistics.arguments import IntArray
@@ -128,13 +129,24 @@ class GeneratorScores:
     def scores(self, findings: Findings) -> Scores:
         """Every method's scores of both sides."""
         members, nonmembers = self._sides
-        found = {
+        scores: Scores = {
             one.key: (self._of(one, members, findings.work), self._of(one, nonmembers, findings.work))
             for one in self.chosen
         }
+        self.beside(findings, scores)
+        return scores
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Each method's scores of other captions, and its control against likelihood."""
+        count = self._wanted.own_generations
         for one in self.chosen:
-            self._other_captions(one, found[one.key][1], findings)
-        return found
+            self._other_captions(one, scores[one.key][1], findings)
+            if not count:
+                continue
+            score = partial(self._of, one, work=findings.work)
+            likelihood_control(
+                self._auditor, self._generator, self.split.probes, one, scores[one.key], count, findings, score=score
+            )
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of one side by the only method, of all its images or of some."""

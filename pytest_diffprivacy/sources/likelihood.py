@@ -6,6 +6,7 @@ it says of members may be no more than that they look like what the model makes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings, estimate
 from pytest_diffprivacy.methods import Configured
-from pytest_diffprivacy.models.protocols import Denoiser, require_generator
+from pytest_diffprivacy.models.protocols import Denoiser, Generator, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
 from pytest_diffprivacy.sources.generations import Request, generated, unprompted
-from pytest_diffprivacy.sources.source import Pair
+from pytest_diffprivacy.sources.source import Pair, Vector
 from pytest_diffprivacy.statistics import auroc
 
 STEPS: Final = 50
@@ -24,7 +25,15 @@ LEAST: Final = 10
 
 
 def likelihood_control(
-    auditor: Auditor, model: Denoiser, probes: ProbeSet, chosen: Configured, pair: Pair, count: int, findings: Findings
+    auditor: Auditor,
+    model: Denoiser | Generator,
+    probes: ProbeSet,
+    chosen: Configured,
+    pair: Pair,
+    count: int,
+    findings: Findings,
+    *,
+    score: Callable[[ImageSet], Vector] | None = None,
 ) -> None:
     """Score own generations, and record whether the attack takes them for members.
 
@@ -36,6 +45,7 @@ def likelihood_control(
         pair: scores of members and non-members; **higher = more likely a member**.
         count: generations.
         findings: the claim's.
+        score: what scores images, where the attack asks more than this model; None: the attack asks it.
 
     Raises:
         ModelError: the model does not generate.
@@ -59,7 +69,8 @@ def likelihood_control(
             f"Control against likelihood: {len(images)} different generations are too few to compare."
         )
         return
-    scores = auditor.scores(model, images, chosen.task(auditor.seed), findings.work)
+    own_task = chosen.task(auditor.seed)
+    scores = auditor.scores(model, images, own_task, findings.work) if score is None else score(images)
     members, nonmembers = pair
     confidence = 0.95
     own, known = (auroc(side, nonmembers, confidence=confidence) for side in (scores, members))

@@ -16,7 +16,7 @@ from pytest_diffprivacy.sources.asked import asked_of
 from pytest_diffprivacy.sources.controls import SILENCE, positive_control, stop
 from pytest_diffprivacy.sources.likelihood import likelihood_control
 from pytest_diffprivacy.sources.method_records import method_record
-from pytest_diffprivacy.sources.source import Pair, Scores, Vector, Wanted
+from pytest_diffprivacy.sources.source import Pair, Places, Scores, Vector, Wanted
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
 from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics.arguments import IntArray
@@ -144,14 +144,19 @@ class ModelScores:
             findings.notes.append(
                 f"Run together, the attacks cost {cost:g} network evaluations an image ({alone} if each ran alone)."
             )
+        self.beside(findings, scores)
+        return scores
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """What each method shows besides, and its control against likelihood."""
+        scored = self._judged if places is None else self._judged.part(*(of.tolist() for of in places))
         for one in self.chosen:
-            self._show(findings, one, scores[one.key])
+            self._show(findings, one, scores[one.key], scored)
             if self._wanted.own_generations:
                 likelihood_control(
                     self._auditor, self.denoiser, self._judged, one, scores[one.key], self._wanted.own_generations,
                     findings,
                 )  # fmt: skip
-        return scores
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of one side by the only method, of all its images or of some."""
@@ -159,20 +164,23 @@ class ModelScores:
         images = self._sides[side] if places is None else self._sides[side].subset(places)
         return self._auditor.scores(self.denoiser, images, one.task(self._auditor.seed), findings.work)
 
-    def _together(self, methods: Sequence[Configured], findings: Findings) -> tuple[Scores, float]:
+    def _together(
+        self, methods: Sequence[Configured], findings: Findings, of: ProbeSet | None = None
+    ) -> tuple[Scores, float]:
         """Scores of both sides by several methods, and the network evaluations that a member cost."""
         shared = family_task(methods, self._auditor.seed)
-        first, second = (self._auditor.scores(self.denoiser, side, shared, findings.work) for side in self._sides)
+        sides = self._sides if of is None else (of.members, of.nonmembers)
+        first, second = (self._auditor.scores(self.denoiser, side, shared, findings.work) for side in sides)
         return {one.key: (first[:, i], second[:, i]) for i, one in enumerate(methods)}, float(first[:, -1].mean())
 
-    def _show(self, findings: Findings, one: Configured, pair: Pair) -> None:
+    def _show(self, findings: Findings, one: Configured, pair: Pair, of: ProbeSet) -> None:
         """What a method shows a reader beside its scores."""
         show = one.method.evidence
         if show is None:
             return
         scored = ScoredProbes(
             model=self.denoiser,
-            probes=self._judged,
+            probes=of,
             members=pair[0],
             nonmembers=pair[1],
             parameters=one.parameters,
@@ -180,7 +188,7 @@ class ModelScores:
             confidence=self._wanted.confidence,
             images=self._auditor.images,
             used=one,
-            ask=lambda methods: self._together(methods, findings)[0],
+            ask=lambda methods: self._together(methods, findings, of)[0],
         )
         shown = show(scored)
         findings.also_measured += shown.estimates

@@ -25,7 +25,7 @@ from pytest_diffprivacy.sources.asked import asked
 from pytest_diffprivacy.sources.controls import control, judged_control, not_applicable, stop
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.prompt_examples import Conspicuous, add_examples
-from pytest_diffprivacy.sources.source import Scores, Vector
+from pytest_diffprivacy.sources.source import Places, Scores, Vector
 from pytest_diffprivacy.sources.wiring import wiring_control
 from pytest_diffprivacy.statistics import planted_found
 from pytest_diffprivacy.statistics.arguments import IntArray
@@ -167,6 +167,9 @@ class PromptScores:
         """The detector's scores of audited and of reference prompts."""
         audited = self.side(findings, 0)
         return {self.slug: (audited, self.side(findings, 1))}
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Nothing: the claim shows what a reader wants."""
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """The detector's scores of one side, of all its prompts or of some."""

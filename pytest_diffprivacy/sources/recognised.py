@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from pytest_diffprivacy.audit import Findings
 from pytest_diffprivacy.evidence.records import Recognised
-from pytest_diffprivacy.sources.source import Scores, Source
+from pytest_diffprivacy.sources.source import Places, Scores, Source
 from pytest_diffprivacy.sources.subjects import SubjectScores
+
+UNTOLD: Final = (
+    "Whom the attack recognises at an observed FPR of 0 is not listed: that threshold would depend on when the looks "
+    "ended."
+)
+
+
+def note_looked(findings: Findings, source: Source, scores: Scores, queues: Places) -> None:
+    """What a claim that ended early says beside its scores, as one does that scored all images.
+
+    Args:
+        findings: the claim's.
+        source: of the scores.
+        scores: of those of both sides that were scored.
+        queues: places of the images of each side in the order in which they were scored.
+    """
+    (pair,) = scores.values()
+    places = queues[0][: len(pair[0])], queues[1][: len(pair[1])]
+    source.beside(findings, scores, places)
+    if source.split is not None:
+        source.split.compare(findings, "", *pair, places=places)
+        findings.notes.append(UNTOLD)
 
 
 def note_recognised(findings: Findings, source: Source, scores: Scores) -> None:

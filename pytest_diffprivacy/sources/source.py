@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Findings, Subject
 from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.probes import ScoreTable
 from pytest_diffprivacy.sources.method_records import BY_ORDER
 from pytest_diffprivacy.sources.split import JudgedSplit
 from pytest_diffprivacy.statistics.arguments import IntArray
@@ -61,6 +62,10 @@ class Wanted:
     members_only: bool = False
     single: bool = False
     own_generations: int = 0
+
+
+Places: TypeAlias = tuple[IntArray, IntArray]
+"""Of images among those of each group."""
 
 
 class Audited(Protocol):
@@ -142,6 +147,18 @@ class Source(Audited, Protocol):
         """Scores of both groups, each float64 (n,)."""
         ...
 
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """What a reader wants beside the scores, and the control against likelihood where one is asked for.
+
+        `scores` does so itself; a claim that scores side by side does it at its end.
+
+        Args:
+            findings: the claim's.
+            scores: of both groups.
+            places: of the images that they are of, in each group; None: all.
+        """
+        ...
+
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of one side by the only method there is, of all its images or of some."""
         ...
@@ -158,6 +175,11 @@ class PromptSource(Source, Protocol):
 def is_array(value: object) -> bool:
     """Whether this is a caller's array of scores."""
     return isinstance(value, (np.ndarray, torch.Tensor, list, tuple))
+
+
+def made_elsewhere(model: object) -> bool:
+    """Whether numbers stand in the place of a model: no argument can say how it is asked."""
+    return is_array(model) or isinstance(model, ScoreTable)
 
 
 def as_scores(role: str, values: Any) -> Vector:

@@ -87,14 +87,36 @@ class JudgedSplit:
             findings.confounded = confounded_reason(baseline)
 
     def compare(
-        self, findings: Findings, title: str, members: NDArray[np.float64], nonmembers: NDArray[np.float64]
+        self,
+        findings: Findings,
+        title: str,
+        members: NDArray[np.float64],
+        nonmembers: NDArray[np.float64],
+        *,
+        places: tuple[IntArray, IntArray] | None = None,
     ) -> None:
-        """Record how much better the attack separates than the blind baseline does on the same images."""
+        """Record how much better the attack separates than the blind baseline does on the same images.
+
+        Args:
+            findings: the claim's.
+            title: of the attack, in the name of the difference.
+            members: scores of the attack.
+            nonmembers: the same.
+            places: of the images that were scored, where they are not all.
+        """
         blind = self.found.baseline
         if blind is None:
             return
-        members, nonmembers = members[blind.members], nonmembers[blind.nonmembers]
-        difference = auroc_difference((members, nonmembers), (blind.member_scores, blind.nonmember_scores))
+        looked, own = (blind.members, blind.nonmembers), (blind.member_scores, blind.nonmember_scores)
+        given = (members, nonmembers)
+        scored = tuple(np.arange(len(side)) for side in given) if places is None else places
+        both = [np.intersect1d(*side, return_indices=True)[1:] for side in zip(scored, looked, strict=True)]
+        members, nonmembers = (side[at] for side, (at, _) in zip(given, both, strict=True))
+        if min(len(members), len(nonmembers)) < 2:
+            findings.notes.append("The blind baseline saw too few of the images that were scored to be compared.")
+            return
+        first, second = (side[at] for side, (_, at) in zip(own, both, strict=True))
+        difference = auroc_difference((members, nonmembers), (first, second))
         counts = f"{len(members)} members, {len(nonmembers)} non-members, paired"
         findings.also_measured.append(estimate(f"AUROC{title} minus that of the blind baseline", difference, counts))
 

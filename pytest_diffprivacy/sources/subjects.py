@@ -13,7 +13,7 @@ from pytest_diffprivacy.audit import Findings, Subject
 from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.probes.subjects import MISSING, SubjectIndex
-from pytest_diffprivacy.sources.source import Scores, Source, Vector
+from pytest_diffprivacy.sources.source import Places, Scores, Source, Vector
 from pytest_diffprivacy.sources.split import JudgedSplit
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -134,6 +134,9 @@ class SubjectScores:
             own = f" {name}" if len(found) > 1 else ""
             findings.arrays |= {f"member_image_scores{own}": inside, f"nonmember_image_scores{own}": outside}
         return {name: (members.means(pair[0]), nonmembers.means(pair[1])) for name, pair in found.items()}
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Nothing more: the inner source shows what there is beside the scores of its images."""
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of the subjects of one side.

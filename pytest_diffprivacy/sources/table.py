@@ -12,7 +12,7 @@ from pytest_diffprivacy.audit import Auditor, Findings, Subject
 from pytest_diffprivacy.probes import ProbeSet, PromptSet, ScoreTable
 from pytest_diffprivacy.sources.controls import ELSEWHERE, no_positive_control
 from pytest_diffprivacy.sources.method_records import table_method
-from pytest_diffprivacy.sources.source import Pair, Scores, Vector
+from pytest_diffprivacy.sources.source import Pair, Places, Scores, Vector
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split
 from pytest_diffprivacy.statistics.arguments import IntArray
 
@@ -76,6 +76,9 @@ class TableScores:
         """Each column's scores of both sides, in the order of the probes."""
         return self._joined
 
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Nothing: no model is asked."""
+
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """Scores of one side in the only column, of all its images or of some."""
         (pair,) = self._joined.values()
@@ -131,6 +134,9 @@ class TablePrompts:
     def scores(self, findings: Findings) -> Scores:
         """The scores of both sides."""
         return {self.title: self._pair}
+
+    def beside(self, findings: Findings, scores: Scores, places: Places | None = None) -> None:
+        """Nothing: no model is asked."""
 
     def side(self, findings: Findings, side: int, places: Sequence[int] | None = None) -> Vector:
         """The scores of one side, all or some."""
