@@ -16,7 +16,7 @@ from pytest_diffprivacy.sources import Pair, Wanted, scores_of
 from pytest_diffprivacy.sources.controls import negative_controls
 from pytest_diffprivacy.sources.erasure import ErasureScores, Relearn, Trial
 from pytest_diffprivacy.sources.source import is_array
-from pytest_diffprivacy.statistics import Measured, Verdict, auroc
+from pytest_diffprivacy.statistics import Measured, Verdict, auroc, check_coherence
 from pytest_diffprivacy.statistics.arguments import check_count, check_fraction
 from pytest_diffprivacy.statistics.erasure import PAIRS, PARTS, Erasure, ErasureStatistic
 
@@ -180,6 +180,7 @@ def _check_before(findings: Findings, before: Pair | None, confidence: float) ->
 def _measured(findings: Findings, tried: Mapping[str, Pair], statistic: ErasureStatistic, seed: int) -> Measured:
     """The worst part; each of them stands beside it."""
     groups = Groups(whom="forgotten images", names=NAMES)
+    check_coherence(*tried["recognised"], title="Erasure")  # lower scores of forgotten images are what it looks for
     negative_controls({"recognised": tried["recognised"]}, {"recognised": "Erasure"}, seed, findings)
     groups.add_histogram(findings, tried["recognised"])
     groups.add_auroc(findings, tried["recognised"], statistic.confidence)

@@ -12,10 +12,11 @@ from pytest_diffprivacy.claims.claim import assertion, conclude, of, refuse_idle
 from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.distances import Embedding
 from pytest_diffprivacy.distances.embeddings import pixel_embedding
-from pytest_diffprivacy.errors import UsageError
+from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence import records
 from pytest_diffprivacy.models.protocols import Prompt
 from pytest_diffprivacy.sources import Pair, Vector, Wanted, require_probes, scores_of
+from pytest_diffprivacy.sources.controls import check_sign
 from pytest_diffprivacy.sources.finetune_extraction import Contrast, FinetuneExtraction
 from pytest_diffprivacy.sources.source import made_elsewhere
 from pytest_diffprivacy.statistics import Measured, Verdict, rate
@@ -30,6 +31,9 @@ HEADLINES: Final[Mapping[Verdict, str]] = {
 }
 GROUPS: Final = Groups(scores="Similarity to what was drawn out", axis="cosine (higher = more alike)")
 LISTED: Final = 20
+BEYOND: Final = 1.001
+"""A cosine up to rounding."""
+SIGN: Final = "Check the sign: more alike must be higher, or give the models themselves"
 
 
 @assertion
@@ -122,6 +126,7 @@ def assert_finetune_not_extractable(
         def given(findings: Findings) -> Measured:
             made.describe(findings)
             ((_, pair),) = made.scores(findings).items()
+            _check_given(findings, pair, made.label)
             return _measured(findings, pair, None, statistic, allowed)
 
         return conclude(auditor, claim(made.title, f"finextract-{made.slug}"), made, statistic, given)
@@ -142,6 +147,17 @@ def assert_finetune_not_extractable(
         return found
 
     return conclude(auditor, claim(source.title, source.slug), source, statistic, measure, units=source.generations)
+
+
+def _check_given(findings: Findings, pair: Pair, label: str) -> None:
+    """Similarities of the caller's: cosines, not the wrong way round, not all the same."""
+    check_sign(findings, pair, label, "fine-tuning images", SIGN)
+    outside = [value for side in pair for value in side.tolist() if not -BEYOND <= value <= BEYOND]
+    if outside:
+        raise AuditError(
+            f"{label}: similarities must be cosines in [-1, 1], got {len(outside)} of {sum(map(len, pair))} outside, "
+            f"e.g. {outside[0]:g}. Higher = more alike; distances are none."
+        )
 
 
 def _measured(

@@ -11,7 +11,7 @@ from pytest_diffprivacy.claims.two_groups import Groups
 from pytest_diffprivacy.errors import AuditError, UsageError
 from pytest_diffprivacy.evidence.records import ControlOutcome
 from pytest_diffprivacy.sources import Source
-from pytest_diffprivacy.sources.controls import negative_controls
+from pytest_diffprivacy.sources.controls import check_sign, negative_controls
 from pytest_diffprivacy.sources.score_figures import WorkingPoint
 from pytest_diffprivacy.statistics import Measured
 from pytest_diffprivacy.statistics.arguments import as_number, check_finite
@@ -92,6 +92,13 @@ def share_above(
         if broken:
             raise AuditError(f"{broken} of {len(scores)} scores are NaN or infinite. Find out why and score again.")
         findings.arrays[arrays[0]] = scores
+        beside = source.side(findings, 1) if len(source.counts) > 1 else scores[:0]
+        together = np.concatenate([scores, beside])
+        if len(together) > 1 and np.ptp(together) == 0.0:
+            raise AuditError(f"{source.label}: all {len(together)} scores equal {scores[0]:g}: it looks at nothing.")
+        if len(beside):
+            remedy = "Check the sign: sharper must be higher, or judge by `reference_quantile`"
+            check_sign(findings, (scores, beside), source.label, groups.whom, remedy)
         hits = (scores > threshold.above).astype(np.uint8)
         return findings.measure(statistic, {"hits": {arrays[0].replace("scores", "above"): hits}}, claim.limit)
     assert isinstance(statistic, FamilyTprStatistic), "a share above a quantile is a TPR"

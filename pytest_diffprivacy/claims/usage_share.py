@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from pytest_diffprivacy.audit import Auditor, Claim, Findings, current_auditor
 from pytest_diffprivacy.claims.claim import assertion, conclude, of
 from pytest_diffprivacy.errors import AuditError, UsageError
@@ -89,7 +91,12 @@ def assert_usage_share_below(
         source.describe(findings)
         known, places = source.references, source.places
         losses, seen = known.losses[:, places], known.membership[:, places]
-        scores = matched_scores(source.losses(findings), losses, seen)
+        own = source.losses(findings)
+        if len(own) > 1 and np.ptp(own) == 0.0:
+            raise AuditError(
+                f"All {len(own)} losses of the target equal {own[0]:g}: it was not asked about the images."
+            )
+        scores = matched_scores(own, losses, seen)
         measured = findings.measure(
             statistic,
             {

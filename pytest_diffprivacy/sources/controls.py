@@ -21,7 +21,7 @@ from pytest_diffprivacy.methods import Configured
 from pytest_diffprivacy.models.planted import PlantedLeak
 from pytest_diffprivacy.models.protocols import Denoiser
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
-from pytest_diffprivacy.statistics import ControlResult, groups_agree, halves_agree, planted_found
+from pytest_diffprivacy.statistics import ControlResult, check_coherence, groups_agree, halves_agree, planted_found
 from pytest_diffprivacy.statistics.controls import LEAST, LEAST_AREA, SIGNIFICANCE
 
 Kind: TypeAlias = Literal["positive", "negative", "split", "wiring"]
@@ -135,6 +135,35 @@ def negative_controls(
         counts = f"{size} against {size} {others}"
         findings.controls.append(judged_control("negative", title, done, result, meaning, counts))
     stop(findings, "negative", f"so a difference between members and {others} proves nothing")
+
+
+def check_sign(findings: Findings, pair: Pair, title: str, whom: str, remedy: str) -> None:
+    """Let no claim PASS by scores that are held to a fixed value and may be the wrong way round, or of nothing.
+
+    A column of distances stays below every similarity from which something counts, and so does a constant.
+
+    Args:
+        findings: the claim's.
+        pair: scores of those whom the claim protects and of the others; **higher = what the claim counts**.
+        title: of what scored.
+        whom: what a reader calls the first.
+        remedy: what to do where they score lower than the others beyond chance.
+
+    Raises:
+        AuditError: a score is NaN or infinite.
+
+    Source: Implements METHODS 7.12, fixed values; ours.
+    """
+    together = np.concatenate(pair)
+    if np.ptp(together) == 0.0:
+        findings.cannot_pass = (
+            f"{title}: all {len(together)} scores equal {together[0]:g}: what made them does not look at the images, "
+            "so that none counts proves nothing."
+        )
+    elif check_coherence(*pair, title=title).ranked_last:
+        text = f"{title}: {whom} score lower than the others beyond chance, as they would by a column of distances"
+        findings.notes.append(f"{text}.")
+        findings.unproven = f"{text}: that few of them count proves nothing. {remedy}"
 
 
 def control_finetune(title: str, name: str, members: Vector, nonmembers: Vector, findings: Findings) -> None:

@@ -14,6 +14,7 @@ from pytest_diffprivacy.errors import ProbeError, UsageError
 from pytest_diffprivacy.evidence.records import Table
 from pytest_diffprivacy.probes import ProbeSet
 from pytest_diffprivacy.probes.subjects import MISSING, SubjectIndex
+from pytest_diffprivacy.sources.controls import check_sign
 from pytest_diffprivacy.sources.copies import Copying, ModelCopies, stored_distances
 from pytest_diffprivacy.sources.source import Pair, Source, Vector
 from pytest_diffprivacy.sources.subjects import NAMES
@@ -29,6 +30,7 @@ HEADLINES: Final[Mapping[Verdict, str]] = {
 SHARE: Final = "subjects of whom any image comes back"
 FEWEST: Final = 0.25
 LISTED: Final = 20
+SIGN: Final = "Check the sign: more like a copy must be higher"
 COUNTED: Final = (
     "The unit is the subject: one of whom any image comes back counts, however many do. The share grows with the "
     "generations, so it holds for no more of them. A FAIL compares as many images of a member subject as a non-member "
@@ -127,6 +129,7 @@ class SubjectSimilarities:
         """The share of the subjects of whom an image came back."""
         self._inner.describe(findings)
         ((_, pair),) = self._inner.scores(findings).items()
+        check_sign(findings, pair, self._inner.label, "members", SIGN)
         if self._probes is None:
             stored = {"members": {"member_similarity": pair[0]}, "nonmembers": {"nonmember_similarity": pair[1]}}
             return findings.measure(self.statistic, stored, limit)
