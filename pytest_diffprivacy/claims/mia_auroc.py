@@ -115,7 +115,7 @@ def assert_mia_auroc_below(
         return conclude(
             auditor, claim, source, in_groups,
             lambda findings: _in_groups(findings, source, claim, auditor.seed),
-            units=2 * min(source.counts), at_least=own_generations > 0,
+            units=2 * min(source.counts), at_least=own_generations > 0 or asks_again(source),
         )  # fmt: skip
     once = AurocStatistic(confidence=level)
     return conclude(

@@ -143,7 +143,7 @@ def assert_mia_tpr_below(
             source,
             looks,
             lambda findings: _in_looks(findings, source, looks, claim, auditor.seed),
-            at_least=own_generations > 0,
+            at_least=own_generations > 0 or asks_again(source),
         )
 
     def measure(findings: Findings) -> Measured:
