@@ -73,6 +73,17 @@ def _argument(*names: str, **keywords: Any) -> tuple[tuple[str, ...], dict[str, 
     return names, keywords
 
 
+def _given(text: str) -> str:
+    """What is expected of a record: a variable that is not set expects nothing, and pins nothing.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be what is expected, got nothing. Is a variable not set?")
+    return text.strip()
+
+
 def _say(text: str, file: TextIO | None = None) -> None:
     """Print text with nothing in it that a terminal acts on, wherever it came from."""
     print(visible(text), file=file)
@@ -171,11 +182,15 @@ def render(chosen: argparse.Namespace) -> int:
     RECORD,
     EVIDENCE,
     UNVERIFIED,
-    _argument("--run-id", default="", help="expect this run"),
-    _argument("--model-digest", action="append", default=[], help="expect this model and no other; repeatable"),
-    _argument("--probes-digest", action="append", default=[], help="expect these members, ...; repeatable"),
-    _argument("--newer-than", help="expect a run that began after this time, e.g. 2025-03-14T09:26:53Z"),
-    _argument("--policy-sha256", default="", help="expect a run that this policy bound"),
+    _argument("--run-id", default="", type=_given, help="expect this run"),
+    _argument(
+        "--model-digest", action="append", default=[], type=_given, help="expect this model and no other; repeatable"
+    ),
+    _argument(
+        "--probes-digest", action="append", default=[], type=_given, help="expect these members, ...; repeatable"
+    ),
+    _argument("--newer-than", type=_given, help="expect a run that began after this time, e.g. 2025-03-14T09:26:53Z"),
+    _argument("--policy-sha256", default="", type=_given, help="expect a run that this policy bound"),
 )
 def verdict(chosen: argparse.Namespace) -> int:
     """Print a line a claim and the run's verdict.
@@ -228,7 +243,7 @@ def merge(chosen: argparse.Namespace) -> int:
     "check every digest and compute every verdict again",
     RECORD,
     EVIDENCE,
-    _argument("--digest", help="sha256 of the record as the run printed it, kept apart from the evidence"),
+    _argument("--digest", type=_given, help="sha256 of the record as the run printed it, kept apart from the evidence"),
     _argument(
         "--quiet", action="store_true", help="print only what differs, what could not be compared, and the last line"
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,29 +13,22 @@ from _pytest.config import get_config
 from _pytest.junitxml import xml_key
 
 from pytest_diffprivacy import options
-from pytest_diffprivacy.collection import MARKER_HELP, Audits, declared
+from pytest_diffprivacy.collection import MARKER_HELP, Audits
 from pytest_diffprivacy.declaration import find_declaration
-from pytest_diffprivacy.errors import (
-    AuditError,
-    DiffPrivacyError,
-    EvidenceError,
-    Inconclusive,
-    ModelError,
-    PrivacyViolation,
-    Regression,
-    UsageError,
-)
+from pytest_diffprivacy.errors import DiffPrivacyError, EvidenceError, UsageError
 from pytest_diffprivacy.fixtures import diffprivacy, diffusion_model, probe_set
 from pytest_diffprivacy.inventory import places
 from pytest_diffprivacy.options.outputs import take_away, take_away_outputs, typed_reports, withdraw_card
 from pytest_diffprivacy.options.redo import Redo, called, option_words
 from pytest_diffprivacy.policy import find_policy
 from pytest_diffprivacy.progress import Uncaptured
+from pytest_diffprivacy.reporting import Reports
 from pytest_diffprivacy.visible import visible
 
 __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
 RUN_KEY, REDO_KEY, EXCUSED_KEY = "diffprivacy_run", "diffprivacy_redo", "diffprivacy_excused"
+PART = "diffprivacy"
 OUTER_SESSION = pytest.StashKey[options.Session | None]()
 
 
@@ -84,25 +76,23 @@ def pytest_configure(config: pytest.Config) -> None:
     session = options.Session(settings, run_id, progress, policy, redo, declared)  # type: ignore[arg-type]  # write, flush, isatty
     config.stash[OUTER_SESSION] = options.activate(session)
     run = _AuditRun(config, session, started, worker is not None)
-    config.pluginmanager.register(run, "diffprivacy-run")
-    config.pluginmanager.register(run.audits, "diffprivacy-audits")
+    for name, plugin in {"run": run, "audits": run.audits, "reports": Reports(config, settings, run.audits)}.items():
+        if config.pluginmanager.register(plugin, f"{PART}-{name}") is None:
+            raise pytest.UsageError(f"-p no:{PART}-{name} would leave audits unjudged. Leave it out.")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """What a run has concluded is its last word: no hook that is called later makes a red one green."""
+    code = yield
+    run = config.pluginmanager.get_plugin(f"{PART}-run")
+    return pytest.ExitCode.TESTS_FAILED if code == pytest.ExitCode.OK and run is not None and run.red else code
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Forget the session; a run inside another run gives the outer one its own back."""
     if OUTER_SESSION in config.stash:
         options.activate(config.stash[OUTER_SESSION])
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_terminal_summary(terminalreporter: Any) -> Generator[None, Any, Any]:
-    """INCONCLUSIVE claims are counted on their own again, after pytest's short summary has listed them."""
-    result = yield
-    failed = terminalreporter.stats.get("failed", [])
-    failed[:] = [report for report in failed if getattr(report, "diffprivacy", None) != "INCONCLUSIVE"]
-    if not failed:
-        terminalreporter.stats.pop("failed", None)
-    return result
 
 
 @final
@@ -115,7 +105,6 @@ class _AuditRun:
         self.settings, self.run_id, self.limits = session.settings, session.run_id, session.policy
         self.declared = session.declared
         self.asked = bool(self.settings["report"])
-        self.inconclusive = str(self.settings["inconclusive"])
         self.planning = bool(self.settings["plan"])
         self.audits = Audits(config, worker)
         self.outcomes: dict[str, dict[str, Any]] = {}
@@ -123,6 +112,7 @@ class _AuditRun:
         self.lost_workers = False
         self.started_tests: set[str] = set()
         self.lines: list[str] = []
+        self.red = False
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -154,84 +144,9 @@ class _AuditRun:
             if not self.worker:  # in a worker of xdist every audit fails with the same words
                 raise pytest.UsageError(visible(str(error))) from None
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-        """Our exceptions show their own block, no traceback; INCONCLUSIVE follows the policy."""
-        report = yield
-        error = call.excinfo.value if call.excinfo else None
-        self._add_claims(item, report, error)
-        if self.planning and call.when == "call":
-            self._planned(item, report, error)
-            return report
-        if isinstance(error, DiffPrivacyError) and getattr(report, "diffprivacy", None) is None:
-            block = visible(f"{type(error).__name__}: {error}")
-            if report.outcome == "failed" and not self.config.option.fulltrace:
-                report.longrepr = block
-            report.diffprivacy = _category(error)
-            if isinstance(error, Inconclusive) and report.outcome == "failed" and self.inconclusive != "fail":
-                report.outcome = "passed" if self.inconclusive == "warn" else "skipped"
-                path, line, _ = item.location
-                report.longrepr = (
-                    None if self.inconclusive == "warn" else (path, line or 0, visible(f"Skipped: {error}"))
-                )
-                report.diffprivacy_text = block
-        return report
-
-    def _add_claims(self, item: pytest.Item, report: Any, error: BaseException | None) -> None:
-        """What a test left unjudged, and whether a demonstration has shown what it is declared to show."""
-        marks = declared(item) or {}
-        report.diffprivacy_demonstration = shows = marks.get("demonstration")
-        if "pytest_diffprivacy.audit.current" not in sys.modules or not marks.get("audit", True):
-            return
-        from pytest_diffprivacy.audit import current_auditor
-
-        auditor = current_auditor()
-        report.diffprivacy_unjudged, auditor.unjudged = auditor.unjudged, []
-        own = [claim for claim in auditor.claims if claim.node_id == item.nodeid]
-        verdicts = [claim.verdict for claim in own]
-        if not shows or self.planning or report.when != "call" or not verdicts:
-            return
-        held = [claim for claim in own if claim.verdict == "PASS"]
-        if held:
-            report.outcome, report.diffprivacy = "failed", "FAIL"
-            said = f"The demonstration failed. {held[0].sentence}: it holds. To be shown was: {shows}"
-            report.longrepr = visible(said)
-        elif isinstance(error, PrivacyViolation) or (error is None and "FAIL" in verdicts):
-            report.outcome, report.longrepr, report.diffprivacy = "passed", None, "DEMONSTRATED"
-
-    def _planned(self, item: pytest.Item, report: Any, error: BaseException | None) -> None:
-        """A test whose claims were planned is neither passed nor failed, whatever it made of their results."""
-        from pytest_diffprivacy.audit import current_auditor
-
-        if isinstance(error, UsageError) and not isinstance(error, ModelError):
-            report.longrepr = visible(f"{type(error).__name__}: {error}")
-            return
-        auditor = current_auditor()
-        plans, auditor.plans = auditor.plans, []
-        if plans or (self.audits.holds(item) and report.failed):
-            report.outcome, report.longrepr, report.diffprivacy = "passed", None, "PLANNED"
-            report.diffprivacy_plans = plans or [[f"not planned, because it needs its model: {error}"]]
-
-    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, Any] | None:
-        """INCONCLUSIVE has its own letter and count; an audit that could not judge is an error."""
-        category = getattr(report, "diffprivacy", None)
-        if category == "PLANNED":
-            return "planned", "p", ("PLANNED", {"yellow": True})
-        if category is None or hasattr(report, "wasxfail"):
-            return None
-        if category == "DEMONSTRATED":
-            return "demonstrated", "d", ("DEMONSTRATED", {"green": True})
-        if category == "INCONCLUSIVE":
-            return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
-        if category == "ERROR" and report.failed:
-            return "error", "E", ("ERROR", {"red": True})
-        return None
-
     @pytest.hookimpl(trylast=True)  # pytest's JUnit file has taken the report
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember what became of each test; kept only for audits."""
-        if getattr(report, "diffprivacy", None) == "ERROR":
-            self._junit_error(report)
         if report.when == "setup" and report.nodeid in self.started_tests:
             self.happened.append(f"{report.nodeid} was run again.")
         if report.when == "setup":
@@ -254,52 +169,61 @@ class _AuditRun:
         """Put the run together and write the reports; workers only say what they collected."""
         if self.planning:
             return
-        if self._has_records() or any(found.get("unjudged") for found in self.outcomes.values()):
+        raised = any(found.get("unjudged") for found in self.outcomes.values())
+        if raised or self._has_records():
             self.audits.count()
         if self.worker:
             output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
             output[RUN_KEY], output[EXCUSED_KEY] = self.audits.expected, sorted(self.audits.excused)
             return
-        raised = any(found.get("unjudged") for found in self.outcomes.values())
         typed = self.settings.origin("report") == "command line"
         if session.config.option.collectonly or not (self.audits.expected or typed or raised or self._has_records()):
             return
+        try:
+            run = self._conclude(session)
+        except DiffPrivacyError as error:
+            self.lines.append(f"ERROR         the report was not written: {error}")
+            session.exitstatus, self.red = pytest.ExitCode.INTERNAL_ERROR, True
+            return
+        self._add_to_junit(run)
+        if bool(self.settings["update-baseline"]):
+            self._update_baseline(session, run)
+
+    def _conclude(self, session: pytest.Session) -> Any:
+        """The record of the run, judged, stored and written where it was asked for."""
         from pytest_diffprivacy.audit.catalogue import known_methods
         from pytest_diffprivacy.conclusion import is_red, write_documents
         from pytest_diffprivacy.evidence.pictures import redacted_command
         from pytest_diffprivacy.evidence.runs import PytestRun, conclude_run
-        from pytest_diffprivacy.report.lines import junit_properties, run_lines
+        from pytest_diffprivacy.report.lines import run_lines
 
-        try:
-            seen = PytestRun(
-                self.started,
-                redacted_command(["pytest", *map(str, self.config.invocation_params.args)], _pytest_flags()),
-                self.audits.uncollected | self.audits.expected,
-                self.outcomes,
-                self._incidents(),
-            )
-            run = conclude_run(
-                self._folder(),
-                self.settings,
-                seen,
-                policy=self.limits,
-                catalogue=known_methods(),
-                declared=self.declared,
-            )
-            if session.exitstatus == pytest.ExitCode.OK and (self.lost_workers or is_red(run, self.settings)):
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            self.lines = run_lines(run)
-            self.lines += write_documents(run, self.settings)
-        except DiffPrivacyError as error:
-            self.lines.append(f"ERROR         the report was not written: {error}")
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            return
+        typed = ["pytest", *map(str, self.config.invocation_params.args)]
+        expected = self.audits.uncollected | self.audits.expected
+        seen = PytestRun(
+            self.started, redacted_command(typed, _pytest_flags()), expected, self.outcomes, self._incidents()
+        )
+        run = conclude_run(
+            self._folder(),
+            self.settings,
+            seen,
+            policy=self.limits,
+            catalogue=known_methods(),
+            declared=self.declared,
+        )
+        self.red = self.lost_workers or is_red(run, self.settings)
+        if session.exitstatus == pytest.ExitCode.OK and self.red:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self.lines = run_lines(run)
+        self.lines += write_documents(run, self.settings)
+        return run
+
+    def _add_to_junit(self, run: Any) -> None:
+        from pytest_diffprivacy.report.lines import junit_properties
+
         junit = self.config.stash.get(xml_key, None)
         if junit is not None:
             for name, value in junit_properties(run):
                 junit.add_global_property(name, value)
-        if bool(self.settings["update-baseline"]):
-            self._update_baseline(session, run)
 
     def _update_baseline(self, session: pytest.Session, run: Any) -> None:
         from pytest_diffprivacy.conclusion import new_baseline
@@ -309,17 +233,6 @@ class _AuditRun:
         except DiffPrivacyError as error:
             self.lines.append(f"ERROR         {error}")
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-
-    def _junit_error(self, report: pytest.TestReport) -> None:
-        """JUnit: a claim that could not be judged is an error; pytest says failure of whatever a test raises."""
-        junit = self.config.stash.get(xml_key, None)
-        if junit is None:
-            return
-        for element in junit.node_reporter(report).nodes:
-            if element.tag == "failure":
-                element.tag = "error"
-                junit.stats["failure"] -= 1
-                junit.stats["error"] += 1
 
     def _chosen(self) -> bool:
         """Whether only a part of the tests was selected."""
@@ -346,18 +259,7 @@ class _AuditRun:
         return (repeated if self.config.getoption("lf", False) else []) + sorted(mine) + sorted(excused)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The INCONCLUSIVE claims in full, then a line a claim, and last where the report is."""
-        inconclusive = terminalreporter.stats.get("inconclusive", [])
-        if inconclusive:  # pytest's short summary, which is written next, lists what failed; afterwards they go again
-            terminalreporter.stats["failed"] = [*terminalreporter.stats.get("failed", []), *inconclusive]
-        for report in inconclusive:
-            terminalreporter.section(f"{report.nodeid}: INCONCLUSIVE", sep="_", yellow=True)
-            terminalreporter.line(getattr(report, "diffprivacy_text", None) or str(report.longrepr))
-        for report in terminalreporter.stats.get("planned", []):
-            terminalreporter.section(report.nodeid, sep="_")
-            for plan in report.diffprivacy_plans:
-                for line in plan:
-                    terminalreporter.line(visible(line))
+        """A line a claim, and last where the report is."""
         if self.lines:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
@@ -369,11 +271,3 @@ def _pytest_flags() -> frozenset[str]:
     parser = get_config()._parser
     groups = parser._anonymous, *parser._groups
     return frozenset(name for group in groups for option in group.options for name in option.names())
-
-
-def _category(error: DiffPrivacyError) -> str:
-    if isinstance(error, (PrivacyViolation, Regression)):
-        return "FAIL"
-    if isinstance(error, Inconclusive):
-        return "INCONCLUSIVE"
-    return "ERROR" if isinstance(error, AuditError) else "USAGE"

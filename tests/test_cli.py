@@ -155,6 +155,25 @@ def test_a_gate_pins_what_it_expects(run, tmp_path, capsys):
     assert "`--newer-than` must be a time such as" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verdict", "--run-id="),
+        ("verdict", "--model-digest="),
+        ("verdict", "--probes-digest", " "),
+        ("verdict", "--newer-than="),
+        ("verdict", "--policy-sha256="),
+        ("verify", "--digest="),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_pin_is_refused_and_pins_nothing_by_accident(record, command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command[0], str(record), *command[1:]])
+    assert ended.value.code == 2
+    assert "must be what is expected, got nothing. Is a variable not set?" in capsys.readouterr().err
+
+
 def test_what_is_no_record_is_an_error_in_words(tmp_path, capsys):
     assert main(["verdict", str(tmp_path / "none.json")]) == 4
     assert capsys.readouterr().err.startswith("UsageError: `record` must be a run's folder or a JSON report, got ")
