@@ -150,7 +150,7 @@ def assert_mitigation_reduces_copies(
     """Assert that a mitigation leaves at most `limit` of the copies that the model makes without it.
 
     Judged is the share of generations that copy their prompt's training image, with the mitigation divided by without,
-    bounded by a bootstrap over prompts.
+    bounded over prompts.
 
     Args:
         comparison: what `compare_mitigations` returned.

@@ -24,7 +24,7 @@ from pytest_diffprivacy.statistics import (
     relative_loss,
     share_left,
 )
-from pytest_diffprivacy.statistics.paired import LEAST_PROMPTS
+from pytest_diffprivacy.statistics.paired import LEAST_SHOWN
 
 STRIPS_SHOWN = 8
 UNDEFINED = "undefined"
@@ -127,11 +127,11 @@ def _made(made: Generated) -> tuple[str, ...]:
 
 def difference_table(comparison: MitigationComparison, confidence: float) -> Table:
     """Each method against the model without it, paired by prompt and seed."""
-    original, seed = comparison.original, comparison.seed
+    original = comparison.original
     rows = []
     for outcome in comparison.outcomes[1:]:
         tested = mcnemar(original.copies.any(1), outcome.copies.any(1), confidence=confidence)
-        closer = mean_change(original.closeness, outcome.closeness, confidence=confidence, seed=seed)
+        closer = closeness_changed(comparison, outcome, confidence)
         row = [
             outcome.card.title,
             _change(share_of_copies_left(comparison, outcome, confidence)),
@@ -147,8 +147,8 @@ def difference_table(comparison: MitigationComparison, confidence: float) -> Tab
     if comparison.prompts.others:
         columns.append("alignment lost, not memorized")
     return Table(
-        caption=f"Paired with the original by prompt and seed; bootstrap over prompts, bounds one-sided at "
-        f"{confidence:.0%}",
+        caption=f"Paired with the original by prompt and seed; bounds over prompts, one-sided at {confidence:.0%}; "
+        f"those of the change of a mean are approximate (Student's t), from {LEAST_SHOWN} prompts on",
         columns=tuple(columns),
         rows=tuple(rows),
     )
@@ -160,6 +160,16 @@ def share_of_copies_left(
     """Copies with the method over copies without; None where there are none without."""
     try:
         return share_left(comparison.original.copies, outcome.copies, confidence=confidence, seed=comparison.seed)
+    except InsufficientProbes:
+        return None
+
+
+def closeness_changed(
+    comparison: MitigationComparison, outcome: MethodOutcome, confidence: float
+) -> PairedChange | None:
+    """How much closer images come to the training images; None where there are too few prompts for bounds."""
+    try:
+        return mean_change(comparison.original.closeness, outcome.closeness, confidence=confidence)
     except InsufficientProbes:
         return None
 
@@ -203,8 +213,8 @@ def _points(
 ) -> Series:
     scores = [o.memorized.alignment for o in outcomes]
     bounds = []
-    if len(comparison.prompts.memorized) >= LEAST_PROMPTS:
-        bounds = [mean_over_prompts(score, confidence=confidence, seed=comparison.seed) for score in scores]
+    if len(comparison.prompts.memorized) >= LEAST_SHOWN:
+        bounds = [mean_over_prompts(score, confidence=confidence) for score in scores]
     return Series(
         name=name,
         x=tuple(_share(o) for o in outcomes),

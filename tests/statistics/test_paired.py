@@ -107,8 +107,10 @@ def test_what_is_undefined_is_refused():
     with pytest.raises(InsufficientProbes, match="from 1 of 6 prompts: too few for an upper bound") as few:
         share_left(np.eye(6)[0], np.zeros(6))
     assert few.value.needed == 12
-    with pytest.raises(InsufficientProbes, match="Cannot resample 4 prompts: at least 5"):
-        mean_change(np.zeros(4), np.zeros(4))
+    with pytest.raises(InsufficientProbes, match="Cannot bound 19 prompts: at least 20"):
+        mean_change(np.zeros(19), np.zeros(19))
+    with pytest.raises(InsufficientProbes, match="Cannot bound 4 prompts: at least 5"):
+        share_left(np.ones(4), np.zeros(4))
     with pytest.raises(AuditError, match="nothing is there of which a share could be lost"):
         relative_loss(np.full(6, -0.1), np.full(6, 0.1))
     with pytest.raises(AuditError, match="not surely above 0 in 6 prompts"):
