@@ -11,10 +11,10 @@ of memorized prompts see what they see there:
     cross-attention    starts with most of its mass on the start token: a rank-1 term in every `to_k`
     layers             two a block, so that "layer 3" is the second layer of the second down block
 
-Measured on seeds 0 and 1: at the first step the outer layers keep 79 to 99 % of their attention on the start token, the
-middle ones leave it (layer 3: at most 4 %), so that LE at the authors' layer stays inverted. Every detector's figures are in
-docs/papers.md. The same command run twice gave text encoders that differ, so a second model is a like one and not the
-same. The pictures are OpenMoji's (CC BY-SA 4.0), and so is a model that holds some of them.
+Measured on seeds 0 and 1: at the first step the outer layers keep 79 to 99 % of their attention on the start token,
+the middle ones leave it (layer 3: at most 4 %), so that LE at the authors' layer stays inverted. Every detector's
+figures are in docs/papers.md. The same command run twice gave text encoders that differ, so a second model is a like
+one and not the same. The pictures are OpenMoji's (CC BY-SA 4.0), and so is a model that holds some of them.
 
 About 20 minutes a model on one quiet core. A run that was stopped goes on from its last checkpoint in `--work`, where
 the rendered pictures' latents wait for the next model as well. Needs the extra `build` for the renderer.
