@@ -14,7 +14,8 @@ HEAD: Final = """\
 # Benchmarks
 
 A script a question: `python -m tests.benchmarks.NAME --json PATH` prints its table and exits 1 when a figure misses its
-target. The results of attacks and statistics on the example models lie in `results/`.
+target. The results of attacks and statistics on the example models lie in `results/`; those of which a paper has a
+figure stand beside it in `docs/papers.md`, made by `python -m tests.benchmarks.papers`.
 
 ## What an audit costs
 

@@ -97,7 +97,7 @@ def findings(results: Results) -> list[Finding]:
             ""
             if better
             else f"Measured: at the end {copied} of its generations are copies, of the few images that it holds "
-            f"{min(t for t, s in copies.items() if s.low > 0.5)} times or more; so many copies of so few images are "
+            f"{carlini_figure_5.mostly_extracted(copies)} times or more; so many copies of so few images are "
             "far from unseen digits as a whole",
         ),
     ]

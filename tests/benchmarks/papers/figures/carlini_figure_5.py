@@ -22,6 +22,11 @@ def shares(results: Results) -> dict[int, Estimate]:
     }
 
 
+def mostly_extracted(found: dict[int, Estimate]) -> int | None:
+    """The fewest copies of which most images came back, by the lower bound; None: of no number of copies."""
+    return min((times for times, share in found.items() if share.low > 0.5), default=None)
+
+
 def draw(picture: Picture, results: Results) -> None:
     """Shares with their bounds; the paper's only printed number as a line."""
     found, axes = shares(results), picture.subplots()
@@ -50,7 +55,7 @@ def findings(results: Results) -> list[Finding]:
     """Often held images come back; from how often on is another matter."""
     found = shares(results)
     often, once = found[max(found)], found[1]
-    first = min(times for times, share in found.items() if share.low > 0.5)
+    first = mostly_extracted(found)
     return [
         Finding(
             "Images that the training set holds often come back, others hardly do",
@@ -60,8 +65,8 @@ def findings(results: Results) -> list[Finding]:
         ),
         Finding(
             f"Most extracted images are held at least {THEIRS} times (an upper bound: duplicates were searched for)",
-            f"most images come back from {first} times on: {found[first].text}",
-            first >= THEIRS,
+            f"most images come back from {first} times on: {found[first].text}" if first else "most images never do",
+            first >= THEIRS if first else None,
             f"{UNEXPLAINED}: training visits an image 246 times for each copy (data card), Stable Diffusion's far less "
             "often; no model with fewer visits was measured",
         ),
