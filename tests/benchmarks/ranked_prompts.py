@@ -93,7 +93,8 @@ def main() -> int:
         shown = {name: bounds(share.value, share.low, share.high) for name, share in shares.items()}
         table.append({"prompts": kind, "count": len(own), **shown})
     half = points[: max(1, len(points) // 2)]
-    targets = {"the first half of what is flagged is planted": bool(points) and half[-1]["precision, planted"] == 1.0}
+    clean = bool(half) and half[-1]["planted"] == half[-1]["flagged"]
+    targets = {"the first half of what is flagged is planted": clean}
     facts = {"model": given.model.name, "images a prompt": IMAGES, "guidance": GUIDANCE, "clique": [EDGE, CLIQUE]}
     facts |= {"delta": DELTA, "curve": points}
     columns = ("prompts", "count", "flagged", "extracted")

@@ -31,16 +31,16 @@ def findings(results: Results) -> list[Finding]:
     """More agreement, more precision and less recall."""
     found = results[STEP.result]
     rows = [row for row in found["agreement"] if "precision" in row]
-    first, last = (Estimate.read(row["precision"]) for row in (rows[0], rows[-1]))
     recalls = [Estimate.read(row["recall"]) for row in rows]
-    taken = next(row for row in found["agreement"] if row["agree"] == found["vote"]["needed"])
+    needed = found["vote"]["needed"]
+    taken = next((row for row in rows if row["agree"] == needed), rows[-1])
+    first, last = Estimate.read(rows[0]["precision"]), Estimate.read(taken["precision"])
     grows, falls = last.low > first.high, last.high < first.low
     return [
         Finding(
             "The more tasks agree, the higher the precision",
-            f"{first.text} with one task, {last.text} with {rows[-1]['agree']}; the calibration for an FPR of at most "
-            f"{found['vote']['largest FPR']:g} takes {found['vote']['needed']}, which has "
-            f"{taken.get('precision', 'none')}",
+            f"{first.text} with one task, {last.text} with the {taken['agree']} that the calibration for an FPR of at "
+            f"most {found['vote']['largest FPR']:g} takes",
             True if grows else False if falls else None,
             UNEXPLAINED if falls else "",
         ),
