@@ -108,6 +108,21 @@ def test_every_message_of_the_package_is_listed_with_what_to_do(tables: ModuleTy
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_options_assertions_and_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    flags, keys = {option.flag for option in OPTIONS}, {option.ini for option in OPTIONS}
+    assert set(re.findall(r"--diffprivacy-[a-z]+(?:-[a-z]+)*", text)) <= flags
+    assert set(re.findall(r"(?<![\w.])diffprivacy_[a-z]+(?:_[a-z]+)*", text)) <= keys
+    own = {"assert_ranked_below"} if page.stem in RUN_ELSEWHERE else set()
+    assert set(re.findall(r"\bassert_[a-z]+(?:_[a-z]+)+", text)) <= set(claims) | own
+    named = re.findall(r"`((?:tests|docs|example_audits|\.github|\.gitlab)/[\w./-]+\.(?:py|md|json|yml))", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    modules = re.findall(r"python -m (tests(?:\.\w+)+)", text)
+    places = [ROOT.joinpath(*name.split(".")) for name in modules]
+    assert [place for place in places if not place.with_suffix(".py").exists() and not place.is_dir()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_links_of_a_page_lead_to_files_that_there_are(page: Path) -> None:
     links = re.findall(
         r"\]\(([^)#\s]+)(?:#[^)]*)?\)", re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
