@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -150,6 +151,13 @@ def families() -> str:
     return table(("family", "extraction", "membership", "detectors", "mitigation"), (case.row for case in CASES))
 
 
+def wiring() -> str:
+    """What the wiring control says of each family and library, asked rightly and wrongly, as its benchmark measured."""
+    path = ROOT / "tests" / "benchmarks" / "results" / "wiring_table.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return table(list(measured[0]), ([row[column] for column in measured[0]] for row in measured))
+
+
 def declared() -> str:
     """Every field of [tool.diffprivacy.report]."""
     rows = ((_code(name), label) for name, label in FIELDS.items())
@@ -196,5 +204,7 @@ def _summary(thing: object) -> str:
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
-_PAGES = (options, formats, commands, claims, methods, absent, families, protocols, declared, mapping, messages, api)
+_PAGES = (
+    options, formats, commands, claims, methods, absent, families, wiring, protocols, declared, mapping, messages, api
+)  # fmt: skip
 MADE: Final = {maker.__name__: maker for maker in _PAGES}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -99,19 +100,27 @@ def features_of(images: Pixels) -> Features:
     """The features of images (n, channels, height, width), uint8 or float32 in [0, 1]."""
     means, cells = feature_count(images.shape[1:])
     values = np.empty((len(images), means + cells), dtype=np.float32)
-    rows, columns = (_starts(side, _grid(side)) for side in images.shape[2:])
-    coarse = [_starts(len(starts), min(CELLS, len(starts))) for starts in (rows, columns)]
-    sizes = np.multiply.outer(_lengths(rows, images.shape[2]), _lengths(columns, images.shape[3])).astype(np.float64)
-    across = _indicator(columns, images.shape[3], images.dtype)
+    rows, coarse, sizes, roots, across = _blocks(images.shape[2:], images.dtype)
     unit = 1.0 / 510.0 if images.dtype == np.uint8 else 0.5
     for some in in_batches(len(images), max(1, GROUP_VALUES // max(1, images[:1].size))):
         sums, squares = _sums(images[some], rows, across)
-        values[some, :means] = (unit * sums / np.sqrt(sizes)).reshape(len(sums), -1)
+        values[some, :means] = (unit * sums / roots).reshape(len(sums), -1)
         rest = np.maximum(squares - np.square(sums) / sizes, 0.0).sum(1)
         for axis, starts in enumerate(coarse, start=1):
             rest = np.add.reduceat(rest, starts, axis=axis)
         values[some, means:] = unit * np.sqrt(rest).reshape(len(rest), -1)
     return Features(values, means)
+
+
+@lru_cache(maxsize=16)
+def _blocks(
+    sides: tuple[int, int], dtype: np.dtype[np.generic]
+) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], Float64, Float64, NDArray[Any]]:
+    """Where rows of blocks begin, and cells of blocks; pixels of a block, their root, and which pixel is in which."""
+    rows, columns = (_starts(side, _grid(side)) for side in sides)
+    coarse = [_starts(len(starts), min(CELLS, len(starts))) for starts in (rows, columns)]
+    sizes = np.multiply.outer(_lengths(rows, sides[0]), _lengths(columns, sides[1])).astype(np.float64)
+    return rows, coarse, sizes, np.sqrt(sizes), _indicator(columns, sides[1], dtype)
 
 
 def _sums(

@@ -132,6 +132,11 @@ class NetworkDenoiser:
         times = torch.full((len(x),), time, device=x.device, dtype=precision)
         given = () if conditioning is None else (conditioning[EMBEDDING],)
         output = self._function(x, times, *given)
+        if not isinstance(output, Tensor):
+            raise ModelError(
+                f"{self._name} must return a tensor, got {type(output).__name__}. Hand on its prediction alone: "
+                "lambda x, t: network(x, t).sample, [0], or by its key."
+            )
         if output.shape != x.shape:
             raise ModelError(
                 f"{self._name} must return the shape {tuple(x.shape)} that it is given, got "

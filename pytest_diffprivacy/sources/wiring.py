@@ -243,7 +243,7 @@ def _errors(images: ImageSet, count: int, model: Denoiser, batch_size: int) -> A
     outputs = _checked_outputs(points)
     errors, blur = points.errors(outputs), points.blur()
     arrays = {DECLARED: errors, BLUR: blur, FIT: points.fit(outputs)}
-    if loses_by_far(errors, blur).any():
+    if loses_by_far(errors, blur).any() or _share(points.model) < 1.0:
         for name, theirs, other, beside in _others(points, outputs, arrays):
             if np.isfinite(theirs).all():
                 arrays |= {name: theirs, OTHER_BLUR + name: other, BASE + name: beside}
@@ -274,7 +274,8 @@ def _checked_outputs(points: _Points) -> list[Tensor]:
     """The model's predictions.
 
     Raises:
-        AuditError: they have another shape, are no numbers, differ when asked again, or do not look at the input.
+        AuditError: they have another shape, are no numbers, differ when asked again or alone, or do not look at the
+            input.
     """
     model, name = points.model, points.model.identity.name
     index, _, _, _, x_t = points.at(1)
@@ -295,6 +296,12 @@ def _checked_outputs(points: _Points) -> list[Tensor]:
         raise AuditError(
             f"{name}: predict_eps gives another answer to the same x_t when it is asked again. Put the network into "
             "eval mode, and draw no noise in it."
+        )
+    alone = model.predict_eps(part[:1], index, model.condition(prompts and prompts[:1], 1))
+    if not torch.allclose(first[:1], alone, rtol=0.05, atol=0.05 * float(first.double().square().mean().sqrt())):
+        raise AuditError(
+            f"{name}: predict_eps gives another answer to an x_t alone than beside others. Put batch normalization "
+            "into eval mode, and use no statistics of a batch."
         )
     outputs = points.answers(model.predict_eps)
     if any(bool((output == output[:1]).all()) for output in outputs):
@@ -382,15 +389,18 @@ def _other_times(model: Denoiser) -> Iterator[tuple[str, Ask]]:
         "times lie between 0 and 1 (it is told 0 to 999)": 1e-3,
     }
     part, last = _network(model), len(model.schedule) - 1
-    for name, factor in names.items():
-        if part is not None:
-            own = getattr(part.parametrization, "times", None)
-            told = np.arange(last + 1, dtype=np.float64) if own is None else own
-            times = told[::-1].copy() if factor is None else told * factor
-            changed: Any = replace(part.parametrization, times=times)  # type: ignore[type-var]
-            yield name, replace(part, parametrization=changed).predict_eps
-        else:
-            yield name, partial(_at_time, model, factor)
+    if part is None:
+        yield from ((name, partial(_at_time, model, factor)) for name, factor in names.items())
+        return
+    own = getattr(part.parametrization, "times", None)
+    told = np.arange(last + 1, dtype=np.float64) if own is None else own
+    tables = {name: told[::-1].copy() if factor is None else told * factor for name, factor in names.items()}
+    mirrored = told[0] + told[-1] - told
+    if not np.allclose(mirrored, told[::-1], atol=1e-6 * float(np.ptp(told))):
+        tables["time runs the other way (it is told t for first + last - t)"] = mirrored
+    for name, times in tables.items():
+        changed: Any = replace(part.parametrization, times=times)  # type: ignore[type-var]
+        yield name, replace(part, parametrization=changed).predict_eps
 
 
 def _at_time(

@@ -84,18 +84,20 @@ def judge_wiring(errors: FloatArray, blur: FloatArray, fitted: FloatArray, other
         errors: (images, timesteps) mean squared errors as the model is asked; timesteps from little noise to much.
         blur: (images, timesteps) those of the blur.
         fitted: (images, timesteps) errors of the best combination of output, input and a constant at each timestep.
-        others: by what would have to be changed.
+        others: by what would have to be changed; without a lost timestep they are asked of a consistency function
+            alone, whose errors leave room below the blur's.
 
     Source: the bar of DESIGN section 5, a pixelwise Gaussian; paired over images at significance 0.001.
     """
     wins, lost = _clearly_below(errors, blur), loses_by_far(errors, blur)
-    if not lost.any():
-        learned = wins.any() or not _clearly_below(blur, errors).any()
-        return WiringResult(Wiring.RIGHT if learned else Wiring.BLUR)
-    gains = {name: _gain(lost, other) for name, other in others.items()}
+    asked = lost if lost.any() else np.ones_like(lost)
+    gains = {name: _gain(asked, other) for name, other in others.items()}
     best = max(gains, key=gains.__getitem__, default="")
     if best and gains[best] >= np.log(GAIN):
         return WiringResult(Wiring.WRONG, best)
+    if not lost.any():
+        learned = wins.any() or not _clearly_below(blur, errors).any()
+        return WiringResult(Wiring.RIGHT if learned else Wiring.BLUR)
     if not wins.any():
         known = _clearly_below(fitted, blur) & (fitted.mean(0) < KNOWN * blur.mean(0))
         return WiringResult(Wiring.WRONG if known.any() else Wiring.BLUR)
@@ -105,11 +107,16 @@ def judge_wiring(errors: FloatArray, blur: FloatArray, fitted: FloatArray, other
 
 
 def _gain(lost: NDArray[np.bool_], other: Other) -> float:
-    """Logarithm of how much smaller errors are under another wiring; 0 where it does not explain them."""
-    mean, changed = other.beside.mean(0), other.errors.mean(0)
+    """Logarithm of how much smaller errors are under another wiring; 0 where it does not explain them.
+
+    Timesteps that either wiring loses to the blur by far tell nothing: there the network has not learned.
+    """
     explains = _clearly_below(other.errors, other.blur).any() and _clearly_below(other.errors, other.beside)[lost].any()
-    gains = np.sort(np.log((mean + FLOOR) / (changed + FLOOR)))[len(mean) // 2 :]
-    return float(gains.mean()) if explains and (changed <= WORSE * mean + FLOOR).all() else 0.0
+    told = ~(lost & loses_by_far(other.errors, other.blur))
+    mean, changed = other.beside.mean(0)[told], other.errors.mean(0)[told]
+    if not explains or (changed > WORSE * mean + FLOOR).any():
+        return 0.0
+    return float(np.sort(np.log((mean + FLOOR) / (changed + FLOOR)))[len(mean) // 2 :].mean())
 
 
 def _clearly_below(first: FloatArray, second: FloatArray) -> NDArray[np.bool_]:

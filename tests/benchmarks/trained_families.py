@@ -54,6 +54,7 @@ class Trained:
         unseen: images that no pipeline has seen, with their prompts.
         arguments: of load_model.
         batch: images in a step.
+        rate: largest learning rate.
     """
 
     name: str
@@ -64,11 +65,12 @@ class Trained:
     unseen: Callable[[], ImageSet]
     arguments: tuple[tuple[str, Any], ...] = ()
     batch: int = 16
+    rate: float = RATE
 
     def folder(self) -> Path:
         """Where the trained pipeline lies; trained on the first call."""
         folder = BUILT / self.name.replace(" ", "-").replace(",", "").replace("/", "-")
-        recipe = {"steps": self.steps, "batch": self.batch, "rate": RATE, "version": 1}
+        recipe = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "version": 1}
         noted = folder / "recipe.json"
         if not noted.exists() or json.loads(noted.read_text()) != recipe:
             pipeline = self.build()
@@ -85,8 +87,8 @@ def _train(pipeline: Any, family: Trained) -> None:
     x0, conditions = family.data(pipeline)
     network = _network(pipeline).train().requires_grad_(True)
     average = copy.deepcopy(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=family.steps, pct_start=0.05)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=family.rate, weight_decay=0.0)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, family.rate, total_steps=family.steps, pct_start=0.05)
     loss_of, recent = family.loss(pipeline, conditions), 0.0
     for step in range(1, family.steps + 1):
         rows = torch.randint(len(x0), (family.batch,), generator=generator)
@@ -541,7 +543,7 @@ FAMILIES: Final = (
     Trained("DiT, class-conditional", _dit, _dit_loss, _classes, 1000, emoji_unseen_classes, batch=32),
     Trained("Stable Diffusion XL", _stable_diffusion_xl, _xl_loss, _captioned, 600, emoji_unseen, batch=32),
     Trained("Stable Diffusion 3", _stable_diffusion_3, _sd3_loss, _captioned, 300, emoji_unseen, batch=8),
-    Trained("Flux", _flux, _flux_loss, _small, 300, small_unseen, (("resolution", 2 * SIDE),), batch=8),
+    Trained("Flux", _flux, _flux_loss, _small, 600, small_unseen, (("resolution", 2 * SIDE),), batch=8, rate=5e-3),
     Trained(
         "PixArt Alpha", lambda: _pixart(diffusers.PixArtAlphaPipeline), _pixart_loss, _captioned, 500, emoji_unseen
     ),

@@ -52,6 +52,7 @@ def test_a_mitigation_that_stops_the_copies_holds_with_every_method_in_the_recor
     assert claim.high is not None
     assert 0.0 < claim.high <= 0.5
     assert [m.name for m in claim.methods] == ["forgetful", "half", "delayed"]
+    assert [(c.kind, c.outcome) for c in claim.controls] == [("wiring", "not applicable")]  # answers are exact
     outcomes, differences, others = claim.tables
     assert [row[0] for row in outcomes.rows] == ["Original", "Forgetful", "Forgetful", "Delayed guidance (Jain)"]
     assert outcomes.rows[0][2] == "100.0% (16 of 16)"

@@ -117,6 +117,14 @@ def test_the_network_is_told_its_own_time_and_given_its_own_scale():
         (lambda: NetworkDenoiser(Tiny(), VP, SHAPE).encode(torch.zeros(1, 3, 2, 2)), "must have the model's shape"),
         (lambda: NetworkDenoiser(Tiny(), VP, SHAPE).generate([1], guidance_scale=2.0), "`guidance_scale` must be 1.0"),
         (
+            lambda: NetworkDenoiser(lambda x, t: (x,), VP, SHAPE).predict_eps(torch.zeros(1, *SHAPE), 1),
+            "must return a tensor, got tuple",
+        ),
+        (
+            lambda: NetworkDenoiser(lambda x, t: {"sample": x}, VP, SHAPE).predict_eps(torch.zeros(1, *SHAPE), 1),
+            "must return a tensor, got dict",
+        ),
+        (
             lambda: NetworkDenoiser(lambda x, t: x[:, :, :1], VP, SHAPE).predict_eps(torch.zeros(1, *SHAPE), 1),
             "must return the shape",
         ),

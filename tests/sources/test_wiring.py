@@ -10,12 +10,13 @@ import torch
 from diffusers import DDIMScheduler
 from torch.nn.functional import interpolate
 
-from pytest_diffprivacy import assert_no_extraction, assert_no_memorized_prompts, load_model
+from pytest_diffprivacy import assert_no_extraction, assert_no_memorized_prompts, compare_mitigations, load_model
 from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.models.network import NetworkDenoiser
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.sources.wiring import generator_wiring, wiring_control
+from tests.mitigation.needles import Brightness
 from tests.models import family_builders as build
 
 EXAMPLES = Path(__file__).parents[2] / "example_audits"
@@ -92,6 +93,7 @@ BROKEN = {
     "got NoneType": lambda x, t, c: None,
     "returns NaN": lambda x, t, c: x * torch.nan,
     "one row stands for all": lambda x, t, c: x[:1].expand_as(x),
+    "alone than beside others": lambda x, t, c: x - x.mean(0, keepdim=True),
 }
 
 
@@ -161,6 +163,16 @@ def test_generations_of_a_wrong_wiring_are_an_error(release, unseen):
     wrong = network(release, change)
     with pytest.raises(AuditError, match="it is told t / 1000"):
         assert_no_extraction(wrong, probes, generations=8, steps=2, max_rate=0.5, auditor=Auditor())
+
+
+@pytest.mark.slow
+def test_mitigations_are_not_compared_on_a_wrong_wiring():
+    picture = np.zeros((3, 64, 64), dtype=np.float32)
+    with pytest.raises(AuditError, match=r"It looks like predicts='v_prediction' \(it is read as 'epsilon'\)"):
+        compare_mitigations(
+            prompted("emoji-v", "epsilon"), ["a cat"], [picture], mitigations=[], alignment=Brightness(), steps=2,
+            auditor=Auditor(),
+        )  # fmt: skip
 
 
 def test_a_network_that_has_not_learned_may_pass_a_claim_about_its_generations(unseen):

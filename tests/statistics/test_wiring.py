@@ -47,6 +47,24 @@ def test_a_network_that_denoises_little_noise_and_not_much_is_wired_wrongly():
     assert judged((0.3, 0.35, 0.75, 0.72)).wiring is Wiring.WRONG
 
 
+def test_timesteps_that_no_wiring_has_learned_hide_no_explanation():
+    """An undertrained Stable Diffusion XL: rightly asked, it errs most where there is most noise."""
+    blur, right, as_v = (0.92, 0.511, 0.0627, 0.00389), (0.345, 0.162, 0.0579, 0.0342), (0.374, 0.376, 0.118, 0.00834)
+
+    def found(errors, other):
+        known = {"other": Other(images(other, 3), images(blur), images(errors, 1))}
+        return judge_wiring(images(errors, 1), images(blur), images(errors, 1), known)
+
+    assert found(as_v, right).remedy == "other"
+    assert found(right, as_v).wiring is Wiring.RIGHT
+
+
+def test_a_wiring_that_loses_nowhere_is_wrong_where_another_is_far_better():
+    """Of a consistency function, whose errors count half, others are tried in any case."""
+    assert judged((0.5, 0.2, 0.1, 0.015), others={"another": RIGHT}).remedy == "another"
+    assert judged((0.2, 0.1, 0.06, 0.015), others={"another": RIGHT}).wiring is Wiring.RIGHT
+
+
 def test_right_wiring_is_rarely_called_wrong():
     """Calibration: an error equal to the blur's is called neither wrong nor unlearned, at 0.001 a timestep."""
     rng, called = np.random.default_rng(0), 0
