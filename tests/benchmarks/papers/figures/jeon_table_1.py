@@ -141,9 +141,10 @@ FIGURE = PaperFigure(
     shows="AUC and TPR at 1 % FPR of each detector on Stable Diffusion v1.4 (500 memorized prompts) and v2.0 (219) "
     "against 500 others, by steps and images a prompt, without intervals.",
     printed="its Table 1, as docs/methods.md 4.9 has it.",
-    here="models of `example_audits/build_emoji_copies.py`, which are not in the repository, of two seeds; "
-    "60 exact and 20 partial memorized prompts against 300 others, guidance 7.5, 50 DDIM steps, all held out: the "
-    "layer of LE is chosen on other prompts, and nothing else is chosen.",
+    here="models of `example_audits/build_emoji_copies.py`, which are not in the repository: two seeds that predict "
+    "the noise, one that predicts v; 1 and 4 images a prompt; 60 exact and 20 partial memorized prompts against 300 "
+    "others, guidance 7.5, 50 DDIM steps, all held out: the layer of LE is chosen on other prompts, and nothing else "
+    "is chosen.",
     steps=(STEP,),
     methods=(
         "memorization/tiled_l2",
