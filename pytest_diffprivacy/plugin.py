@@ -29,6 +29,7 @@ __all__ = ["diffprivacy", "diffusion_model", "probe_set"]
 
 RUN_KEY, REDO_KEY, EXCUSED_KEY = "diffprivacy_run", "diffprivacy_redo", "diffprivacy_excused"
 PART = "diffprivacy"
+WORST_FIRST = "failed", "xfailed", "rerun", "skipped", "xpassed", "passed"
 OUTER_SESSION = pytest.StashKey[options.Session | None]()
 
 
@@ -155,10 +156,14 @@ class _AuditRun:
         unjudged = [] if report.when == "setup" else before.get("unjudged", [])
         found = {**before, "unjudged": unjudged + (getattr(report, "diffprivacy_unjudged", None) or [])}
         found["demonstration"] = getattr(report, "diffprivacy_demonstration", None) or before.get("demonstration")
-        if report.when == "call" or report.outcome != "passed":
-            expected = hasattr(report, "wasxfail")
+        outcome = _outcome(report)
+        if report.when == "setup":
+            found.pop("subtests", None)
+        if type(report).__name__.lower() == "subtestreport":  # of pytest since 9, and of pytest-subtests
+            found["subtests"] = min(outcome, before.get("subtests", "passed"), key=WORST_FIRST.index)
+        elif report.when == "call" or outcome != "passed":
             found |= {
-                "outcome": "xfailed" if expected and report.skipped else "xpassed" if expected else report.outcome,
+                "outcome": min(outcome, found.get("subtests", "passed"), key=WORST_FIRST.index),
                 "failed_before": before.get("failed_before") or before.get("outcome") in ("failed", "rerun"),
                 "detail": "crashed" if str(report.when) == "???" else getattr(report, "diffprivacy", None) or "",
             }
@@ -264,6 +269,13 @@ class _AuditRun:
             terminalreporter.section("diffprivacy", sep="=")
             for line in self.lines:
                 terminalreporter.line(visible(line))
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    """What became of a test or subtest; an expected failure, and one that did not come, have words of their own."""
+    if not hasattr(report, "wasxfail"):
+        return str(report.outcome)
+    return "xfailed" if report.skipped else "xpassed"
 
 
 def _pytest_flags() -> frozenset[str]:
