@@ -182,7 +182,7 @@ def render(chosen: argparse.Namespace) -> int:
     RECORD,
     EVIDENCE,
     UNVERIFIED,
-    _argument("--run-id", default="", type=_given, help="expect this run"),
+    _argument("--run-id", type=_given, help="expect this run"),
     _argument(
         "--model-digest", action="append", default=[], type=_given, help="expect this model and no other; repeatable"
     ),
@@ -190,7 +190,7 @@ def render(chosen: argparse.Namespace) -> int:
         "--probes-digest", action="append", default=[], type=_given, help="expect these members, ...; repeatable"
     ),
     _argument("--newer-than", type=_given, help="expect a run that began after this time, e.g. 2025-03-14T09:26:53Z"),
-    _argument("--policy-sha256", default="", type=_given, help="expect a run that this policy bound"),
+    _argument("--policy-sha256", type=_given, help="expect a run that this policy bound"),
 )
 def verdict(chosen: argparse.Namespace) -> int:
     """Print a line a claim and the run's verdict.
@@ -204,7 +204,7 @@ def verdict(chosen: argparse.Namespace) -> int:
     from pytest_diffprivacy.report import run_lines
 
     newer_than = moment(chosen.newer_than) if chosen.newer_than else None
-    pins = Pins(chosen.run_id, chosen.model_digest, chosen.probes_digest, newer_than, chosen.policy_sha256)
+    pins = Pins(chosen.run_id or "", chosen.model_digest, chosen.probes_digest, newer_than, chosen.policy_sha256 or "")
     run = sealed_run(chosen.record, root=chosen.evidence, unverified=chosen.unverified)
     unexpected = list(pins.differences(run))
     _say("\n".join([*run_lines(run), *(f"UNEXPECTED    {text}" for text in unexpected)]))
