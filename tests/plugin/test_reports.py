@@ -79,7 +79,9 @@ def test_a_model_card_and_a_step_summary_are_brought_up_to_date(
     for _ in range(2):
         seen = project.run("--diffprivacy-card", "README.md")
     assert seen.lines[-3] == f"card          {card}"
-    assert card.read_text().startswith("# Model\n\n<!-- diffprivacy: begin -->\n")
+    metadata, _, text = card.read_text().partition("\n---\n")
+    assert metadata.startswith("---\nmodel-index:\n- name: model\n")
+    assert text.startswith("# Model\n\n<!-- diffprivacy: begin -->\n")
     assert card.read_text().count("diffprivacy: begin") == 1
     assert summary.read_text().startswith("before## Training data audit: PASS")
     assert summary.read_text().count("## Training data audit: PASS") == 2
