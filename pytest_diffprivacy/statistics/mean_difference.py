@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from pytest_diffprivacy.errors import AuditError, InsufficientProbes, UsageError
+from pytest_diffprivacy.slices import in_batches
 from pytest_diffprivacy.statistics.arguments import (
     FloatArray,
     check_count,
@@ -42,6 +43,7 @@ LEAST = 10
 PERMUTATIONS = 9_999
 CHUNK = 1_000
 DRAWS = 4_000
+CHUNK_VALUES = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +127,21 @@ def _ranged(a: FloatArray, b: FloatArray, significance: float, least: float, mos
 
 
 def _shares(values: FloatArray, stream: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    weights = unit_weights(values.size, stream)
-    weights /= weights.sum(axis=1, keepdims=True)
-    return weights[:, :-1] @ values, weights[:, -1]
+    means, unseen = np.empty((2, DRAWS))
+    rows = max(1, CHUNK_VALUES // (values.size + 1))
+    for part in in_batches(DRAWS, rows):  # all at once they are 4,000 times the numbers
+        weights = unit_weights(values.size, stream, draws=part.stop - part.start)
+        weights /= weights.sum(axis=1, keepdims=True)
+        means[part], unseen[part] = weights[:, :-1] @ values, weights[:, -1]
+    return means, unseen
 
 
-def unit_weights(units: int, stream: np.random.Generator) -> FloatArray:
+def unit_weights(units: int, stream: np.random.Generator, *, draws: int = DRAWS) -> FloatArray:
     """Random weights of the units and, last, of one that was not seen: (draws, units + 1), each of mean 1.
 
     Source: Implements the Dirichlet weights of Gaffke (2005), before they are divided by their sum.
     """
-    return stream.standard_exponential((DRAWS, units + 1))
+    return stream.standard_exponential((draws, units + 1))
 
 
 @statistic("mean_difference")
