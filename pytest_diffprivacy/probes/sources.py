@@ -106,7 +106,7 @@ class ArrayReader:
             )
         if values.dtype != np.uint8 and not np.issubdtype(values.dtype, np.floating):
             raise ProbeError(f"{origin} must be uint8 or float, got {values.dtype}. Convert it{_converted(values)}.")
-        self._values, self.origin, self._beside = values, origin, beside
+        self._values, self.origin, self._beside = values, origin, dict(beside)  # which can be sent to workers
 
     def captions(self, column: str | None) -> list[Prompt] | None:
         """What stands in arrays beside the images."""
