@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -41,8 +41,8 @@ class PromptSearch:
 
     A prompt is flagged if at some guidance scale at least `clique_size` of its generations are pairwise within
     `edge_threshold` in tiled l2. It brings a training image back if, besides, the most central generation of such a
-    clique lies within the claim's `delta` of a training image of this prompt (of any, if the prompt has none). Several
-    cliques, if they are not linked, are several images, and each is compared.
+    clique lies within the claim's `delta` of a training image, of this prompt or of any other. Several cliques, if they
+    are not linked, are several images, and each is compared.
 
     Attributes:
         edge_threshold: largest tiled distance of two generations that count as one image; the paper does not state
@@ -123,8 +123,22 @@ class SearchedPrompt:
     duplicates: int
 
 
-def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[SearchedPrompt]:
+def near_copies(members: ImageSet, asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Near-copies in the training set, within RMS 0.05, of some of its images: int64 (asked,)."""
+    return eidetic_counts(members, asked, DUPLICATE_DELTA)
+
+
+def choose_prompts(
+    search: PromptSearch,
+    members: ImageSet | None,
+    count: Callable[[ImageSet, NDArray[np.int64]], NDArray[np.int64]] = near_copies,
+) -> list[SearchedPrompt]:
     """The prompts to search: those given, or the members' captions, those of the most duplicated images first.
+
+    Args:
+        search: which prompts, and how many.
+        members: the training set; None: unknown.
+        count: `near_copies`, or what answers in its place; asked of the images of these prompts alone.
 
     Raises:
         ProbeError: no prompts are given, and there are no captions to take them from.
@@ -140,13 +154,16 @@ def choose_prompts(search: PromptSearch, members: ImageSet | None) -> list[Searc
             "A search without `prompts` takes the members' captions, and there are none. "
             "Give ProbeSet(..., member_prompts=...), captions beside the images, or PromptSearch(prompts=...)."
         )
-    counts = np.zeros(0, dtype=np.int64)
-    if members is not None and places:
-        counts = eidetic_counts(members, np.arange(len(members)), DUPLICATE_DELTA)
-    chosen = []
-    for prompt in places if search.prompts is None else search.prompts:
-        images = np.asarray(places.get(prompt, []), dtype=np.int64)
-        chosen.append(SearchedPrompt(prompt, images, int(counts[images].max(initial=0))))
+    wanted = list(places if search.prompts is None else search.prompts)
+    own = [np.asarray(places.get(prompt, []), dtype=np.int64) for prompt in wanted]
+    asked = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *own]))
+    counts = np.zeros(0 if members is None else len(members), dtype=np.int64)
+    if members is not None and len(asked):
+        counts[asked] = count(members, asked)
+    chosen = [
+        SearchedPrompt(prompt, images, int(counts[images].max(initial=0)))
+        for prompt, images in zip(wanted, own, strict=True)
+    ]
     return chosen if search.prompts is not None else sorted(chosen, key=lambda p: -p.duplicates)[: search.most]
 
 
@@ -160,8 +177,12 @@ class PromptFindings:
         image: (channels, height, width), the clique's most central generation; None without a clique.
         nearest: position of the training image it was found nearest to; -1 without a comparison.
         l2: RMS distance to it; infinite without a comparison.
-        control_l2: RMS distance of that clique which is nearest to one of as many unseen images; infinite without a
-            comparison.
+        compared_l2: RMS distance of that clique which is nearest to one of as many training images as there are unseen
+            ones, the prompt's own among them; infinite without a comparison.
+        nearest_compared: position of that training image; -1 likewise.
+        own: whether it is one of the prompt's own.
+        control_l2: RMS distance of that clique which is nearest to an unseen image; infinite without a comparison.
+        nearest_control: position of that unseen image among those that are compared; -1 likewise.
     """
 
     clique: Clique
@@ -169,7 +190,11 @@ class PromptFindings:
     image: NDArray[np.float32] | None
     nearest: int = -1
     l2: float = np.inf
+    compared_l2: float = np.inf
+    nearest_compared: int = -1
+    own: bool = False
     control_l2: float = np.inf
+    nearest_control: int = -1
 
     @property
     def flagged(self) -> bool:
@@ -183,15 +208,17 @@ def search_generations(
     prompt: SearchedPrompt,
     members: ImageSet | None,
     unseen: ImageSet | None,
+    compared: NDArray[np.int64],
 ) -> PromptFindings:
-    """Find cliques, and hold each one's central generation beside the prompt's training images and unseen ones.
+    """Find cliques, and hold each one's central generation beside all training images, and beside unseen ones.
 
     Args:
         images: the generations of the prompt at one guidance scale, (n, channels, height, width) in [0, 1].
         search: tile, threshold and size.
-        prompt: without training images of its own all members are searched.
+        prompt: its own training images are always among those that are compared with the unseen ones.
         members: the training set; None: unknown.
-        unseen: images the model was not trained on, as many as are compared where there are so many; None: unknown.
+        unseen: images the model was not trained on, at most as many as members; None: unknown.
+        compared: positions of as many members as there are unseen images.
 
     Source: Follows Carlini et al. 2023, section 4.2 (METHODS 1.2).
     """
@@ -208,15 +235,30 @@ def search_generations(
     shown = images[[clique.medoid for clique in found]]
     if members is None or unseen is None:
         return PromptFindings(found[0], undecided, shown[0])
-    own = prompt.images if len(prompt.images) else np.arange(len(members))
-    searched = members.subset(own.tolist()) if len(prompt.images) else members
-    nearest, control = nearest_images(shown, searched, 1), nearest_images(shown, unseen, 1)
-    closest = int(nearest.distances[:, 0].argmin())
+    nearest, control = nearest_images(shown, members, 1), nearest_images(shown, unseen, 1)
+    equal = _with_own(compared, prompt.images)
+    if len(equal) < len(members):
+        near = nearest_images(shown, members.subset(equal.tolist()), 1)
+        near_places, near_l2 = equal[near.indices[:, 0]], near.distances[:, 0]
+    else:
+        near_places, near_l2 = nearest.indices[:, 0], nearest.distances[:, 0]
+    closest, first, false = (int(d.argmin()) for d in (nearest.distances[:, 0], near_l2, control.distances[:, 0]))
     return PromptFindings(
         clique=found[closest],
         undecided=undecided,
         image=shown[closest].copy(),
-        nearest=int(own[nearest.indices[closest, 0]]),
+        nearest=int(nearest.indices[closest, 0]),
         l2=float(nearest.distances[closest, 0]),
-        control_l2=float(control.distances.min()),
+        compared_l2=float(near_l2[first]),
+        nearest_compared=int(near_places[first]),
+        own=int(near_places[first]) in prompt.images,
+        control_l2=float(control.distances[false, 0]),
+        nearest_control=int(control.indices[false, 0]),
     )
+
+
+def _with_own(compared: NDArray[np.int64], own: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As many positions as are compared, a prompt's own among them."""
+    own = own[: len(compared)]
+    others = np.setdiff1d(compared, own)
+    return np.sort(np.concatenate([own, others[len(own) - (len(compared) - len(others)) :]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 
 from pytest_diffprivacy.audit import Auditor, Findings, Subject, estimate
 from pytest_diffprivacy.distances.squares import floats_of
+from pytest_diffprivacy.engine import Work
+from pytest_diffprivacy.evidence import Arrays
 from pytest_diffprivacy.evidence.pictures import difference_map, picture
 from pytest_diffprivacy.evidence.records import Strip, Table
 from pytest_diffprivacy.extraction import PromptSearch, choose_prompts, search_generations
 from pytest_diffprivacy.extraction.prompt_search import (
+    DUPLICATE_DELTA,
     PROMPTED_SEARCH,
     PromptFindings,
     SearchedPrompt,
+    near_copies,
 )
 from pytest_diffprivacy.models.protocols import Generator, require_generator
 from pytest_diffprivacy.probes import ImageSet, ProbeSet
@@ -28,6 +33,7 @@ from pytest_diffprivacy.sources.looks import DECIDED, kept, show_looks
 from pytest_diffprivacy.sources.method_records import published_record
 from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.wiring import generator_wiring
+from pytest_diffprivacy.sources.without_model import stored
 from pytest_diffprivacy.statistics import Measured, PromptRate, Verdict, decide, rate
 from pytest_diffprivacy.statistics.early_plan import share_at_zero
 from pytest_diffprivacy.statistics.prompt_rate import PromptRateStatistic
@@ -116,7 +122,33 @@ class PromptedCopies:
 
     @cached_property
     def _prompts(self) -> list[SearchedPrompt]:
-        return choose_prompts(self._search, None if self._probes is None else self._probes.members)
+        return choose_prompts(self._search, None if self._probes is None else self._probes.members, self._near_copies)
+
+    def _near_copies(self, members: ImageSet, asked: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As `near_copies`, stored."""
+        depends = {
+            "method": "near-copies of prompted images",
+            "version": 1,
+            "training": members.digest,
+            "images": hashlib.sha256(asked.tobytes()).hexdigest(),
+            "delta": DUPLICATE_DELTA,
+        }
+
+        def compute() -> Arrays:
+            return {"counts": near_copies(members, asked)}
+
+        label = f"near-copies of {len(asked)} prompted images"
+        return stored(self._auditor, Work(), label, depends, compute, len(asked))["counts"]
+
+    @cached_property
+    def _equal(self) -> tuple[NDArray[np.int64], ImageSet]:
+        """As many members as unseen images, by position, and these; drawn once for all prompts."""
+        assert self._probes is not None, "asked where training images are known"
+        members, others = self._probes.members, self._probes.nonmembers
+        rng = np.random.default_rng([self._auditor.seed, 3])
+        size = min(len(members), len(others))
+        places, unseen = (np.sort(rng.permutation(len(side))[:size]) for side in (members, others))
+        return places, others.subset(unseen.tolist())
 
     @property
     def subject(self) -> Subject:
@@ -140,18 +172,19 @@ class PromptedCopies:
         unseen = None if self._probes is None else self._probes.nonmembers
         generator_wiring(self._auditor, self._generator, unseen, findings)
         found = list[list[PromptFindings]]()
-        own = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0)
+        images = 0 if self._probes is None else len(self._equal[0])
+        own = replace(self.statistic, planned=len(self._prompts) if self.statistic.planned else 0, images=images)
         statistic = findings.at_attempt(own)
         for number in self._order:
             found.append(self._ask(number, findings))
             if statistic.planned and decide(statistic.measure(kept(_named(found))), limit).verdict in DECIDED:
                 break
-        stored = _named(found)
-        arrays = {role: named[role] for role, named in stored.items()}
+        judged = _named(found)
+        arrays = {role: named[role] for role, named in judged.items()}
         if statistic.planned:
             looks = range(1, len(self._prompts) + 1)
-            stored |= show_looks(findings, statistic, kept(stored), looks, limit, items="prompts")
-        measured = findings.measure(statistic, stored, limit)
+            judged |= show_looks(findings, statistic, kept(judged), looks, limit, items="prompts")
+        measured = findings.measure(statistic, judged, limit)
         flagged = arrays["flagged"]
         assert isinstance(measured, PromptRate)
         cliques = int(flagged.any(1).sum())
@@ -159,6 +192,8 @@ class PromptedCopies:
         title = "Prompts with a clique of equal generations"
         findings.also_measured.append(estimate(title, bounds, f"{cliques} of {len(found)} prompts"))
         findings.notes += _notes(measured, self._probes is not None, cliques)
+        if self._probes is not None:
+            findings.notes.append(self._whose(found))
         self._show(findings, found, arrays)
         return measured
 
@@ -172,23 +207,36 @@ class PromptedCopies:
 
     def _ask(self, number: int, findings: Findings) -> list[PromptFindings]:
         """One prompt at every guidance scale."""
-        asked, members, unseen = self._prompts[number], None, None
+        asked, members, unseen, compared = self._prompts[number], None, None, np.zeros(0, dtype=np.int64)
         if self._probes is not None:
-            members = self._probes.members
-            unseen = _as_many_unseen(self._probes, len(asked.images) or len(members), self._auditor.seed, number)
+            members, (compared, unseen) = self._probes.members, self._equal
         results = []
         for scale in self._search.guidance_scales:
             label = f"prompt {number}, guidance {scale:g}, generations"
             request = Request(self._search.images, self._steps, asked.prompt, scale, label)
             blocks = generated(self._auditor, self._generator, [request], self._probes, findings)
             images = floats_of(np.concatenate(list(blocks)))
-            results.append(search_generations(images, self._search, asked, members, unseen))
+            results.append(search_generations(images, self._search, asked, members, unseen, compared))
         return results
+
+    def _whose(self, found: list[list[PromptFindings]]) -> str:
+        """Whose training images came back, and how many are compared with as many unseen ones."""
+        hits = [[one for one in row if one.flagged and one.l2 <= self._delta] for row in found]
+        own = [
+            any(one.nearest in self._prompts[n].images for one in row)
+            for n, row in zip(self._order, hits, strict=False)
+        ]
+        back, size = sum(map(bool, hits)), len(self._equal[0])
+        return (
+            f"{sum(own)} of {back} prompts that bring a training image back bring one of their own, the others another "
+            f"prompt's. The control is {len(self._equal[1])} unseen images beside {size} training images, "
+            "a prompt's own among them."
+        )
 
     def _describe(self, findings: Findings) -> None:
         search, compared = self._search, self._probes is not None
         rule = f"tiled l2 at most {search.edge_threshold:g} for each pair in a clique of {search.clique_size}" + (
-            f", RMS distance to a training image of the prompt at most {self._delta:g}" if compared else ""
+            f", RMS distance to a training image at most {self._delta:g}" if compared else ""
         )
         parameters = {
             "prompts": len(self._prompts),
@@ -319,14 +367,8 @@ class PromptedCopies:
 
 def _named(found: list[list[PromptFindings]]) -> dict[str, dict[str, NDArray[Any]]]:
     """What is judged of the prompts so far, (prompts, guidance scales) each."""
-    names = ("flagged", "undecided", "l2", "control_l2")
+    names = ("flagged", "undecided", "l2", "compared_l2", "nearest_compared", "own", "control_l2", "nearest_control")
     return {name: {name: np.array([[getattr(f, name) for f in row] for row in found])} for name in names}
-
-
-def _as_many_unseen(probes: ProbeSet, count: int, seed: int, number: int) -> ImageSet:
-    """As many unseen images as a prompt has training images, drawn for this prompt."""
-    order = np.random.default_rng([seed, 3, number]).permutation(len(probes.nonmembers))
-    return probes.nonmembers.subset(np.sort(order[:count]).tolist())
 
 
 def _notes(measured: PromptRate, compared: bool, cliques: int) -> list[str]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pytest_diffprivacy.errors import UsageError
-from pytest_diffprivacy.statistics.arguments import IntArray, check_significance
+from pytest_diffprivacy.statistics.arguments import IntArray, check_rule, check_significance
 from pytest_diffprivacy.statistics.binomial import upper_bound
+from pytest_diffprivacy.statistics.copies import copying_luck
 from pytest_diffprivacy.statistics.early_plan import early_facts, early_trials, expected_items
 from pytest_diffprivacy.statistics.early_rate import AT_ZERO, EarlyRate, check_looks, early_rates
 from pytest_diffprivacy.statistics.rate import Trials, excess_rate, more_trials, rate, rate_facts, trials_needed
@@ -39,7 +40,12 @@ class PromptRate(Bounded):
 
 
 def prompt_rate(
-    hits: ArrayLike, undecided: ArrayLike, false_matches: ArrayLike | None = None, *, confidence: float = 0.95
+    hits: ArrayLike,
+    undecided: ArrayLike,
+    false_matches: ArrayLike | None = None,
+    *,
+    compared: ArrayLike | None = None,
+    confidence: float = 0.95,
 ) -> PromptRate:
     """Bound the share of prompts that bring an image back; the prompts are taken as a sample of prompts like them.
 
@@ -47,6 +53,7 @@ def prompt_rate(
         hits: which prompts do at which guidance scale, bool (prompts, scales); one scale is enough.
         undecided: of which that is undecided, (prompts, scales); prompts that are hits all the same do not count.
         false_matches: whose image matches one of as many unseen images, (prompts, scales); None: no control.
+        compared: which hits are of as many training images as there are unseen ones, (prompts, scales); None: all.
         confidence: of each bound, in (0.5, 1).
 
     Raises:
@@ -64,7 +71,8 @@ def prompt_rate(
     count, known, left = len(back), int(back.sum()), int((unknown.any(1) & ~back).sum())
     plain = rate(known, count, confidence=confidence)
     matched = None if false is None else int(false.any(1).sum())
-    low = plain.low if matched is None else excess_rate(known, count, matched, count, confidence=confidence).low
+    equal = known if compared is None else int(np.asarray(compared, dtype=np.bool_).any(1).sum())
+    low = plain.low if matched is None else excess_rate(equal, count, matched, count, confidence=confidence).low
     high = upper_bound(known + left, count, significance)
     return PromptRate(plain.value, low, high, plain.confidence, known, left, matched, count)
 
@@ -75,14 +83,19 @@ class PromptRateStatistic(Statistic):
     """The share of prompts that bring an image back, from the distances of each prompt's clique of generations.
 
     Arrays, (prompts, guidance scales): "flagged" (there is a clique), "undecided" (its search was given up), "l2" of
-    the clique to training images, "control_l2" to as many unseen ones; where the search could stop early, in the order
-    of asking, with "looks", "looks_low" and "looks_high", the bounds after so many prompts.
+    the clique to all training images, "compared_l2" and "nearest_compared" to as many of them as there are unseen ones,
+    "control_l2" and "nearest_control" to these, "own" (the compared image is one of the prompt's own); where the search
+    could stop early, in the order of asking, with "looks", "looks_low" and "looks_high", the bounds after so many
+    prompts. PASS is by all training images; the lower bound by the compared ones, and where the exchange of training
+    and unseen images explains whose images come back, by the prompts' own images alone.
 
     Attributes:
         delta: largest RMS distance of a copy.
         compared: whether the training images are known; 0: a clique counts as it is.
         planned: prompts there are, where the search may stop early, their order having been drawn; 0: it may not.
         at_zero: what of the early bounds' capital is bet on a model that brings nothing back.
+        images: training images that are compared, and as many unseen ones.
+        rule: 2; 1: a prompt with training images of its own was compared with these alone.
     """
 
     delta: float
@@ -90,6 +103,8 @@ class PromptRateStatistic(Statistic):
     compared: int
     planned: int = 0
     at_zero: float = AT_ZERO
+    images: int = 0
+    rule: int = 2
 
     def measure(self, arrays: Stored) -> PromptRate:
         """`prompt_rate` of what lies within `delta`, with the bounds of the last look where there are looks.
@@ -97,21 +112,32 @@ class PromptRateStatistic(Statistic):
         Raises:
             UsageError: the stored bounds at the looks are not those of the stored distances.
         """
-        hits, undecided, false = self._flags(arrays)
-        found = prompt_rate(hits, undecided, false if self.compared else None, confidence=self.confidence)
-        if not self.planned:
-            return found
         if "looks" in arrays:
             check_looks(self.trajectory(arrays, only(arrays, "looks")), arrays)
-        (last,) = self.trajectory(arrays, np.array([found.prompts]))
+        found = self._bounds(arrays, self._compared(arrays))
+        if found.low > 0.0 and self._by_luck(arrays) > check_significance(self.confidence):
+            return replace(found, low=self._bounds(arrays, self._compared(arrays, own=True)).low)
+        return found
+
+    def _bounds(self, arrays: Stored, compared: NDArray[np.bool_]) -> PromptRate:
+        """The bounds where these hits, (prompts, guidance scales), are compared with the control."""
+        hits, undecided, false = self._flags(arrays)
+        matched = false if self.compared else None
+        found = prompt_rate(hits, undecided, matched, compared=compared, confidence=self.confidence)
+        if not self.planned:
+            return found
+        (last,) = self._course(arrays, compared, np.array([found.prompts]))
         return replace(found, low=min(last.low, found.value), high=last.high)
 
     def trajectory(self, arrays: Stored, looks: IntArray) -> list[EarlyRate]:
         """The bounds at each look; an undecided prompt counts as a hit in the upper one, as none in the lower."""
+        return self._course(arrays, self._compared(arrays), looks)
+
+    def _course(self, arrays: Stored, compared: NDArray[np.bool_], looks: IntArray) -> list[EarlyRate]:
         hits, undecided, false = (flags.any(1) for flags in self._flags(arrays))
         return early_rates(
             hits | undecided,
-            hits.astype(np.int8) - false.astype(np.int8),
+            compared.any(1).astype(np.int8) - false.astype(np.int8),
             looks,
             confidence=self.confidence,
             at_zero=self.at_zero,
@@ -135,6 +161,29 @@ class PromptRateStatistic(Statistic):
             return flagged, undecided, np.zeros_like(flagged)
         hits, false = (flagged & (only(arrays, role) <= float(self.delta)) for role in ("l2", "control_l2"))
         return hits, undecided, false
+
+    def _compared(self, arrays: Stored, *, own: bool = False) -> NDArray[np.bool_]:
+        """Hits of as many training images as there are unseen ones, or of the prompts' own, (prompts, scales)."""
+        if not self.compared or check_rule(self.rule) == 1:
+            return self._flags(arrays)[0]
+        near = only(arrays, "compared_l2") <= float(self.delta)
+        found = only(arrays, "flagged").astype(np.bool_) & near
+        return np.asarray(found & only(arrays, "own").astype(np.bool_) if own else found, dtype=np.bool_)
+
+    def _by_luck(self, arrays: Stored) -> float:
+        """As `copying_luck`, each prompt's nearest image counted once; 0 by the first rule and without a control."""
+        if not self.compared or check_rule(self.rule) == 1:
+            return 0.0
+        false = self._flags(arrays)[2]
+        owners = [
+            only(arrays, nearest)[rows, np.where(matched, only(arrays, distances), np.inf)[rows].argmin(1)]
+            for matched, nearest, distances in (
+                (self._compared(arrays), "nearest_compared", "compared_l2"),
+                (false, "nearest_control", "control_l2"),
+            )
+            for rows in (np.flatnonzero(matched.any(1)),)
+        ]
+        return copying_luck(*owners, int(self.images))
 
     def needed(self, arrays: Stored, measured: PromptRate, limit: float) -> str:
         """Prompts that would decide, or what makes the undecided ones decided."""

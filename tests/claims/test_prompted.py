@@ -176,7 +176,7 @@ def test_a_search_stops_at_the_prompt_that_decides_and_asks_in_a_drawn_order(
     assert {row[0] for row in claim.tables[1].rows} == {f"prompt {PROMPTS.index(prompt)}" for prompt in asked}
     assert claim.charts[-1].series[0].x == tuple(range(1, 8))
     assert judge.run is not None
-    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
+    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", "", ""]
 
 
 def test_a_search_that_is_one_of_several_attempts_stops_by_its_own_bounds(
@@ -192,7 +192,7 @@ def test_a_search_that_is_one_of_several_attempts_stops_by_its_own_bounds(
     assert claim.estimate.confidence == claim.charts[-1].confidence == pytest.approx(0.975)
     assert claim.notes[0].startswith("Stopped after 8 of 12 prompts, because FAIL was certain.")
     assert judge.run is not None
-    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
+    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", "", ""]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -226,7 +226,7 @@ def test_a_copy_of_an_unseen_image_is_a_false_match_and_refutes_nothing() -> Non
         nonmember_prompts=PROMPTS,
     )
     claim = judged(Remembering(memorized=12), alike, search=search(prompts=PROMPTS)).claims[0]
-    assert claim.verdict == "FAIL"  # each prompt has one training image and one random unseen image: these differ
+    assert (claim.value, claim.low, claim.verdict) == (1.0, 0.0, "INCONCLUSIVE")  # a caption makes no difference
     anywhere = ProbeSet(TRAINING, np.clip(TRAINING + 0.001, 0, 1))
     claim = judged(Remembering(memorized=12), anywhere, search=search(prompts=PROMPTS)).claims[0]
     assert (claim.value, claim.low, claim.verdict) == (1.0, 0.0, "INCONCLUSIVE")
@@ -349,3 +349,44 @@ def test_a_claim_that_compares_both_sides_refuses_prompts_of_one_of_them() -> No
     probes = ProbeSet(images[:12], images[12:], member_prompts=[3] * 12)
     with pytest.raises(ProbeError, match="The members have prompts and the non-members have none"):
         assert_mia_auroc_below(ideal_denoiser(torch.from_numpy(images[:12])), probes, limit=0.6, auditor=Auditor())
+
+
+class OneImage(Remembering):
+    """Gives one image for every prompt, at guidance 1 and above."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        super().__init__()
+        self.image = torch.from_numpy(image)
+
+    def generate(self, seeds, *, prompts=None, steps=50, guidance_scale=1.0):
+        return self.image.expand(len(seeds), -1, -1, -1)
+
+
+@pytest.mark.parametrize("others", [30, 6])
+def test_the_training_image_of_another_prompt_comes_back_too(others: int) -> None:
+    """With fewer unseen images than members only as many are compared: then the value and PASS still count all."""
+    probes = ProbeSet(TRAINING, UNSEEN[:others], member_prompts=PROMPTS, nonmember_prompts=PROMPTS[:1] * others)
+    noise = 0.04 * pictures(5, 1)[0]
+    wanted = search(guidance_scales=(1.0,))
+
+    class Nearly(OneImage):
+        def generate(self, seeds, **options):
+            return super().generate(seeds, **options) + torch.from_numpy(
+                np.stack([np.random.default_rng(seed).random((1, SIDE, SIDE)) for seed in seeds]) * 1e-3
+            ).to(self.image)
+
+    (claim,) = judged(Nearly(0.95 * TRAINING[3] + noise), probes, search=wanted).claims
+    assert claim.value == 1.0
+    assert claim.high == 1.0
+    if others == 30:
+        assert claim.verdict == "FAIL"
+        assert any(note.startswith("1 of 12 prompts that bring a training image back") for note in claim.notes)
+    else:
+        assert claim.verdict in ("FAIL", "INCONCLUSIVE")
+
+
+def test_one_unseen_image_for_every_prompt_is_no_training_image() -> None:
+    probes = ProbeSet(TRAINING, UNSEEN, member_prompts=PROMPTS, nonmember_prompts=PROMPTS[:1] * 30)
+    (claim,) = judged(Remembering(np.repeat(UNSEEN[:1], 12, 0)), probes, search=search(guidance_scales=(1.0,))).claims
+    assert claim.value == 0.0
+    assert claim.verdict == "INCONCLUSIVE"
