@@ -175,15 +175,15 @@ class PromptRateStatistic(Statistic):
         if not self.compared or check_rule(self.rule) == 1:
             return 0.0
         false = self._flags(arrays)[2]
-        owners = [
+        members, unseen = (
             only(arrays, nearest)[rows, np.where(matched, only(arrays, distances), np.inf)[rows].argmin(1)]
             for matched, nearest, distances in (
                 (self._compared(arrays), "nearest_compared", "compared_l2"),
                 (false, "nearest_control", "control_l2"),
             )
             for rows in (np.flatnonzero(matched.any(1)),)
-        ]
-        return copying_luck(*owners, int(self.images))
+        )
+        return copying_luck(members, unseen, int(self.images))
 
     def needed(self, arrays: Stored, measured: PromptRate, limit: float) -> str:
         """Prompts that would decide, or what makes the undecided ones decided."""

@@ -105,6 +105,7 @@ def early_prompts(rng: np.random.Generator) -> Wrong:
     flagged, undecided = rng.random((200, 1)) < 0.05, rng.random((200, 1)) < 0.02
     arrays = {
         "flagged": [flagged], "undecided": [undecided & ~flagged], "l2": [np.zeros((200, 1))],
+        "compared_l2": [np.zeros((200, 1))],
         "control_l2": [np.where(rng.random((200, 1)) < 0.4, 0.0, 1.0)],
     }  # fmt: skip
     statistic = PromptRateStatistic(delta=0.1, confidence=0.95, compared=1, planned=200)

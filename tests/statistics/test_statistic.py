@@ -179,7 +179,7 @@ RECORDED = {  # record name -> arguments as recipes keep them, counts of a plan,
         "200 canaries, 40 of them guessed",
     ),
     "prompt_rate": (
-        {"delta": 0.1, "confidence": 0.95, "compared": 0, "planned": 0, "at_zero": 0.5},
+        {"delta": 0.1, "confidence": 0.95, "compared": 0, "planned": 0, "at_zero": 0.5, "images": 0, "rule": 2},
         (90, 20, 2),
         "90 prompts, 20 generations at each of 2 guidances",
     ),
@@ -256,7 +256,7 @@ UNMEASURED = {
         "control_nearest": np.zeros(60, int), "compared": np.zeros(1, int), "null": np.ones(300),
     },
     "prompt_rate": {"flagged": np.ones((60, 1), bool), "undecided": np.zeros((60, 1), bool), "l2": NAN[:, None],
-                    "control_l2": NAN[:, None]},
+                    "compared_l2": NAN[:, None], "control_l2": NAN[:, None]},
     "recovered_share": {"members": NAN, "nonmembers": NAN},
     "erasure": {"forget_distance": NAN, "never_seen_distance": NAN},
 }  # fmt: skip
