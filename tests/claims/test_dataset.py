@@ -161,7 +161,7 @@ def test_features_are_stored_and_another_significance_asks_the_model_nothing(tmp
     auditor = Auditor(engine=Engine(Store(tmp_path_factory.mktemp("store"))))
     judged(asked, ProbeSet(MEMBERS, OTHERS), auditor=auditor)
     before = asked.asked
-    assert before == 28 * 80 + 6 * 32  # and the wiring control of 32 images
+    assert before == 28 * 80 + 6 * 32 + 1  # and the wiring control of 32 images, one of them by itself as well
     judged(asked, ProbeSet(MEMBERS, OTHERS), auditor=auditor, significance=0.001, splits=2)
     assert asked.asked == before
     judged(asked, ProbeSet(MEMBERS, OTHERS), auditor=auditor, features=("pia",))

@@ -59,7 +59,7 @@ def test_perfect_memory_gives_every_training_image_back(
     assert claim.value == 1.0
     assert claim.low > 0.8
     assert claim.p_value is not None
-    assert claim.p_value == 1e-4  # the smallest of 9,999 exchanges of members and unseen images
+    assert claim.p_value == 1e-12  # no unseen image is matched: nothing can be exchanged
     false_matches, extracted = claim.also_measured
     assert false_matches.value == 0.0
     assert extracted.name == "Training images: share extracted"
@@ -239,7 +239,7 @@ def test_a_pass_needs_no_more_than_a_model_without_a_copy_needs_and_shows_its_co
     assert list(course.high) == sorted(course.high, reverse=True)
     assert course.high[-1] == claim.high <= 0.01 < course.high[-2]
     assert judge.run is not None
-    assert [check.problem for check in verify_claim(claim, judge.run.folder)] == ["", ""]
+    assert not any(check.problem for check in verify_claim(claim, judge.run.folder))
     stored = read_arrays(judge.run.folder / evidence_name(claim.artifacts[0]))
     assert claim.recipe is not None
     stored["looks_high"][0] /= 2.0

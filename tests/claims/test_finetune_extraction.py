@@ -71,10 +71,10 @@ def test_similarities_made_elsewhere_are_judged_with_the_same_bounds() -> None:
 
 def test_a_table_of_similarities_says_what_the_arrays_say() -> None:
     ids = [f"{role} {i}" for role in ("member", "non-member") for i in range(COUNT)]
-    near, far = RNG.uniform(0.8, 1.0, COUNT), RNG.uniform(0.0, 0.6, COUNT)
-    table = ScoreTable({"mine": dict(zip(ids, np.r_[far, near].tolist(), strict=True))})
+    far, others = RNG.uniform(0.0, 0.6, (2, COUNT))
+    table = ScoreTable({"mine": dict(zip(ids, np.r_[far, others].tolist(), strict=True))})
     claim = assert_finetune_not_extractable(None, table, probes(), limit=0.3, auditor=Auditor())
-    by_array = assert_finetune_not_extractable(None, far, near, limit=0.3, auditor=Auditor())
+    by_array = assert_finetune_not_extractable(None, far, others, limit=0.3, auditor=Auditor())
     assert (claim.value, claim.high) == (by_array.value, by_array.high)
     assert "mine" in claim.sentence
 

@@ -60,7 +60,7 @@ def test_images_may_be_held_to_an_absolute_value_too(population):
         ),
         ({"timestep": 3, "reference": REFERENCE}, "`timestep` must be left out for prompts, got 3"),
         ({}, "either `reference` prompts or the absolute value `sharp_above`, got neither"),
-        ({"reference": REFERENCE, "sharp_above": 1.0}, "got both"),
+        ({"reference": REFERENCE, "sharp_above": 1.0}, "`reference_quantile` must be left out with `sharp_above`"),
         ({"sharp_above": float("nan")}, "`sharp_above` must be a finite number, got nan"),
         ({"sharp_above": float("inf")}, "`sharp_above` must be a finite number, got inf"),
         ({"sharp_above": "3"}, "`sharp_above` must be a finite number, got '3'"),
