@@ -57,5 +57,5 @@ def test_outlierness_in_the_space_of_an_embedding():
 
 
 def test_one_image_has_no_others():
-    with pytest.raises(UsageError, match="at least 2 distinct images, got 1"):
+    with pytest.raises(UsageError, match="at least 2 distinct images, to tell outliers, got 1"):
         outlierness(ImageSet.of(smooth_images(1, 1).numpy(), "member"))
