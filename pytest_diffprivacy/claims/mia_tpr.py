@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ HEADLINES: Mapping[Verdict, str] = {
     Verdict.ERROR: "Membership could not be judged.",
 }
 MANY_TIES = 0.5
+COMBINED: Final = "combined"
 
 
 @assertion
@@ -73,8 +74,8 @@ def assert_mia_tpr_below(
             images in [0, 1]) -> scores, higher = more likely member; a list of them, judged as one family; or "all",
             which runs what the model's access and the probes allow and notes what it left out. Left alone where scores
             are given.
-        combine: judge one score learned from the attacks' scores instead of each of them, cross-fitted: no image is
-            scored by a model that saw its label.
+        combine: judge as one more of the family a score learned from those of the attacks, cross-fitted: no image is
+            scored by a model that saw its label. An attack may find alone what a combination hides, so each counts.
         max_fpr: allowed share of non-members taken for members.
         limit: allowed share of members recognised.
         unit: what TPR, FPR and every bound count: "image", or "subject": all images of one person are one probe, whose
@@ -119,7 +120,11 @@ def assert_mia_tpr_below(
     if sequential and (len(names) > 1 or unit != "image"):
         raise UsageError("`sequential` must be False for a family of attacks, and where subjects are counted.")
     statistic = FamilyTprStatistic(
-        max_fpr=max_fpr, confidence=level, limit=limit, attacks=("combined",) if combine else names, sides=groups.sides
+        max_fpr=max_fpr,
+        confidence=level,
+        limit=limit,
+        attacks=(*names, COMBINED) if combine else names,
+        sides=groups.sides,
     )
     claim = Claim(
         kind="membership",
@@ -150,7 +155,7 @@ def assert_mia_tpr_below(
         source.describe(findings)
         scores = source.scores(findings)
         if combine:
-            scores = _combined(scores, auditor.seed, findings)
+            scores = scores | _combined(scores, auditor.seed, findings)
         return _measured(findings, scores, source, statistic, claim, groups, auditor.seed)
 
     return conclude(
@@ -202,14 +207,12 @@ def _in_looks(
 
 def _combined(scores: Scores, seed: int, findings: Findings) -> Scores:
     """The attacks' scores as one, by logistic regression cross-fitted over the images."""
-    for name, (members, nonmembers) in scores.items():
-        findings.arrays |= {f"member_scores {name}": members, f"nonmember_scores {name}": nonmembers}
     members, nonmembers = (np.stack([pair[side] for pair in scores.values()], axis=1) for side in (0, 1))
     findings.notes.append(
         "The attacks' scores were combined by cross-fitted logistic regression: labels train the combination, but no "
         "image is scored by a model that saw its label. The interval is approximate."
     )
-    return {"combined": cross_fitted_scores(members, nonmembers, seed=seed)}
+    return {COMBINED: cross_fitted_scores(members, nonmembers, seed=seed)}
 
 
 def _measured(

@@ -10,7 +10,15 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from pytest_diffprivacy import Auditor, PrivacyViolation, ProbeSet, UsageError, Verdict, assert_mia_tpr_below
+from pytest_diffprivacy import (
+    Auditor,
+    PrivacyViolation,
+    ProbeSet,
+    ScoreTable,
+    UsageError,
+    Verdict,
+    assert_mia_tpr_below,
+)
 from pytest_diffprivacy.engine import Engine
 from pytest_diffprivacy.errors import ClaimNotProven
 from pytest_diffprivacy.evidence import Store
@@ -95,6 +103,29 @@ def test_a_combination_is_cross_fitted_and_says_so(memorizing: AnalyticDenoiser,
     with pytest.raises(PrivacyViolation) as caught:
         assert_mia_tpr_below(memorizing, probes, attack=["loss", "pia"], combine=True, **POLICY)
     assert "no image is scored by a model that saw its label" in " ".join(caught.value.claim.notes)
+
+
+def test_a_combination_hides_no_attack_that_finds_members_alone() -> None:
+    """One attack finds a fifth of the members, the other ranks the middle: together they find hardly any."""
+    rng, n = np.random.default_rng(0), 300
+    tail = np.where(np.arange(n) % 5 == 0, 2.0, 0.0) + rng.normal(0.0, 0.5, n), rng.normal(0.0, 0.5, n)
+    top = np.arange(n) % 8 == 0
+    middle = rng.uniform(0.5, 1.0, n), np.where(top, rng.uniform(1.2, 1.6, n), rng.uniform(-2.5, 0.4, n))
+    ids = [f"{role} {i}" for role in ("member", "non-member") for i in range(n)]
+    columns = {"tail": tail, "middle": middle}
+    table = ScoreTable(
+        {name: dict(zip(ids, np.concatenate(pair).tolist(), strict=True)) for name, pair in columns.items()}
+    )
+    images = rng.random((2 * n, 1, 2, 2))
+    judge = Auditor()
+    with pytest.raises(PrivacyViolation):
+        assert_mia_tpr_below(
+            table, ProbeSet(images[:n], images[n:], near=0.0), attack="all", combine=True, max_fpr=0.05, limit=0.13,
+            auditor=judge,
+        )  # fmt: skip
+    (claim,) = judge.claims
+    alone = {e.name.rpartition(": ")[2]: e for e in claim.also_measured if e.name.startswith("TPR")}
+    assert alone["combined"].high <= 0.13 < alone["tail (scores made elsewhere)"].low
 
 
 @pytest.mark.parametrize(
