@@ -130,6 +130,8 @@ def assert_finetune_not_extractable(
             return _measured(findings, pair, None, statistic, allowed)
 
         return conclude(auditor, claim(made.title, f"finextract-{made.slug}"), made, statistic, given)
+    if as_number("w", w) == 0.0:
+        raise UsageError("`w` must not be 0, got 0: the fine-tuned model would not be asked. The paper takes 3.")
     contrast = Contrast(
         prompt=prompt, embedding=embedding or pixel_embedding(), copy_from=float(copy_from),
         images=None if images is None else check_count("images", images, least=1),

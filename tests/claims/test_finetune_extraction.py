@@ -89,6 +89,8 @@ def test_what_is_refused() -> None:
     base = ideal_denoiser(WORLD)
     with pytest.raises(UsageError, match="must be different models"):
         assert_finetune_not_extractable(base, base, probes(), auditor=Auditor(), **CALL)
+    with pytest.raises(UsageError, match="`w` must not be 0"):
+        assert_finetune_not_extractable(base, ideal_denoiser(WORLD[:4]), probes(), **CALL | {"w": 0.0})
     with pytest.raises(UsageError, match="`copy_from` must be a cosine"):
         assert_finetune_not_extractable(base, base, probes(), **CALL | {"copy_from": 2.0})
 
