@@ -36,7 +36,9 @@ def test_hostile_text_adds_no_element_and_hides_nothing(run, hostile_run):
     assert r"caf\udce9 \udcff\udcfe" in document
     assert "{{ 7 * 7 }}" in document
     page = Page(document)
-    assert page.tags() == Page(render_html(with_text(run, " harmless"))).tags()
+    tags, plain = page.tags(), Page(render_html(with_text(run, " harmless"))).tags()
+    assert tags.pop("wbr") >= plain.pop("wbr")  # long names may break at their colons
+    assert tags == plain
     assert not page.comments
     assert not any(name.startswith("on") for element in page.elements for name in element.attributes)
 
