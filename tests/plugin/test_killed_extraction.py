@@ -7,7 +7,7 @@ import pytest
 
 from tests.plugin.conftest import MODEL, Project
 
-STEPS, UNITS = 4, 13  # eight of generations; the check of seeds, calibration, two searches and what came back
+STEPS, UNITS = 4, 15  # eight of generations; the check of seeds, calibration, planted copies, searches, what came back
 
 AUDIT = f"""
     from pytest_diffprivacy import assert_no_extraction
