@@ -22,7 +22,7 @@ GAIN = 1.5
 """How many times smaller errors are, in the geometric mean of the better half of the timesteps, where it explains."""
 WORSE = 1.1
 """How many times larger they may be at one timestep."""
-FLOOR = 0.015
+FLOOR = 0.005
 """Of the noise's variance: errors that a network makes for want of training, wherever it is asked."""
 KNOWN = 0.9
 """Share of a blur's error below which an output holds more than a blur knows."""
@@ -109,11 +109,8 @@ def judge_wiring(errors: FloatArray, blur: FloatArray, fitted: FloatArray, other
 def _gain(lost: NDArray[np.bool_], other: Other) -> float:
     """Logarithm of how much smaller errors are under another wiring; 0 where it does not explain them.
 
-    Timesteps that either wiring loses to the blur by far tell nothing: there the network has not learned. Where it
-    beats the blur as it is asked, and clearly more so than under the other wiring, that one explains nothing.
+    Timesteps that either wiring loses to the blur by far tell nothing: there the network has not learned.
     """
-    if (_clearly_below(other.beside, other.blur) & _clearly_below(other.beside, other.errors)).any():
-        return 0.0
     explains = _clearly_below(other.errors, other.blur).any() and _clearly_below(other.errors, other.beside)[lost].any()
     told = ~(lost & loses_by_far(other.errors, other.blur))
     mean, changed = other.beside.mean(0)[told], other.errors.mean(0)[told]

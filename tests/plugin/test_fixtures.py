@@ -57,13 +57,15 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         scheduler, optimizer = DDPMScheduler(), torch.optim.Adam(unet.parameters(), 0.01)
         images = torch.from_numpy(slopes(7, 512)).float()[:, None] / 127.5 - 1.0
-        for _ in range(150):
+        slower = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300)
+        for _ in range(300):
             clean, times = images[torch.randint(512, (64,))], torch.randint(1000, (64,))
             noise = torch.randn_like(clean)
             error = unet(scheduler.add_noise(clean, noise, times), times).sample - noise
             optimizer.zero_grad()
             error.square().mean().backward()
             optimizer.step()
+            slower.step()
     DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
     load_model(folder)  # diffusers imports on demand; a run inside this process would forget what it imported
     return folder
