@@ -114,13 +114,7 @@ def assert_no_extraction(
             assert_no_extraction, asked | ({"max_false_match_rate": max_false_match_rate} if unit == "subject" else {})
         )
         rule = SimilarityRule.of(copy_from, max_false_match_rate, detector, level)
-        if unit == "subject":
-            made = scores_of(auditor, model, probes, _wanted(level))
-            source = SubjectSimilarities(made, probes, rule.copy_from, level)
-        elif isinstance(model, ScoreTable):
-            source = Similarities.of_tables(auditor, model, probes, rule)
-        else:
-            source = Similarities.of_arrays(auditor, model, probes, rule)
+        source = _similarities(auditor, model, probes, rule, unit, level)
     else:
         _check_model_arguments(copy_from, delta, search, detector, embedding)
         if search is not None:
@@ -154,11 +148,19 @@ def assert_no_extraction(
     )  # fmt: skip
 
 
-def _wanted(confidence: float) -> Wanted:
-    return Wanted(
-        kind="extraction", attack="similarity", default="similarity", parameters=None, purpose="Extraction",
-        confidence=confidence, single=True,
-    )  # fmt: skip
+def _similarities(
+    auditor: Auditor, model: object, probes: object, rule: SimilarityRule, unit: CountedUnit, confidence: float
+) -> CopySource:
+    """Of a table or arrays, by generation or by person."""
+    if unit == "subject":
+        wanted = Wanted(
+            kind="extraction", attack="similarity", default="similarity", parameters=None, purpose="Extraction",
+            confidence=confidence, single=True,
+        )  # fmt: skip
+        return SubjectSimilarities(scores_of(auditor, model, probes, wanted), probes, rule.copy_from, confidence)
+    if isinstance(model, ScoreTable):
+        return Similarities.of_tables(auditor, model, probes, rule)
+    return Similarities.of_arrays(auditor, model, probes, rule)
 
 
 def _check_subjects(search: object, detector: object, early_stop: bool | None) -> None:

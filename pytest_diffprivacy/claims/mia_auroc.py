@@ -99,7 +99,7 @@ def assert_mia_auroc_below(
         raise UsageError(f"`sequential` must be False where subjects are counted, got unit {unit!r}.")
     if len(source.titles) > 1:
         raise UsageError("`attack` must be one attack here, got a family. Use assert_mia_tpr_below for families.")
-    how = ", judged in few looks" if sequential else ""
+    how, more = ", judged in few looks" if sequential else "", own_generations > 0 or asks_again(source)
     claim = Claim(
         kind="membership",
         name="mia_auroc_below",
@@ -115,13 +115,13 @@ def assert_mia_auroc_below(
         return conclude(
             auditor, claim, source, in_groups,
             lambda findings: _in_groups(findings, source, claim, auditor.seed),
-            units=2 * min(source.counts), at_least=own_generations > 0 or asks_again(source),
+            units=2 * min(source.counts), at_least=more,
         )  # fmt: skip
     once = AurocStatistic(confidence=level)
     return conclude(
         auditor, claim, source, once,
         lambda findings: _at_once(findings, source, once, claim, Groups(names=NAMES[unit]), auditor.seed),
-        units=images_of(probes, source.counts), at_least=own_generations > 0 or asks_again(source),
+        units=images_of(probes, source.counts), at_least=more,
     )  # fmt: skip
 
 

@@ -114,18 +114,11 @@ def assert_mia_tpr_below(
         confidence=level, own_generations=check_count("own_generations", own_generations, least=0),
     )  # fmt: skip
     source, groups = by_unit(scores_of(auditor, model, probes, wanted), unit, probes), Groups(names=NAMES[unit])
-    names = tuple(source.titles)
+    names, more = tuple(source.titles), own_generations > 0 or asks_again(source)
     if combine and len(names) < 2:
         raise UsageError("`combine` must be left out for one attack. Name at least two attacks to combine.")
     if sequential and (len(names) > 1 or unit != "image"):
         raise UsageError("`sequential` must be False for a family of attacks, and where subjects are counted.")
-    statistic = FamilyTprStatistic(
-        max_fpr=max_fpr,
-        confidence=level,
-        limit=limit,
-        attacks=(*names, COMBINED) if combine else names,
-        sides=groups.sides,
-    )
     claim = Claim(
         kind="membership",
         name="mia_tpr_below",
@@ -143,13 +136,13 @@ def assert_mia_tpr_below(
     if sequential:
         looks = two_looks_tpr(*source.counts, max_fpr=max_fpr, limit=limit, confidence=level)
         return conclude(
-            auditor,
-            claim,
-            source,
-            looks,
-            lambda findings: _in_looks(findings, source, looks, claim, auditor.seed),
-            at_least=own_generations > 0 or asks_again(source),
-        )
+            auditor, claim, source, looks, lambda findings: _in_looks(findings, source, looks, claim, auditor.seed),
+            at_least=more,
+        )  # fmt: skip
+    attacks = (*names, COMBINED) if combine else names
+    statistic = FamilyTprStatistic(
+        max_fpr=max_fpr, confidence=level, limit=limit, attacks=attacks, sides=groups.sides
+    )  # fmt: skip
 
     def measure(findings: Findings) -> Measured:
         source.describe(findings)
@@ -158,15 +151,8 @@ def assert_mia_tpr_below(
             scores = scores | _combined(scores, auditor.seed, findings)
         return _measured(findings, scores, source, statistic, claim, groups, auditor.seed)
 
-    return conclude(
-        auditor,
-        claim,
-        source,
-        statistic,
-        measure,
-        units=images_of(probes, source.counts),
-        at_least=own_generations > 0 or asks_again(source),
-    )
+    units = images_of(probes, source.counts)
+    return conclude(auditor, claim, source, statistic, measure, units=units, at_least=more)
 
 
 def _in_looks(

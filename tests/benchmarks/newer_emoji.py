@@ -11,7 +11,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 from emoji_probes import LEAKY, RELEASE, emoji_pictures
 from numpy.typing import NDArray
-from peft import LoraConfig
 
 from pytest_diffprivacy import (
     Auditor,
@@ -27,7 +26,7 @@ from pytest_diffprivacy.membership.reconstruction_similarity import reconstructi
 from pytest_diffprivacy.statistics import auroc, rate
 from tests.benchmarks.newer_cases import Case, Pair, all_known, area, gain_row, kept
 from tests.benchmarks.table import bounds
-from tests.claims.lora import LINEAR, emoji_pipeline
+from tests.claims.lora import emoji_pipeline, train_lora
 
 Pictures = tuple[NDArray[np.float32], list[str]]
 BAND: Final = 0.5
@@ -132,30 +131,7 @@ def _copy_from(features: Embedding, unseen: NDArray[np.float32]) -> float:
 
 def lora(images: NDArray[np.float32], name: str) -> StableDiffusionPipeline:
     """The released pipeline with a LoRA that saw these pictures at every noise level, with one prompt for all."""
-    torch.manual_seed(1842)
-    generator = torch.Generator().manual_seed(1842)
-    pipeline = emoji_pipeline()
-    pipeline.vae.requires_grad_(False)
-    pipeline.unet.requires_grad_(False)
-    pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=LINEAR), name)
-    with torch.no_grad():
-        mode = pipeline.vae.encode(torch.from_numpy(images) * 2.0 - 1.0).latent_dist.mode()
-        told = pipeline.encode_prompt([PROMPT], "cpu", 1, False)[0]
-    x0 = mode * pipeline.vae.config.scaling_factor
-    weights = [p for p in pipeline.unet.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(weights, lr=5e-3)
-    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=LORA_STEPS, pct_start=0.1)
-    for _ in range(LORA_STEPS):
-        times = torch.randint(1000, (len(x0),), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        x_t = pipeline.scheduler.add_noise(x0, noise, times)
-        asked = told.expand(len(x0), -1, -1)
-        loss = torch.nn.functional.mse_loss(pipeline.unet(x_t, times, encoder_hidden_states=asked).sample, noise)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rates.step()
-    return pipeline
+    return train_lora(images, [PROMPT], name=name, seed=1842, steps=LORA_STEPS, rate=5e-3, times=(0, 1000))
 
 
 def black_box() -> Case:

@@ -34,8 +34,27 @@ def emoji_pipeline() -> StableDiffusionPipeline:
     return assemble_pipeline(BASE, read_json(BASE / "model_index.json"), left_out=left_out)
 
 
-def train_lora(images: np.ndarray, prompts: list[str], *, name: str, seed: int) -> StableDiffusionPipeline:
-    """The pipeline with a LoRA that saw each of these pictures `STEPS` times, with little noise, as the attack asks."""
+def train_lora(
+    images: np.ndarray,
+    prompts: list[str],
+    *,
+    name: str,
+    seed: int,
+    steps: int = STEPS,
+    rate: float = 1e-2,
+    times: tuple[int, int] = (20, 300),
+) -> StableDiffusionPipeline:
+    """The released pipeline with a LoRA that saw each of these pictures `steps` times, at noise levels of a range.
+
+    Args:
+        images: (n, 3, 64, 64) in [0, 1].
+        prompts: one a picture, or one for all.
+        name: of the adapter.
+        seed: of weights, times and noise.
+        steps: updates, each on all pictures.
+        rate: the largest learning rate.
+        times: from, and below; the default is little noise, as the attack asks.
+    """
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     pipeline = emoji_pipeline()
@@ -44,18 +63,18 @@ def train_lora(images: np.ndarray, prompts: list[str], *, name: str, seed: int) 
     pipeline.unet.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=LINEAR), name)
     with torch.no_grad():
         mode = pipeline.vae.encode(torch.from_numpy(images) * 2.0 - 1.0).latent_dist.mode()
-        told = pipeline.encode_prompt(prompts, "cpu", 1, False)[0]
+        told = pipeline.encode_prompt(prompts, "cpu", 1, False)[0].expand(len(images), -1, -1)
     x0 = mode * pipeline.vae.config.scaling_factor
     weights = [p for p in pipeline.unet.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(weights, lr=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=STEPS, pct_start=0.1)
-    for _ in range(STEPS):
-        times = torch.randint(20, 300, (len(x0),), generator=generator)
+    optimizer = torch.optim.Adam(weights, lr=rate)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    for _ in range(steps):
+        drawn = torch.randint(*times, (len(x0),), generator=generator)
         noise = torch.randn(x0.shape, generator=generator)
-        x_t = pipeline.scheduler.add_noise(x0, noise, times)
-        loss = torch.nn.functional.mse_loss(pipeline.unet(x_t, times, encoder_hidden_states=told).sample, noise)
+        x_t = pipeline.scheduler.add_noise(x0, noise, drawn)
+        loss = torch.nn.functional.mse_loss(pipeline.unet(x_t, drawn, encoder_hidden_states=told).sample, noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        rate.step()
+        rates.step()
     return pipeline
