@@ -24,6 +24,7 @@ from pytest_diffprivacy.sources.method_records import external_method, published
 from pytest_diffprivacy.sources.seeds import seed_control
 from pytest_diffprivacy.sources.source import Audited, Pair, Vector, as_scores
 from pytest_diffprivacy.sources.split import JudgedSplit, judged_split, no_split_control
+from pytest_diffprivacy.sources.wiring import generator_wiring
 from pytest_diffprivacy.sources.without_model import stored_search
 from pytest_diffprivacy.statistics.dcr import DcrCountsStatistic, DcrShare, DcrShareStatistic
 
@@ -124,6 +125,7 @@ class ModelCloseness:
         self._split.note(findings)
         training, holdout = self._sides
         seed_control(self._auditor, self._generator, self._asked[0], findings)
+        generator_wiring(self._auditor, self._generator, holdout, findings)
         images = generated(self._auditor, self._generator, self._asked, self._split.probes, findings)
         found = measure_replication(
             images, training, holdout, embedding=self._embedding, seed=self._auditor.seed,

@@ -23,6 +23,7 @@ COSTS: Final = (
     "generation_overhead",
     "probe_scaling",
     "neighbours",
+    "real_size",
     "report_speed",
     "import_time",
     "ray_efficiency",

@@ -10,10 +10,17 @@ import torch
 from diffusers import DDIMScheduler
 from torch.nn.functional import interpolate
 
-from pytest_diffprivacy import assert_no_extraction, assert_no_memorized_prompts, compare_mitigations, load_model
+from pytest_diffprivacy import (
+    assert_no_extraction,
+    assert_no_memorized_prompts,
+    assert_not_closer_to_members,
+    compare_mitigations,
+    load_model,
+)
 from pytest_diffprivacy.audit import Auditor, Findings
 from pytest_diffprivacy.errors import AuditError
 from pytest_diffprivacy.models.network import NetworkDenoiser
+from pytest_diffprivacy.models.schedule import NoiseSchedule
 from pytest_diffprivacy.probes import ImageSet
 from pytest_diffprivacy.sources.wiring import generator_wiring, wiring_control
 from tests.mitigation.needles import Brightness
@@ -163,6 +170,8 @@ def test_generations_of_a_wrong_wiring_are_an_error(release, unseen):
     wrong = network(release, change)
     with pytest.raises(AuditError, match="it is told t / 1000"):
         assert_no_extraction(wrong, probes, generations=8, steps=2, max_rate=0.5, auditor=Auditor())
+    with pytest.raises(AuditError, match="it is told t / 1000"):
+        assert_not_closer_to_members(wrong, probes, generations=8, steps=2, limit=0.9, auditor=Auditor())
 
 
 @pytest.mark.slow
@@ -180,6 +189,12 @@ def test_a_network_that_has_not_learned_may_pass_a_claim_about_its_generations(u
     generator_wiring(Auditor(), model, None, findings)
     assert [control.outcome.value for control in findings.controls] == ["not applicable"]
     assert findings.unproven == ""
+
+
+def test_generations_that_come_of_what_was_declared_cannot_pass_where_that_is_no_better_than_a_blur():
+    model, findings = NetworkDenoiser(lambda x, t: 0.01 * x, NoiseSchedule.linear(), (1, 8, 8), version="1"), Findings()
+    generator_wiring(Auditor(), model, None, findings)
+    assert "denoises no better than a blur" in findings.unproven
 
 
 def test_a_claim_about_prompts_of_a_network_that_has_not_learned_says_what_would_show_more():
